@@ -147,7 +147,8 @@ func (x *SessionRequest) GetManagerStatus() *ManagerStatus {
 	return nil
 }
 
-// SessionMessage: sent at once and then at each change.
+// SessionMessage: sent at once and then at each change. One without a node is a heartbeat: sent every half
+// second, so that an agent notices a dead manager long before TCP does.
 type SessionMessage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          *Node                  `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -285,9 +286,12 @@ func (x *WeightedManager) GetLeader() bool {
 }
 
 type RegisterRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	Session       *SessionRequest        `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	NodeId  string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Session *SessionRequest        `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	Role    NodeRole               `protobuf:"varint,3,opt,name=role,proto3,enum=shoal.api.NodeRole" json:"role,omitempty"` // what the node's certificate says
+	// ended: the node's session with the forwarding manager has ended; a hint, session is not set.
+	Ended         bool `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -334,6 +338,20 @@ func (x *RegisterRequest) GetSession() *SessionRequest {
 		return x.Session
 	}
 	return nil
+}
+
+func (x *RegisterRequest) GetRole() NodeRole {
+	if x != nil {
+		return x.Role
+	}
+	return NodeRole_WORKER
+}
+
+func (x *RegisterRequest) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
 }
 
 type RegisterResponse struct {
@@ -743,13 +761,14 @@ func (x *EndpointView) GetAliases() []string {
 
 // ServiceView: a service with an endpoint on this node's networks, or with published ports. Key: id.
 type ServiceView struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	VirtualIps    []*VirtualIP           `protobuf:"bytes,3,rep,name=virtual_ips,json=virtualIps,proto3" json:"virtual_ips,omitempty"`
-	Ports         []*PortConfig          `protobuf:"bytes,4,rep,name=ports,proto3" json:"ports,omitempty"`
-	Aliases       map[string]string      `protobuf:"bytes,5,rep,name=aliases,proto3" json:"aliases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // alias -> network_id
-	Dnsrr         bool                   `protobuf:"varint,6,opt,name=dnsrr,proto3" json:"dnsrr,omitempty"`
+	state         protoimpl.MessageState   `protogen:"open.v1"`
+	Id            string                   `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          string                   `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	VirtualIps    []*VirtualIP             `protobuf:"bytes,3,rep,name=virtual_ips,json=virtualIps,proto3" json:"virtual_ips,omitempty"`
+	Ports         []*PortConfig            `protobuf:"bytes,4,rep,name=ports,proto3" json:"ports,omitempty"`
+	Aliases       map[string]string        `protobuf:"bytes,5,rep,name=aliases,proto3" json:"aliases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // alias -> network_id; see networks for an alias on several
+	Dnsrr         bool                     `protobuf:"varint,6,opt,name=dnsrr,proto3" json:"dnsrr,omitempty"`
+	Networks      []*NetworkAttachmentSpec `protobuf:"bytes,7,rep,name=networks,proto3" json:"networks,omitempty"` // IDs and aliases, of this node's networks only
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -824,6 +843,13 @@ func (x *ServiceView) GetDnsrr() bool {
 		return x.Dnsrr
 	}
 	return false
+}
+
+func (x *ServiceView) GetNetworks() []*NetworkAttachmentSpec {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
 }
 
 // PeerView: another node. Key: node_id.
@@ -1334,10 +1360,12 @@ const file_dispatcher_proto_rawDesc = "" +
 	"\x0fWeightedManager\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x16\n" +
-	"\x06leader\x18\x03 \x01(\bR\x06leader\"_\n" +
+	"\x06leader\x18\x03 \x01(\bR\x06leader\"\x9e\x01\n" +
 	"\x0fRegisterRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x123\n" +
-	"\asession\x18\x02 \x01(\v2\x19.shoal.api.SessionRequestR\asession\"7\n" +
+	"\asession\x18\x02 \x01(\v2\x19.shoal.api.SessionRequestR\asession\x12'\n" +
+	"\x04role\x18\x03 \x01(\x0e2\x13.shoal.api.NodeRoleR\x04role\x12\x14\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\"7\n" +
 	"\x10RegisterResponse\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.shoal.api.NodeR\x04node\"3\n" +
 	"\x12AssignmentsRequest\x12\x1d\n" +
@@ -1370,7 +1398,7 @@ const file_dispatcher_proto_rawDesc = "" +
 	"\taddresses\x18\x05 \x03(\tR\taddresses\x12\x14\n" +
 	"\x05ready\x18\x06 \x01(\bR\x05ready\x12\x12\n" +
 	"\x04name\x18\a \x01(\tR\x04name\x12\x18\n" +
-	"\aaliases\x18\b \x03(\tR\aaliases\"\xa6\x02\n" +
+	"\aaliases\x18\b \x03(\tR\aaliases\"\xe4\x02\n" +
 	"\vServiceView\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x125\n" +
@@ -1378,7 +1406,8 @@ const file_dispatcher_proto_rawDesc = "" +
 	"virtualIps\x12+\n" +
 	"\x05ports\x18\x04 \x03(\v2\x15.shoal.api.PortConfigR\x05ports\x12=\n" +
 	"\aaliases\x18\x05 \x03(\v2#.shoal.api.ServiceView.AliasesEntryR\aaliases\x12\x14\n" +
-	"\x05dnsrr\x18\x06 \x01(\bR\x05dnsrr\x1a:\n" +
+	"\x05dnsrr\x18\x06 \x01(\bR\x05dnsrr\x12<\n" +
+	"\bnetworks\x18\a \x03(\v2 .shoal.api.NetworkAttachmentSpecR\bnetworks\x1a:\n" +
 	"\fAliasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xba\x01\n" +
@@ -1459,15 +1488,17 @@ var file_dispatcher_proto_goTypes = []any{
 	(*NodeDescription)(nil),                // 21: shoal.api.NodeDescription
 	(*ManagerStatus)(nil),                  // 22: shoal.api.ManagerStatus
 	(*Node)(nil),                           // 23: shoal.api.Node
-	(*Task)(nil),                           // 24: shoal.api.Task
-	(*Revision)(nil),                       // 25: shoal.api.Revision
-	(*Network)(nil),                        // 26: shoal.api.Network
-	(*VirtualIP)(nil),                      // 27: shoal.api.VirtualIP
-	(*PortConfig)(nil),                     // 28: shoal.api.PortConfig
-	(*LogOptions)(nil),                     // 29: shoal.api.LogOptions
-	(*LogLine)(nil),                        // 30: shoal.api.LogLine
-	(*durationpb.Duration)(nil),            // 31: google.protobuf.Duration
-	(*TaskStatus)(nil),                     // 32: shoal.api.TaskStatus
+	(NodeRole)(0),                          // 24: shoal.api.NodeRole
+	(*Task)(nil),                           // 25: shoal.api.Task
+	(*Revision)(nil),                       // 26: shoal.api.Revision
+	(*Network)(nil),                        // 27: shoal.api.Network
+	(*VirtualIP)(nil),                      // 28: shoal.api.VirtualIP
+	(*PortConfig)(nil),                     // 29: shoal.api.PortConfig
+	(*NetworkAttachmentSpec)(nil),          // 30: shoal.api.NetworkAttachmentSpec
+	(*LogOptions)(nil),                     // 31: shoal.api.LogOptions
+	(*LogLine)(nil),                        // 32: shoal.api.LogLine
+	(*durationpb.Duration)(nil),            // 33: google.protobuf.Duration
+	(*TaskStatus)(nil),                     // 34: shoal.api.TaskStatus
 }
 var file_dispatcher_proto_depIdxs = []int32{
 	21, // 0: shoal.api.SessionRequest.description:type_name -> shoal.api.NodeDescription
@@ -1475,40 +1506,42 @@ var file_dispatcher_proto_depIdxs = []int32{
 	23, // 2: shoal.api.SessionMessage.node:type_name -> shoal.api.Node
 	3,  // 3: shoal.api.SessionMessage.managers:type_name -> shoal.api.WeightedManager
 	1,  // 4: shoal.api.RegisterRequest.session:type_name -> shoal.api.SessionRequest
-	23, // 5: shoal.api.RegisterResponse.node:type_name -> shoal.api.Node
-	0,  // 6: shoal.api.AssignmentsMessage.type:type_name -> shoal.api.AssignmentsMessage.Type
-	8,  // 7: shoal.api.AssignmentsMessage.changes:type_name -> shoal.api.Assignment
-	24, // 8: shoal.api.Assignment.task:type_name -> shoal.api.Task
-	25, // 9: shoal.api.Assignment.revision:type_name -> shoal.api.Revision
-	26, // 10: shoal.api.Assignment.network:type_name -> shoal.api.Network
-	9,  // 11: shoal.api.Assignment.endpoint:type_name -> shoal.api.EndpointView
-	10, // 12: shoal.api.Assignment.service:type_name -> shoal.api.ServiceView
-	11, // 13: shoal.api.Assignment.peer:type_name -> shoal.api.PeerView
-	27, // 14: shoal.api.ServiceView.virtual_ips:type_name -> shoal.api.VirtualIP
-	28, // 15: shoal.api.ServiceView.ports:type_name -> shoal.api.PortConfig
-	19, // 16: shoal.api.ServiceView.aliases:type_name -> shoal.api.ServiceView.AliasesEntry
-	20, // 17: shoal.api.UpdateTaskStatusRequest.updates:type_name -> shoal.api.UpdateTaskStatusRequest.Update
-	29, // 18: shoal.api.LogSubscription.options:type_name -> shoal.api.LogOptions
-	30, // 19: shoal.api.PublishLogsMessage.lines:type_name -> shoal.api.LogLine
-	31, // 20: shoal.api.SessionTimers.keepalive:type_name -> google.protobuf.Duration
-	32, // 21: shoal.api.UpdateTaskStatusRequest.Update.status:type_name -> shoal.api.TaskStatus
-	1,  // 22: shoal.api.Dispatcher.Session:input_type -> shoal.api.SessionRequest
-	6,  // 23: shoal.api.Dispatcher.Assignments:input_type -> shoal.api.AssignmentsRequest
-	12, // 24: shoal.api.Dispatcher.UpdateTaskStatus:input_type -> shoal.api.UpdateTaskStatusRequest
-	4,  // 25: shoal.api.Dispatcher.Register:input_type -> shoal.api.RegisterRequest
-	14, // 26: shoal.api.Dispatcher.LogSubscriptions:input_type -> shoal.api.LogSubscriptionsRequest
-	16, // 27: shoal.api.Dispatcher.PublishLogs:input_type -> shoal.api.PublishLogsMessage
-	2,  // 28: shoal.api.Dispatcher.Session:output_type -> shoal.api.SessionMessage
-	7,  // 29: shoal.api.Dispatcher.Assignments:output_type -> shoal.api.AssignmentsMessage
-	13, // 30: shoal.api.Dispatcher.UpdateTaskStatus:output_type -> shoal.api.UpdateTaskStatusResponse
-	5,  // 31: shoal.api.Dispatcher.Register:output_type -> shoal.api.RegisterResponse
-	15, // 32: shoal.api.Dispatcher.LogSubscriptions:output_type -> shoal.api.LogSubscription
-	17, // 33: shoal.api.Dispatcher.PublishLogs:output_type -> shoal.api.PublishLogsResponse
-	28, // [28:34] is the sub-list for method output_type
-	22, // [22:28] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	24, // 5: shoal.api.RegisterRequest.role:type_name -> shoal.api.NodeRole
+	23, // 6: shoal.api.RegisterResponse.node:type_name -> shoal.api.Node
+	0,  // 7: shoal.api.AssignmentsMessage.type:type_name -> shoal.api.AssignmentsMessage.Type
+	8,  // 8: shoal.api.AssignmentsMessage.changes:type_name -> shoal.api.Assignment
+	25, // 9: shoal.api.Assignment.task:type_name -> shoal.api.Task
+	26, // 10: shoal.api.Assignment.revision:type_name -> shoal.api.Revision
+	27, // 11: shoal.api.Assignment.network:type_name -> shoal.api.Network
+	9,  // 12: shoal.api.Assignment.endpoint:type_name -> shoal.api.EndpointView
+	10, // 13: shoal.api.Assignment.service:type_name -> shoal.api.ServiceView
+	11, // 14: shoal.api.Assignment.peer:type_name -> shoal.api.PeerView
+	28, // 15: shoal.api.ServiceView.virtual_ips:type_name -> shoal.api.VirtualIP
+	29, // 16: shoal.api.ServiceView.ports:type_name -> shoal.api.PortConfig
+	19, // 17: shoal.api.ServiceView.aliases:type_name -> shoal.api.ServiceView.AliasesEntry
+	30, // 18: shoal.api.ServiceView.networks:type_name -> shoal.api.NetworkAttachmentSpec
+	20, // 19: shoal.api.UpdateTaskStatusRequest.updates:type_name -> shoal.api.UpdateTaskStatusRequest.Update
+	31, // 20: shoal.api.LogSubscription.options:type_name -> shoal.api.LogOptions
+	32, // 21: shoal.api.PublishLogsMessage.lines:type_name -> shoal.api.LogLine
+	33, // 22: shoal.api.SessionTimers.keepalive:type_name -> google.protobuf.Duration
+	34, // 23: shoal.api.UpdateTaskStatusRequest.Update.status:type_name -> shoal.api.TaskStatus
+	1,  // 24: shoal.api.Dispatcher.Session:input_type -> shoal.api.SessionRequest
+	6,  // 25: shoal.api.Dispatcher.Assignments:input_type -> shoal.api.AssignmentsRequest
+	12, // 26: shoal.api.Dispatcher.UpdateTaskStatus:input_type -> shoal.api.UpdateTaskStatusRequest
+	4,  // 27: shoal.api.Dispatcher.Register:input_type -> shoal.api.RegisterRequest
+	14, // 28: shoal.api.Dispatcher.LogSubscriptions:input_type -> shoal.api.LogSubscriptionsRequest
+	16, // 29: shoal.api.Dispatcher.PublishLogs:input_type -> shoal.api.PublishLogsMessage
+	2,  // 30: shoal.api.Dispatcher.Session:output_type -> shoal.api.SessionMessage
+	7,  // 31: shoal.api.Dispatcher.Assignments:output_type -> shoal.api.AssignmentsMessage
+	13, // 32: shoal.api.Dispatcher.UpdateTaskStatus:output_type -> shoal.api.UpdateTaskStatusResponse
+	5,  // 33: shoal.api.Dispatcher.Register:output_type -> shoal.api.RegisterResponse
+	15, // 34: shoal.api.Dispatcher.LogSubscriptions:output_type -> shoal.api.LogSubscription
+	17, // 35: shoal.api.Dispatcher.PublishLogs:output_type -> shoal.api.PublishLogsResponse
+	30, // [30:36] is the sub-list for method output_type
+	24, // [24:30] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_dispatcher_proto_init() }
