@@ -1,0 +1,176 @@
+package dns
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
+
+	"github.com/shoal-dev/shoal/overlay"
+)
+
+func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func view() overlay.Desired {
+	ep := func(net, task, node, addr4, addr6 string, ready bool) overlay.Endpoint {
+		return overlay.Endpoint{NetworkID: net, TaskID: task, ServiceID: "s1", NodeID: node, Name: "web." + task, Aliases: []string{"www"},
+			Addrs: []netip.Addr{ip(addr4), ip(addr6)}, Ready: ready}
+	}
+	return overlay.Desired{
+		Networks: []overlay.Network{{ID: "app"}, {ID: "back"}},
+		Endpoints: []overlay.Endpoint{
+			ep("app", "t1", "n1", "10.96.0.11", "fd00::11", true),
+			ep("app", "t2", "n2", "10.96.0.12", "fd00::12", true),
+			ep("app", "t3", "n2", "10.96.0.13", "fd00::13", false),
+			{NetworkID: "back", TaskID: "t1", ServiceID: "s1", NodeID: "n1", Name: "web.t1", Addrs: []netip.Addr{ip("10.96.4.11")}, Ready: true},
+			{NetworkID: "back", TaskID: "d1", ServiceID: "s2", NodeID: "n1", Name: "db.d1", Addrs: []netip.Addr{ip("10.96.4.12")}, Ready: true},
+			{NetworkID: "", TaskID: "t1", ServiceID: "s1", NodeID: "n1", Addrs: []netip.Addr{ip("10.112.0.2")}, Ready: true},
+		},
+		Services: []overlay.Service{
+			{ID: "s1", Name: "web", VIPs: map[string][]netip.Addr{"app": {ip("10.96.0.2"), ip("fd00::2")}}, Aliases: map[string][]string{"app": {"front"}}},
+			{ID: "s2", Name: "db", DNSRR: true},
+		},
+	}
+}
+
+func TestNames(t *testing.T) {
+	for _, tc := range []struct {
+		name, network, from, ask string
+		down                     map[string]bool
+		want                     []string // nil: not ours
+	}{
+		{name: "service is its VIP", network: "app", from: "10.96.0.12", ask: "web.", want: []string{"10.96.0.2", "fd00::2"}},
+		{name: "case does not matter", network: "app", from: "10.96.0.12", ask: "WEB.", want: []string{"10.96.0.2", "fd00::2"}},
+		{name: "service alias", network: "app", from: "10.96.0.12", ask: "front.", want: []string{"10.96.0.2", "fd00::2"}},
+		{name: "tasks are the ready ones", network: "app", from: "10.96.0.12", ask: "tasks.web.", want: []string{"10.96.0.11", "10.96.0.12", "fd00::11", "fd00::12"}},
+		{name: "not those of a dead node", network: "app", from: "10.96.0.12", ask: "tasks.web.", down: map[string]bool{"n2": true}, want: []string{"10.96.0.11", "fd00::11"}},
+		{name: "but suspicion fails open", network: "app", from: "10.96.0.12", ask: "tasks.web.", down: map[string]bool{"n1": true, "n2": true}, want: []string{"10.96.0.11", "10.96.0.12", "fd00::11", "fd00::12"}},
+		{name: "container, ready or not", network: "app", from: "10.96.0.12", ask: "web.t3.", want: []string{"10.96.0.13", "fd00::13"}},
+		{name: "another network that the asker is on", network: "app", from: "10.96.0.11", ask: "db.", want: []string{"10.96.4.12"}},
+		{name: "another network that it is not on", network: "app", from: "10.96.0.12", ask: "db.", want: nil},
+		{name: "outside", network: "app", from: "10.96.0.12", ask: "example.com.", want: nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			addrs, ok := newZone(view(), tc.down).lookup(tc.network, ip(tc.from), tc.ask)
+			var got []string
+			for _, a := range addrs {
+				got = append(got, a.String())
+			}
+			slices.Sort(got)
+			if ok != (tc.want != nil) || !cmp.Equal(got, tc.want) {
+				t.Errorf("got %v %v, want %v", got, ok, tc.want)
+			}
+		})
+	}
+}
+
+func TestReverse(t *testing.T) {
+	z := newZone(view(), nil)
+	for in, want := range map[string]string{
+		"11.0.96.10.in-addr.arpa.": "web.t1.",
+		"1.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.": "web.t1.",
+	} {
+		q := new(dns.Msg).SetQuestion(in, dns.TypePTR)
+		m, ok := z.answer("app", ip("10.96.0.12"), q)
+		if !ok || len(m.Answer) != 1 || m.Answer[0].(*dns.PTR).Ptr != want {
+			t.Errorf("%s: got %v %v, want %s", in, m, ok, want)
+		}
+	}
+}
+
+// TestServer asks over real sockets: our names from the view, the rest through a real resolver of its own.
+func TestServer(t *testing.T) {
+	up := upstream(t, "example.com.", "192.0.2.1")
+	s := New(func() []string { return []string{"127.0.0.1:1", up} }, slog.New(slog.DiscardHandler))
+	s.Set(view())
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	s.Listen([]Listener{{NetworkID: "app", Addrs: []netip.Addr{ip("127.0.53.53")}}})
+
+	for _, network := range []string{"udp", "tcp"} {
+		for _, tc := range []struct {
+			name  string
+			qtype uint16
+			want  string
+		}{
+			{"web.", dns.TypeA, "10.96.0.2"},
+			{"web.", dns.TypeAAAA, "fd00::2"},
+			{"example.com.", dns.TypeA, "192.0.2.1"},
+		} {
+			m := ask(t, network, "127.0.53.53:53", tc.name, tc.qtype)
+			if len(m.Answer) != 1 || address(m.Answer[0]) != tc.want {
+				t.Errorf("%s %s %s: got %v, want %s", network, tc.name, dns.TypeToString[tc.qtype], m.Answer, tc.want)
+			}
+		}
+	}
+	if m := ask(t, "udp", "127.0.53.53:53", "web.", dns.TypeMX); m.Rcode != dns.RcodeSuccess || len(m.Answer) != 0 {
+		t.Errorf("MX of our name: got %v, want an empty success", m)
+	}
+}
+
+func address(rr dns.RR) string {
+	switch r := rr.(type) {
+	case *dns.A:
+		return r.A.String()
+	case *dns.AAAA:
+		return r.AAAA.String()
+	}
+	return rr.String()
+}
+
+// ask retries until the listener is up.
+func ask(t *testing.T, network, server, name string, qtype uint16) *dns.Msg {
+	t.Helper()
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		m, _, err := (&dns.Client{Net: network, Timeout: 3 * time.Second}).Exchange(new(dns.Msg).SetQuestion(name, qtype), server)
+		if err == nil {
+			return m
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func upstream(t *testing.T, name, addr string) string {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", pc.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		if q.Question[0].Name == name {
+			m.Answer = append(m.Answer, &dns.A{Hdr: header(q.Question[0]), A: net.ParseIP(addr)})
+		}
+		w.WriteMsg(m)
+	})
+	go (&dns.Server{PacketConn: pc, Handler: h}).ActivateAndServe()
+	go (&dns.Server{Listener: ln, Handler: h}).ActivateAndServe()
+	t.Cleanup(func() { pc.Close(); ln.Close() })
+	return pc.LocalAddr().String()
+}
+
+func TestHostResolvers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(path, []byte("# c\nsearch x\nnameserver 127.0.0.53\nnameserver fd00::1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := HostResolvers(path), []string{"127.0.0.53:53", "[fd00::1]:53"}; !cmp.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
