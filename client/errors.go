@@ -1,0 +1,116 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Error is what every call fails with: one line that a person can read.
+type Error struct {
+	Code    codes.Code
+	Message string
+	cause   error
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap gives the cause, if it was on this side (a file that is not there, a cancelled context).
+func (e *Error) Unwrap() error { return e.cause }
+
+// GRPCStatus lets status.FromError work on an *Error.
+func (e *Error) GRPCStatus() *status.Status { return status.New(e.Code, e.Message) }
+
+// CodeOf is the code of an error of this package, codes.Unknown for any other, codes.OK for nil.
+func CodeOf(err error) codes.Code {
+	if err == nil {
+		return codes.OK
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return codes.Unknown
+}
+
+// IsNotFound tells whether what was asked for does not exist.
+func IsNotFound(err error) bool { return CodeOf(err) == codes.NotFound }
+
+// clean turns a gRPC error into an *Error. io.EOF ends streams and stays what it is.
+func (c *Client) clean(ctx context.Context, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	var done *Error
+	if errors.As(err, &done) {
+		return err
+	}
+	s, _ := status.FromError(err)
+	switch s.Code() {
+	case codes.Unavailable:
+		if f := c.dialErr.Load(); f != nil {
+			return c.unreachable(f.err)
+		}
+		return &Error{Code: s.Code(), Message: c.lostConnection(s.Message()), cause: err}
+	case codes.Canceled, codes.DeadlineExceeded:
+		return &Error{Code: s.Code(), Message: c.interrupted(s), cause: ctx.Err()}
+	case codes.Unimplemented:
+		return &Error{Code: s.Code(), Message: fmt.Sprintf("the daemon at %s does not know this request (%s): client and daemon may be of different versions", c.host, s.Message())}
+	}
+	return &Error{Code: s.Code(), Message: oneLine(s.Message())}
+}
+
+// unreachable says why nobody answered and what to do about it.
+func (c *Client) unreachable(err error) error {
+	e := &Error{Code: codes.Unavailable, cause: err}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		e.Message = fmt.Sprintf("permission denied at %s: run as root or add yourself to the group shoal (usermod -aG shoal $USER, then log in again)", c.host)
+	case c.host.Network == "unix":
+		e.Message = fmt.Sprintf("cannot connect to the Shoal daemon at %s: is it running? start it with 'shoal daemon' or set SHOAL_HOST", c.host)
+	default:
+		e.Message = fmt.Sprintf("cannot connect to the Shoal daemon at %s: %v", c.host, rootCause(err))
+	}
+	return e
+}
+
+// lostConnection keeps a server's own words and replaces the transport's.
+func (c *Client) lostConnection(msg string) string {
+	switch {
+	case strings.Contains(msg, "authentication handshake failed"):
+		_, why, _ := strings.Cut(msg, "authentication handshake failed: ")
+		return fmt.Sprintf("cannot trust the Shoal daemon at %s: %s", c.host, oneLine(strings.Trim(why, `"`)))
+	case strings.Contains(msg, "connection error"), strings.Contains(msg, "error reading from server"),
+		strings.Contains(msg, "transport is closing"):
+		return fmt.Sprintf("lost the connection to the Shoal daemon at %s: is it still running?", c.host)
+	}
+	return oneLine(msg)
+}
+
+func (c *Client) interrupted(s *status.Status) string {
+	if s.Code() == codes.DeadlineExceeded {
+		return fmt.Sprintf("the Shoal daemon at %s did not answer in time", c.host)
+	}
+	return "interrupted"
+}
+
+func rootCause(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}
+
+// oneLine folds a message, so that no error ever takes two lines.
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
+}
