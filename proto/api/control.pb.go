@@ -2070,7 +2070,7 @@ var File_control_proto protoreflect.FileDescriptor
 
 const file_control_proto_rawDesc = "" +
 	"\n" +
-	"\rcontrol.proto\x12\tshoal.api\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\vtypes.proto\x1a\robjects.proto\"\x13\n" +
+	"\rcontrol.proto\x12\tshoal.api\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\robjects.proto\"\x13\n" +
 	"\x11GetClusterRequest\"B\n" +
 	"\x12GetClusterResponse\x12,\n" +
 	"\acluster\x18\x01 \x01(\v2\x12.shoal.api.ClusterR\acluster\"\xbe\x01\n" +
@@ -2358,7 +2358,6 @@ func file_control_proto_init() {
 	if File_control_proto != nil {
 		return
 	}
-	file_types_proto_init()
 	file_objects_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
