@@ -1,0 +1,63 @@
+package ipam
+
+import "net/netip"
+
+// Hosts hands out the host addresses of one subnet. The subnet's own address, IPv4's
+// broadcast address and the gateway are never given.
+type Hosts struct {
+	within netip.Prefix
+	used   map[netip.Addr]bool // true: taken; false: better avoided
+	next   netip.Addr
+	last   bool // second round, which takes avoided addresses too
+}
+
+// NewHosts starts with an empty subnet. within limits the addresses to a part of it; the
+// zero Prefix means all of it.
+func NewHosts(subnet netip.Prefix, gateway netip.Addr, within netip.Prefix) *Hosts {
+	if !within.IsValid() {
+		within = subnet
+	}
+	h := &Hosts{within: within.Masked(), used: map[netip.Addr]bool{}}
+	h.next = h.within.Addr()
+	if !subnet.IsSingleIP() {
+		h.Use(subnet.Masked().Addr())
+		if subnet.Addr().Is4() {
+			h.Use(Last(subnet))
+		}
+	}
+	if gateway.IsValid() {
+		h.Use(gateway)
+	}
+	return h
+}
+
+// Use marks an address as taken. Addresses of elsewhere do no harm.
+func (h *Hosts) Use(a netip.Addr) { h.used[a.Unmap()] = true }
+
+// Avoid marks an address as free but recently used: it is given only when nothing else is
+// left, so that neither a cache nor a client meets another task under an old address.
+func (h *Hosts) Avoid(a netip.Addr) {
+	if a = a.Unmap(); !h.used[a] {
+		h.used[a] = false
+	}
+}
+
+// Next takes the lowest free address. False: there is none.
+func (h *Hosts) Next() (netip.Addr, bool) {
+	for {
+		for a := h.next; a.IsValid() && h.within.Contains(a); a = a.Next() {
+			taken, known := h.used[a]
+			if taken || known && !h.last {
+				continue
+			}
+			h.used[a] = true
+			h.next = a.Next()
+			return a, true
+		}
+		if h.last {
+			h.next = netip.Addr{}
+			return netip.Addr{}, false
+		}
+		h.last, h.next = true, h.within.Addr()
+	}
+}
