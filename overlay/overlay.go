@@ -73,6 +73,15 @@ type Attachment struct {
 	// Gateway are the task's addresses on this node's gateway bridge (second interface, default route); none for
 	// containers that have only internal networks.
 	Gateway []netip.Prefix
+	// HostPorts are published on this node only (PublishMode HOST). They need Gateway.
+	HostPorts []HostPort
+}
+
+// HostPort is a port of this node's own addresses that leads to one container.
+type HostPort struct {
+	Protocol string // tcp, udp, sctp
+	Host     uint16
+	Target   uint16
 }
 
 // AttachedNetwork is one interface of an attachment: eth0, eth1, ... in order; the gateway interface comes last.

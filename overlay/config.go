@@ -1,0 +1,163 @@
+//go:build linux
+
+package overlay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Config is what an Overlay needs to know about its node. It does not change while the Overlay lives.
+type Config struct {
+	NodeID string
+	RunDir string     // sandboxes are bind mounted in RunDir/overlay
+	VTEP   netip.Addr // this node's data path address; the underlay link is the one that carries it
+	Port   uint16     // UDP port of the data path, 0: 4789
+	// Interval is the time between two looks at the kernel when nothing changed, 0: five seconds.
+	Interval time.Duration
+	// Offload says who computes the checksums of packets in the tunnel.
+	Offload Offload
+	// OnSandbox, if set, is called with all sandboxes whenever the list changed, one call at a time and in order.
+	// It may call SandboxPath and Sandboxes, and must not wait for Run, Attach or Detach.
+	OnSandbox func([]Sandbox)
+	Logger    *slog.Logger // nil: slog.Default()
+}
+
+// Offload chooses between speed and caution for checksums of encapsulated packets.
+type Offload string
+
+const (
+	OffloadAuto Offload = ""    // off where the kernel or the underlay's driver is known to get it wrong
+	OffloadOn   Offload = "on"  // the underlay device computes them
+	OffloadOff  Offload = "off" // the kernel computes them before encapsulation
+)
+
+// Sandbox is a place where containers reach this node: one for each network, and the gateway bridge.
+type Sandbox struct {
+	NetworkID string       // "" for the gateway bridge
+	Path      string       // network namespace, "" for the daemon's own
+	Gateways  []netip.Addr // addresses of this node's side, at most one per family: DNS listens there
+}
+
+// Overlay keeps this node's kernel equal to the last Desired. Its methods may be called from several goroutines.
+type Overlay struct {
+	cfg  Config
+	log  *slog.Logger
+	wake chan struct{} // capacity 1: something changed
+
+	mu      sync.Mutex // guards what is wanted, never held over a system call
+	desired *Desired   // nil until the first Set
+	down    map[string]bool
+	claims  map[string]*Attachment
+	adopted bool // every running container was named: what nobody claims may go
+	changed chan struct{}
+
+	kernel sync.Mutex // guards kernel and everything below, held over system calls
+}
+
+const defaultPort = 4789
+
+// New checks the configuration and finds what is there; it changes nothing in the kernel.
+func New(cfg Config) (*Overlay, error) {
+	if cfg.NodeID == "" || cfg.RunDir == "" {
+		return nil, fmt.Errorf("overlay: node ID and run directory are needed")
+	}
+	if !cfg.VTEP.IsValid() || cfg.VTEP.IsUnspecified() || cfg.VTEP.IsLoopback() {
+		return nil, fmt.Errorf("overlay: data path address %q cannot be reached by other nodes; give the address of an interface", cfg.VTEP)
+	}
+	cfg.VTEP = cfg.VTEP.Unmap().WithZone("")
+	if cfg.Port == 0 {
+		cfg.Port = defaultPort
+	}
+	if cfg.Interval == 0 {
+		cfg.Interval = 5 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return &Overlay{
+		cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1),
+		claims: map[string]*Attachment{}, changed: make(chan struct{}),
+	}, nil
+}
+
+// SandboxPath is where the namespace of a network is mounted on this node, whether it exists or not.
+func (o *Overlay) SandboxPath(networkID string) string {
+	return filepath.Join(o.sandboxDir(), networkID)
+}
+
+func (o *Overlay) sandboxDir() string { return filepath.Join(o.cfg.RunDir, "overlay") }
+
+// Set hands over everything this node should know. The last one counts; it returns at once.
+func (o *Overlay) Set(d Desired) {
+	o.mu.Lock()
+	o.desired = &d
+	o.announce()
+	o.mu.Unlock()
+}
+
+// SetDown names the nodes that gossip does not hear: their endpoints leave balancing at once. It replaces the last set.
+func (o *Overlay) SetDown(nodes map[string]bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.down = map[string]bool{}
+	for id, down := range nodes {
+		if down {
+			o.down[id] = true
+		}
+	}
+	o.announce()
+}
+
+// announce wakes Run and whoever waits for a view. Called with mu held.
+func (o *Overlay) announce() {
+	close(o.changed)
+	o.changed = make(chan struct{})
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Adopt says that ids are all containers that have attachments: after a restart of the daemon, call Attach for each
+// and then Adopt. What belongs to any other container is removed by Run. Before the first Adopt nothing is removed.
+func (o *Overlay) Adopt(ids []string) {
+	keep := map[string]bool{}
+	for _, id := range ids {
+		keep[id] = true
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for id := range o.claims {
+		if !keep[id] {
+			delete(o.claims, id)
+		}
+	}
+	o.adopted = true
+	o.announce()
+}
+
+// Run makes the kernel equal to what is wanted, on every change and every Interval, until ctx ends. It leaves
+// everything in place when it returns: traffic goes on without the daemon.
+func (o *Overlay) Run(ctx context.Context) error { return o.run(ctx) }
+
+// Attach wires a container and returns when its traffic can flow. It waits for Set to name the networks and for this
+// node's gateway subnets as long as ctx allows. Calling it again for the same container repairs and changes nothing else.
+func (o *Overlay) Attach(ctx context.Context, a Attachment) error { return o.attach(ctx, a) }
+
+// Detach removes a container's links. Detaching what is not attached is no error.
+func (o *Overlay) Detach(ctx context.Context, id string) error { return o.detach(ctx, id) }
+
+// Check compares the kernel with what is wanted and says every difference in one line each, changing nothing.
+func (o *Overlay) Check(ctx context.Context) ([]string, error) { return o.check(ctx) }
+
+// Cleanup removes everything of ours from this node's kernel. Stop Run first.
+func (o *Overlay) Cleanup(ctx context.Context) error { return o.cleanup(ctx) }
+
+// Sandboxes lists where containers reach this node now.
+func (o *Overlay) Sandboxes() []Sandbox { return o.sandboxes() }
