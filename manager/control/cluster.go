@@ -1,0 +1,103 @@
+package control
+
+import (
+	"context"
+	"net/netip"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/shoal-dev/shoal/manager/store"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// GetCluster returns the cluster with its tokens and without its keys.
+func (s *Server) GetCluster(context.Context, *api.GetClusterRequest) (*api.GetClusterResponse, error) {
+	var c *api.Cluster
+	s.store.View(func(tx *store.Tx) { c = tx.Cluster() })
+	if c == nil {
+		return nil, refused("the cluster is still being made: try again")
+	}
+	return &api.GetClusterResponse{Cluster: redact(c)}, nil
+}
+
+// redact leaves out what never leaves the managers.
+func redact(c *api.Cluster) *api.Cluster {
+	c = proto.CloneOf(c)
+	c.CaKey, c.GossipKeys = nil, nil
+	return c
+}
+
+// UpdateCluster changes the cluster's spec and rotates tokens.
+func (s *Server) UpdateCluster(ctx context.Context, r *api.UpdateClusterRequest) (*api.UpdateClusterResponse, error) {
+	if err := validateClusterSpec(r.Spec); err != nil {
+		return nil, err
+	}
+	worker, manager, err := s.newTokens(r)
+	if err != nil {
+		return nil, err
+	}
+	var c *api.Cluster
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		old := tx.Cluster()
+		if err := atVersion(old, r.Version, "cluster"); err != nil {
+			return err
+		}
+		c = proto.CloneOf(old)
+		if r.Spec != nil {
+			c.Spec = r.Spec
+		}
+		if worker != "" {
+			c.WorkerToken = worker
+		}
+		if manager != "" {
+			c.ManagerToken = manager
+		}
+		return tx.SetCluster(c)
+	})
+	if err != nil {
+		return nil, toStatus(err, "cluster")
+	}
+	return &api.UpdateClusterResponse{Cluster: redact(c)}, nil
+}
+
+// newTokens makes the tokens asked for, outside the transaction because they are random.
+func (s *Server) newTokens(r *api.UpdateClusterRequest) (worker, manager string, err error) {
+	var c *api.Cluster
+	s.store.View(func(tx *store.Tx) { c = tx.Cluster() })
+	if r.RotateWorkerToken {
+		if worker, err = s.deps.NewToken(c.GetCaCert()); err != nil {
+			return "", "", toStatus(err, "worker token")
+		}
+	}
+	if r.RotateManagerToken {
+		if manager, err = s.deps.NewToken(c.GetCaCert()); err != nil {
+			return "", "", toStatus(err, "manager token")
+		}
+	}
+	return worker, manager, nil
+}
+
+func validateClusterSpec(spec *api.ClusterSpec) error {
+	if spec == nil {
+		return nil
+	}
+	for _, p := range append(append([]string{}, spec.AddressPools...), nonEmpty(spec.NodePool)...) {
+		if _, err := netip.ParsePrefix(p); err != nil {
+			return invalid("address pool %q is not a prefix: write it like 10.96.0.0/12", p)
+		}
+	}
+	if spec.SubnetSize != 0 && (spec.SubnetSize < 8 || spec.SubnetSize > 29) {
+		return invalid("subnet size %d is out of range: it must be 8 to 29", spec.SubnetSize)
+	}
+	if spec.LostAfter != nil && spec.LostAfter.AsDuration() <= 0 {
+		return invalid("lost-after must be positive")
+	}
+	return nil
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
