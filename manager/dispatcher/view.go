@@ -1,0 +1,192 @@
+package dispatcher
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/shoal-dev/shoal/manager/store"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// kind orders what a node is told: what others refer to comes first.
+type kind uint8
+
+const (
+	aPeer kind = iota
+	aNetwork
+	aService
+	anEndpoint
+	aRevision
+	aTask
+)
+
+// key names one thing a node is told. task is only set for endpoints, whose id is their network ("" for the gateway).
+type key struct {
+	kind kind
+	id   string
+	task string
+}
+
+// view computes what one node should be told. Everything it needs beside the store is which networks and revisions
+// the node's active tasks use.
+type view struct {
+	node      string
+	networks  map[string]int // by ID, number of active tasks of this node on it
+	revisions map[string]int // by ID, number of active tasks of this node that follow it
+}
+
+// want returns what the node should be told under a key, or nil for nothing.
+func (v view) want(tx *store.Tx, k key) proto.Message {
+	switch k.kind {
+	case aPeer:
+		return orNil(peerView(tx.Nodes().Get(k.id)))
+	case aNetwork:
+		if v.networks[k.id] > 0 {
+			return orNil(tx.Networks().Get(k.id))
+		}
+	case aService:
+		return orNil(v.serviceView(tx.Services().Get(k.id)))
+	case anEndpoint:
+		return orNil(v.endpointView(tx, k.id, tx.Tasks().Get(k.task)))
+	case aRevision:
+		if v.revisions[k.id] > 0 {
+			return orNil(tx.Revisions().Get(k.id))
+		}
+	case aTask:
+		if t := tx.Tasks().Get(k.id); v.mine(t) {
+			return t
+		}
+	}
+	return nil
+}
+
+// orNil turns a typed nil into a plain one.
+func orNil[T any, P interface {
+	*T
+	proto.Message
+}](m P) proto.Message {
+	if m == nil {
+		return nil
+	}
+	return m
+}
+
+// mine tells whether this node should know of a task, ended ones included: their containers stay until the row goes.
+func (v view) mine(t *api.Task) bool {
+	return t != nil && t.NodeId == v.node && t.DesiredState > api.TaskState_NEW && t.Status.GetState() >= api.TaskState_ASSIGNED
+}
+
+// active tells whether a task holds its addresses: it has a node and has not ended.
+func active(t *api.Task) bool {
+	s := t.Status.GetState()
+	return t.NodeId != "" && s >= api.TaskState_ASSIGNED && s <= api.TaskState_RUNNING
+}
+
+func peerView(n *api.Node) *api.PeerView {
+	if n == nil {
+		return nil
+	}
+	return &api.PeerView{
+		NodeId: n.Id, Hostname: n.Description.GetHostname(), DataPathAddr: n.Status.GetDataPathAddr(),
+		GatewaySubnets: n.GatewaySubnets, Number: n.Number, Down: n.Status.GetState() == api.NodeStatus_DOWN,
+	}
+}
+
+// serviceView leaves out what concerns networks this node is not on.
+func (v view) serviceView(s *api.Service) *api.ServiceView {
+	if s == nil {
+		return nil
+	}
+	m := &api.ServiceView{Id: s.Id, Name: s.Spec.GetName(), Dnsrr: s.Spec.GetEndpoint().GetMode() == api.EndpointSpec_DNSRR}
+	for _, n := range s.Spec.GetNetworks() {
+		if v.networks[n.Network] > 0 {
+			m.Networks = append(m.Networks, n)
+		}
+	}
+	for _, p := range s.Endpoint.GetPorts() {
+		if p.Mode == api.PublishMode_INGRESS {
+			m.Ports = append(m.Ports, p)
+		}
+	}
+	if len(m.Networks) == 0 && len(m.Ports) == 0 {
+		return nil
+	}
+	for _, vip := range s.Endpoint.GetVirtualIps() {
+		if v.networks[vip.NetworkId] > 0 {
+			m.VirtualIps = append(m.VirtualIps, vip)
+		}
+	}
+	return m
+}
+
+// endpointView returns a task's place on a network, or its gateway addresses for the network "".
+func (v view) endpointView(tx *store.Tx, network string, t *api.Task) *api.EndpointView {
+	if t == nil || !active(t) {
+		return nil
+	}
+	m := &api.EndpointView{
+		NetworkId: network, TaskId: t.Id, ServiceId: t.ServiceId, NodeId: t.NodeId, Ready: ready(t), Name: ContainerName(t),
+	}
+	if network == "" {
+		if !published(tx.Services().Get(t.ServiceId)) {
+			return nil
+		}
+		m.Addresses = withoutPrefix(t.GatewayAddresses)
+	} else if a := attachment(t, network); a != nil && v.networks[network] > 0 {
+		m.Addresses, m.Aliases = withoutPrefix(a.Addresses), a.Aliases
+	}
+	if len(m.Addresses) == 0 {
+		return nil
+	}
+	return m
+}
+
+// ready tells whether connections may be balanced to a task: it runs, it is healthy, it is meant to run.
+func ready(t *api.Task) bool {
+	if t.Status.State != api.TaskState_RUNNING || t.DesiredState > api.TaskState_RUNNING {
+		return false
+	}
+	h := t.Status.Container.GetHealth()
+	return h == "" || h == "healthy"
+}
+
+// published tells whether a service has ports that every node answers on.
+func published(s *api.Service) bool {
+	for _, p := range s.GetEndpoint().GetPorts() {
+		if p.Mode == api.PublishMode_INGRESS {
+			return true
+		}
+	}
+	return false
+}
+
+func attachment(t *api.Task, network string) *api.NetworkAttachment {
+	for _, a := range t.Networks {
+		if a.NetworkId == network {
+			return a
+		}
+	}
+	return nil
+}
+
+func withoutPrefix(cidrs []string) []string {
+	out := make([]string, 0, len(cidrs))
+	for _, c := range cidrs {
+		addr, _, _ := strings.Cut(c, "/")
+		out = append(out, addr)
+	}
+	return out
+}
+
+// ContainerName is the name of a task's container on every node: SERVICE.SLOT.TASKID, or SERVICE.NODEID.TASKID for
+// a global service.
+func ContainerName(t *api.Task) string {
+	if t.Slot == 0 {
+		return t.ServiceName + "." + t.NodeId + "." + t.Id
+	}
+	return fmt.Sprintf("%s.%d.%s", t.ServiceName, t.Slot, t.Id)
+}
+
+func revisionID(t *api.Task) string { return fmt.Sprintf("%s.%d", t.ServiceId, t.Revision) }
