@@ -1,0 +1,40 @@
+// Web is the demo's workload: a web server that says who answers and who asked. As `web get URL` it is also a
+// client, so that an image with this one file can be both ends.
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == "get" {
+		get(os.Args[2])
+		return
+	}
+	addr := ":" + cmp.Or(os.Getenv("PORT"), "80")
+	log.Printf("listening on %s", addr)
+	log.Fatal(http.ListenAndServe(addr, http.HandlerFunc(answer)))
+}
+
+func answer(w http.ResponseWriter, r *http.Request) {
+	host, _ := os.Hostname()
+	client, _, _ := net.SplitHostPort(r.RemoteAddr)
+	fmt.Fprintf(w, "hostname=%s task=%s client=%s version=%s\n", host, os.Getenv("TASK"), client, os.Getenv("VERSION"))
+}
+
+func get(url string) {
+	c := &http.Client{Timeout: 5 * time.Second}
+	resp, err := c.Get(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	io.Copy(os.Stdout, resp.Body)
+}
