@@ -11,7 +11,7 @@ RACE  := ./manager/... ./agent/... ./engine/... ./overlay/gossip ./overlay/dns .
 TOOLS := $(GO) tool -modfile=tools/go.mod
 export CGO_ENABLED = 0
 
-.PHONY: help build shim test unit race e2e demo bench lint generate check-generated cross deps clean
+.PHONY: help build shim test unit race e2e demo demo-down bench lint generate check-generated cross deps clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ e2e: build ## end-to-end tests in network namespaces (root)
 demo: build ## a cluster of five hosts on this machine (root); KEEP=1 leaves it up
 	$(GO) build -trimpath -o bin/demo-web ./e2e/web
 	$(GO) run ./e2e/demo $(if $(KEEP),--keep)
+
+demo-down: ## take down a demo that was left up
+	$(GO) run ./e2e/demo --down
 
 bench: build ## measure, print a table and write docs/benchmarks.md (root)
 	$(GO) build -trimpath -o bin/demo-web ./e2e/web

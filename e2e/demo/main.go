@@ -21,14 +21,25 @@ import (
 
 func main() {
 	keep := flag.Bool("keep", false, "leave the cluster up")
+	down := flag.Bool("down", false, "take down a cluster that was left up")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *keep); err != nil {
+	act := func() error { return run(ctx, *keep) }
+	if *down {
+		act = func() error { return hosts.Remove(name, dir) }
+	}
+	if err := act(); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
+
+// The demo's name and place are fixed, so that one left up can be found again.
+const (
+	name = "demo"
+	dir  = "/tmp/shoal-demo"
+)
 
 func run(ctx context.Context, keep bool) (err error) {
 	if os.Getuid() != 0 {
@@ -38,11 +49,10 @@ func run(ctx context.Context, keep bool) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "shoal-demo-")
-	if err != nil {
-		return err
+	if _, err := os.Stat(dir); err == nil {
+		return fmt.Errorf("%s exists: a demo is up; take it down with 'make demo-down'", dir)
 	}
-	lab, err := hosts.New(hosts.Config{Name: "demo", Dir: dir, Bin: bin, N: 5})
+	lab, err := hosts.New(hosts.Config{Name: name, Dir: dir, Bin: bin, N: 5})
 	if err != nil {
 		return fmt.Errorf("make five hosts: %w", err)
 	}
@@ -305,5 +315,5 @@ func (d *demo) howToTalk() {
 			fmt.Printf("  export SHOAL_HOST=%s   # %s, in it: ip netns exec %s curl ...\n", h.Socket(), h.Name, h.Name)
 		}
 	}
-	fmt.Println("  take it down with: deploy/demo-down.sh")
+	fmt.Println("  take it down with: make demo-down")
 }
