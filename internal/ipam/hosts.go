@@ -1,6 +1,9 @@
 package ipam
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
 
 // Hosts hands out the host addresses of one subnet. The subnet's own address, IPv4's
 // broadcast address and the gateway are never given.
@@ -59,5 +62,47 @@ func (h *Hosts) Next() (netip.Addr, bool) {
 			return netip.Addr{}, false
 		}
 		h.last, h.next = true, h.within.Addr()
+	}
+}
+
+// Subnet is a Hosts with the prefix that its addresses are written with.
+type Subnet struct {
+	*Hosts
+	Prefix netip.Prefix
+}
+
+// ParseSubnet reads a subnet as rows hold it: prefix, gateway and optional range as text.
+func ParseSubnet(prefix, gateway, within string) (Subnet, error) {
+	p, err := netip.ParsePrefix(prefix)
+	if err != nil {
+		return Subnet{}, err
+	}
+	g, r := First(p), netip.Prefix{}
+	if gateway != "" {
+		if g, err = netip.ParseAddr(gateway); err != nil {
+			return Subnet{}, err
+		}
+	}
+	if within != "" {
+		if r, err = netip.ParsePrefix(within); err != nil {
+			return Subnet{}, err
+		}
+	}
+	return Subnet{Hosts: NewHosts(p.Masked(), g, r), Prefix: p.Masked()}, nil
+}
+
+// Take marks addresses written with or without a prefix length, as taken or as better avoided.
+// Text that is no address is not in the subnet either.
+func (s Subnet) Take(taken bool, addrs ...string) {
+	for _, text := range addrs {
+		text, _, _ = strings.Cut(text, "/")
+		a, err := netip.ParseAddr(text)
+		switch {
+		case err != nil || !s.Prefix.Contains(a.Unmap()):
+		case taken:
+			s.Use(a)
+		default:
+			s.Avoid(a)
+		}
 	}
 }

@@ -1,0 +1,141 @@
+package allocator
+
+import (
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/shoal-dev/shoal/internal/ipam"
+	"github.com/shoal-dev/shoal/manager/store"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// allocateServices makes every service's endpoint what its spec asks for. If something cannot be had, the
+// endpoint stays as it was and the reason is in the row.
+func (p *pass) allocateServices() error {
+	for i, svc := range p.services {
+		now := proto.CloneOf(svc)
+		if svc.PendingDelete {
+			// Its ports are free at once: nobody is to come in any more. The virtual IPs stay
+			// its own until the row is gone, clients may have them in their caches.
+			if now.Endpoint != nil {
+				now.Endpoint.Ports = nil
+			}
+		} else if e, err := p.endpoint(svc); err != nil {
+			now.AllocationError = err.Error()
+		} else {
+			now.Endpoint, now.AllocationError = e, ""
+		}
+		if err := save(p, p.tx.Services(), p.services, i, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endpoint returns what the service should have, keeping what it has. nil: it needs nothing.
+func (p *pass) endpoint(svc *api.Service) (*api.Endpoint, error) {
+	vips, err := p.virtualIPs(svc)
+	if err != nil {
+		return nil, err
+	}
+	ports, err := p.ports(svc)
+	if err != nil {
+		return nil, err
+	}
+	if len(vips)+len(ports) == 0 && svc.Endpoint == nil {
+		return nil, nil
+	}
+	return &api.Endpoint{VirtualIps: vips, Ports: ports}, nil
+}
+
+func (p *pass) virtualIPs(svc *api.Service) (out []*api.VirtualIP, err error) {
+	for _, a := range svc.GetSpec().GetNetworks() {
+		if nodeLocal(a.Network) {
+			continue
+		}
+		net, err := p.network(a.Network)
+		if err != nil {
+			return nil, err
+		}
+		if svc.GetSpec().GetEndpoint().GetMode() == api.EndpointSpec_DNSRR {
+			continue
+		}
+		vip := &api.VirtualIP{NetworkId: net.Id}
+		if i := slices.IndexFunc(svc.GetEndpoint().GetVirtualIps(), func(v *api.VirtualIP) bool { return v.NetworkId == net.Id }); i >= 0 {
+			vip = svc.Endpoint.VirtualIps[i]
+		} else if vip.Addresses, err = p.freeAddresses(net); err != nil {
+			return nil, err
+		}
+		out = append(out, vip)
+	}
+	return out, nil
+}
+
+// nodeLocal networks have no addresses of the cluster's.
+func nodeLocal(network string) bool { return network == "host" || network == "none" }
+
+// network returns an allocated network or why it cannot be used.
+func (p *pass) network(id string) (*api.Network, error) {
+	i := slices.IndexFunc(p.networks, func(n *api.Network) bool { return n.Id == id })
+	if i < 0 {
+		return nil, fmt.Errorf("network %s does not exist", id)
+	}
+	n := p.networks[i]
+	if n.Vni == 0 {
+		return nil, fmt.Errorf("waiting for network %s: %s", n.GetSpec().GetName(), n.AllocationError)
+	}
+	return n, nil
+}
+
+// freeAddresses takes one address per family of a network.
+func (p *pass) freeAddresses(n *api.Network) (out []string, err error) {
+	if p.hosts[n.Id] == nil {
+		if p.hosts[n.Id], err = p.usage(n); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range p.hosts[n.Id] {
+		a, ok := s.Next()
+		if !ok {
+			return nil, fmt.Errorf("network %s has no free address in %s: take services off it or use a larger subnet", n.GetSpec().GetName(), s.Prefix)
+		}
+		out = append(out, a.String())
+	}
+	return out, nil
+}
+
+// usage reads from the rows which addresses of a network are taken.
+func (p *pass) usage(n *api.Network) ([]ipam.Subnet, error) {
+	var out []ipam.Subnet
+	for _, c := range n.Ipam {
+		s, err := ipam.ParseSubnet(c.Subnet, c.Gateway, c.IpRange)
+		if err != nil {
+			return nil, fmt.Errorf("network %s: %w", n.GetSpec().GetName(), err)
+		}
+		for _, svc := range p.services {
+			for _, v := range svc.GetEndpoint().GetVirtualIps() {
+				if v.NetworkId == n.Id {
+					s.Take(true, v.Addresses...)
+				}
+			}
+		}
+		for t := range p.tx.Tasks().All(store.ByNetwork(n.Id)) {
+			for _, a := range t.Networks {
+				if a.NetworkId == n.Id {
+					s.Take(holds(t), a.Addresses...)
+				}
+			}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// holds: an ended task no longer has its addresses. An orphaned one may still use them where
+// nobody can reach it.
+func holds(t *api.Task) bool {
+	s := t.GetStatus().GetState()
+	return s <= api.TaskState_RUNNING || s == api.TaskState_ORPHANED
+}
