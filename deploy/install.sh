@@ -6,7 +6,7 @@
 # Running it again upgrades: the daemon restarts, containers do not notice.
 set -eu
 
-binary= prefix=/usr/local root= start=yes uninstall=no
+binary='' prefix=/usr/local root='' start=yes uninstall=no
 
 die() { echo "install.sh: $*" >&2; exit 1; }
 usage() { sed -n '2,6s/^# \{0,1\}//p' "$0"; }
