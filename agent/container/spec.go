@@ -1,0 +1,135 @@
+//go:build linux
+
+package container
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/shoal-dev/shoal/overlay"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// Name is the name of a task's container: SERVICE.SLOT.TASKID, or SERVICE.NODEID.TASKID for a global service.
+func Name(t *api.Task) string {
+	if t.Slot == 0 {
+		return t.ServiceName + "." + t.NodeId + "." + t.Id
+	}
+	return fmt.Sprintf("%s.%d.%s", t.ServiceName, t.Slot, t.Id)
+}
+
+// request translates task and revision into what the engine is asked for.
+func (c *Controller) request() (*api.CreateContainerRequest, error) {
+	t := c.task
+	spec := proto.CloneOf(c.rev.Spec.GetContainer())
+	if spec == nil {
+		return nil, fmt.Errorf("revision %s says nothing of a container", c.rev.Id)
+	}
+	if err := expandSpec(spec, placeholders(t, c.deps.Node())); err != nil {
+		return nil, err
+	}
+	if spec.Labels == nil {
+		spec.Labels = map[string]string{}
+	}
+	maps.Copy(spec.Labels, map[string]string{
+		"shoal.service.id": t.ServiceId, "shoal.service.name": t.ServiceName,
+		"shoal.task.id": t.Id, "shoal.task.name": Name(t), "shoal.node.id": t.NodeId,
+	})
+	mode := networkMode(t, c.rev)
+	if mode == "external" {
+		c.dns(spec)
+	}
+	return &api.CreateContainerRequest{
+		Name: Name(t), Spec: spec, NetworkMode: mode, Restart: &api.LocalRestartPolicy{Name: "no"},
+	}, nil
+}
+
+func expandSpec(spec *api.ContainerSpec, values map[string]string) error {
+	var err error
+	if spec.Hostname, err = expand(spec.Hostname, values); err != nil {
+		return fmt.Errorf("hostname: %w", err)
+	}
+	for i := range spec.Env {
+		if spec.Env[i], err = expand(spec.Env[i], values); err != nil {
+			return fmt.Errorf("environment: %w", err)
+		}
+	}
+	for _, m := range spec.Mounts {
+		if m.Source, err = expand(m.Source, values); err != nil {
+			return fmt.Errorf("source of the mount at %s: %w", m.Target, err)
+		}
+	}
+	return nil
+}
+
+// networkMode is host if the service asks for it, external if the overlay wires the container, none otherwise.
+func networkMode(t *api.Task, rev *api.Revision) string {
+	for _, n := range rev.Spec.GetNetworks() {
+		if n.Network == "host" {
+			return "host"
+		}
+	}
+	if len(t.Networks) > 0 || len(t.GatewayAddresses) > 0 {
+		return "external"
+	}
+	return "none"
+}
+
+// dns puts the cluster's name server first: it answers names of services and forwards all others.
+func (c *Controller) dns(spec *api.ContainerSpec) {
+	if spec.Dns == nil {
+		spec.Dns = &api.DNSConfig{}
+	}
+	spec.Dns.Nameservers = append(c.deps.Nameservers(c.task), spec.Dns.Nameservers...)
+}
+
+// Attachment is how a task's container is wired; nil if the overlay has no part in it.
+func Attachment(t *api.Task, row *api.Container) (*overlay.Attachment, error) {
+	if row.NetworkMode != "external" {
+		return nil, nil
+	}
+	a := &overlay.Attachment{ID: row.Id, TaskID: t.Id, NetNS: row.Netns}
+	for _, n := range t.Networks {
+		an := overlay.AttachedNetwork{NetworkID: n.NetworkId}
+		for _, cidr := range n.Addresses {
+			p, err := netip.ParsePrefix(cidr)
+			if err != nil {
+				return nil, fmt.Errorf("address of the task on network %s: %w", n.NetworkId, err)
+			}
+			an.Addrs = append(an.Addrs, p.Addr())
+		}
+		a.Networks = append(a.Networks, an)
+	}
+	for _, cidr := range t.GatewayAddresses {
+		p, err := netip.ParsePrefix(cidr)
+		if err != nil {
+			return nil, fmt.Errorf("gateway address of the task: %w", err)
+		}
+		a.Gateway = append(a.Gateway, p)
+	}
+	for _, p := range t.HostPorts {
+		a.HostPorts = append(a.HostPorts, overlay.HostPort{
+			Protocol: protocol(p), Host: uint16(p.PublishedPort), Target: uint16(p.TargetPort),
+		})
+	}
+	return a, nil
+}
+
+// Ports are the task's ports on this node as its status tells them.
+func Ports(t *api.Task) []*api.PortBinding {
+	var out []*api.PortBinding
+	for _, p := range t.HostPorts {
+		out = append(out, &api.PortBinding{Protocol: protocol(p), ContainerPort: p.TargetPort, HostPort: p.PublishedPort})
+	}
+	return out
+}
+
+func protocol(p *api.PortConfig) string {
+	if p.Protocol == "" {
+		return "tcp"
+	}
+	return p.Protocol
+}

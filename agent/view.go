@@ -1,0 +1,219 @@
+//go:build linux
+
+package agent
+
+import (
+	"net/netip"
+	"sync"
+
+	"github.com/shoal-dev/shoal/agent/db"
+	"github.com/shoal-dev/shoal/overlay"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// view is what this node was told, beside its tasks' rows: networks and who is on them.
+type view struct {
+	node string
+
+	mu        sync.Mutex
+	tasks     map[string]*api.Task
+	revisions map[string]*api.Revision
+	networks  map[string]*api.Network
+	endpoints map[string]*api.EndpointView // by db.Key
+	services  map[string]*api.ServiceView
+	peers     map[string]*api.PeerView
+}
+
+func newView(node string) *view {
+	v := &view{node: node}
+	v.clear()
+	return v
+}
+
+func (v *view) clear() {
+	v.tasks = map[string]*api.Task{}
+	v.revisions = map[string]*api.Revision{}
+	v.networks = map[string]*api.Network{}
+	v.endpoints = map[string]*api.EndpointView{}
+	v.services = map[string]*api.ServiceView{}
+	v.peers = map[string]*api.PeerView{}
+}
+
+// apply takes changes in and returns the tasks that were touched, and whether anything else was.
+func (v *view) apply(complete bool, changes []*api.Assignment) (tasks map[string]bool, network bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	tasks = map[string]bool{}
+	if complete {
+		for id := range v.tasks {
+			tasks[id] = true
+		}
+		v.clear()
+		network = true
+	}
+	for _, a := range changes {
+		switch k := a.Kind.(type) {
+		case *api.Assignment_Task:
+			set(v.tasks, k.Task.Id, k.Task, a.Remove)
+			tasks[k.Task.Id] = true
+			continue
+		case *api.Assignment_Revision:
+			set(v.revisions, k.Revision.Id, k.Revision, a.Remove)
+			continue
+		case *api.Assignment_Network:
+			set(v.networks, k.Network.Id, k.Network, a.Remove)
+		case *api.Assignment_Endpoint:
+			set(v.endpoints, db.Key(a), k.Endpoint, a.Remove)
+		case *api.Assignment_Service:
+			set(v.services, k.Service.Id, k.Service, a.Remove)
+		case *api.Assignment_Peer:
+			set(v.peers, k.Peer.NodeId, k.Peer, a.Remove)
+		}
+		network = true
+	}
+	return tasks, network
+}
+
+func set[T any](m map[string]T, key string, value T, remove bool) {
+	if remove {
+		delete(m, key)
+		return
+	}
+	m[key] = value
+}
+
+func (v *view) task(id string) *api.Task {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.tasks[id]
+}
+
+func (v *view) revision(id string) *api.Revision {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.revisions[id]
+}
+
+// desired is the view in the overlay's terms. What cannot be parsed is left out: managers check what they store.
+func (v *view) desired() overlay.Desired {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	d := overlay.Desired{
+		NodeID:    v.node,
+		Networks:  make([]overlay.Network, 0, len(v.networks)),
+		Endpoints: make([]overlay.Endpoint, 0, len(v.endpoints)),
+		Services:  make([]overlay.Service, 0, len(v.services)),
+		Peers:     make([]overlay.Peer, 0, len(v.peers)),
+	}
+	for _, n := range v.networks {
+		d.Networks = append(d.Networks, network(n))
+	}
+	for _, e := range v.endpoints {
+		d.Endpoints = append(d.Endpoints, overlay.Endpoint{
+			NetworkID: e.NetworkId, TaskID: e.TaskId, ServiceID: e.ServiceId, NodeID: e.NodeId,
+			Addrs: addrs(e.Addresses), Name: e.Name, Aliases: e.Aliases, Ready: e.Ready,
+		})
+	}
+	for _, s := range v.services {
+		d.Services = append(d.Services, service(s))
+	}
+	for _, p := range v.peers {
+		d.Peers = append(d.Peers, peer(p))
+	}
+	return d
+}
+
+func network(n *api.Network) overlay.Network {
+	out := overlay.Network{ID: n.Id, Name: n.Spec.GetName(), VNI: n.Vni, Internal: n.Spec.GetInternal()}
+	for _, c := range n.Ipam {
+		prefix, err := netip.ParsePrefix(c.Subnet)
+		if err != nil {
+			continue
+		}
+		gateway, _ := netip.ParseAddr(c.Gateway)
+		out.Subnets = append(out.Subnets, overlay.Subnet{Prefix: prefix.Masked(), Gateway: gateway})
+	}
+	return out
+}
+
+func service(s *api.ServiceView) overlay.Service {
+	out := overlay.Service{
+		ID: s.Id, Name: s.Name, DNSRR: s.Dnsrr, VIPs: map[string][]netip.Addr{}, Aliases: map[string][]string{},
+	}
+	for _, v := range s.VirtualIps {
+		out.VIPs[v.NetworkId] = addrs(v.Addresses)
+	}
+	for _, n := range s.Networks {
+		if len(n.Aliases) > 0 {
+			out.Aliases[n.Network] = n.Aliases
+		}
+	}
+	for _, p := range s.Ports {
+		protocol := p.Protocol
+		if protocol == "" {
+			protocol = "tcp"
+		}
+		out.Ports = append(out.Ports, overlay.Port{
+			Protocol: protocol, Target: uint16(p.TargetPort), Published: uint16(p.PublishedPort),
+		})
+	}
+	return out
+}
+
+func peer(p *api.PeerView) overlay.Peer {
+	vtep, _ := netip.ParseAddr(p.DataPathAddr)
+	out := overlay.Peer{NodeID: p.NodeId, Hostname: p.Hostname, VTEP: vtep, Number: p.Number, Down: p.Down}
+	for _, g := range p.GatewaySubnets {
+		if prefix, err := netip.ParsePrefix(g); err == nil {
+			out.Gateways = append(out.Gateways, prefix.Masked())
+		}
+	}
+	return out
+}
+
+func addrs(texts []string) []netip.Addr {
+	out := make([]netip.Addr, 0, len(texts))
+	for _, t := range texts {
+		if a, err := netip.ParseAddr(t); err == nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// nameservers is where DNS answers a task: the gateway of its first network, or of this node's own bridge.
+func (v *view) nameservers(t *api.Task) []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var out []string
+	if len(t.Networks) > 0 {
+		for _, c := range v.networks[t.Networks[0].NetworkId].GetIpam() {
+			if c.Gateway != "" {
+				out = append(out, c.Gateway)
+			}
+		}
+		return out
+	}
+	for _, g := range v.peers[v.node].GetGatewaySubnets() {
+		if p, err := netip.ParsePrefix(g); err == nil {
+			out = append(out, p.Masked().Addr().Next().String())
+		}
+	}
+	return out
+}
+
+// drainable tells whether stopping a task gently makes sense: connections that come to it can go to another
+// task of its service instead.
+func (v *view) drainable(t *api.Task) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	mine, others := false, false
+	for _, e := range v.endpoints {
+		if e.ServiceId != t.ServiceId {
+			continue
+		}
+		mine = mine || e.TaskId == t.Id
+		others = others || (e.TaskId != t.Id && e.Ready)
+	}
+	return mine && others
+}
