@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package snapshot turns image layers into mountable root file systems.
 //
 // A committed snapshot is one unpacked layer under its chain ID, read-only, shared by all that
@@ -35,18 +37,23 @@ type Info struct {
 type Snapshotter interface {
 	// Unpack makes the committed snapshot key (a chain ID) on parent ("" for a base layer) by calling fill with an
 	// empty directory that becomes the layer's content in overlayfs form (whiteouts as 0:0 character devices,
-	// opaque directories by xattr). If key exists already, fill is not called and there is no error.
+	// opaque directories by xattr). If key exists already, fill is not called and there is no error. The parent must
+	// exist only once fill has returned, so that the layers of a chain can be unpacked side by side. Concurrent calls
+	// for one key share the work: the others wait, and take over if the first one fails.
 	Unpack(ctx context.Context, key, parent string, fill func(dir string) error) error
-	// Prepare makes the active snapshot key on the committed parent ("" for an empty root file system).
+	// Prepare makes the active snapshot key on the committed parent ("" for an empty root file system). ErrExists if
+	// there is such a key, ErrNotFound if there is no such parent.
 	Prepare(ctx context.Context, key, parent string) error
 	// Mounts says how to mount an active snapshot.
 	Mounts(ctx context.Context, key string) ([]Mount, error)
 	// Mount mounts an active snapshot at target; Unmount undoes it. Both are idempotent.
 	Mount(ctx context.Context, key, target string) error
 	Unmount(ctx context.Context, target string) error
-	// UpperDir is an active snapshot's writable directory, for diff and size.
+	// UpperDir is an active snapshot's writable directory, for diff and size. Implementations that cannot tell what
+	// was written from what was there (NewCopy) give the whole root file system.
 	UpperDir(ctx context.Context, key string) (string, error)
-	// Remove deletes a snapshot that nothing builds on. Removing an unknown key is no error.
+	// Remove deletes a snapshot that nothing builds on (else ErrInUse); an active one must be unmounted first.
+	// Removing an unknown key is no error.
 	Remove(ctx context.Context, key string) error
 	Stat(ctx context.Context, key string) (Info, error)
 	List(ctx context.Context) ([]Info, error)

@@ -1,0 +1,282 @@
+//go:build linux
+
+// Package layer unpacks image layers: tar streams into directories in overlayfs form.
+//
+// Extract is all of it. Every entry is looked up through openat2 with RESOLVE_IN_ROOT, so that no name and no
+// symbolic link in a layer can reach outside the directory. Whiteouts become 0:0 character devices, opaque
+// directories get overlayfs' attribute. It needs root. It does not decompress and does not verify digests.
+package layer
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	whiteoutPrefix = ".wh."
+	opaqueMarker   = ".wh..wh..opq"
+	metaPrefix     = ".wh..wh."
+	opaqueXattr    = "trusted.overlay.opaque"
+	xattrRecord    = "SCHILY.xattr."
+)
+
+// ErrEscape says that an entry's name points outside of the layer.
+var ErrEscape = errors.New("points outside of the layer")
+
+// extractor holds what is needed between entries.
+type extractor struct {
+	root  *root
+	dirs  []dirTime // times are set last, as creating entries changes them
+	bytes int64
+	buf   []byte
+}
+
+type dirTime struct {
+	name string
+	mod  time.Time
+	acc  time.Time
+}
+
+// Extract unpacks a layer into the empty directory dir and returns how many bytes of file content it held. It reads r
+// to its end, so that a digest of the whole can be taken.
+func Extract(ctx context.Context, r io.Reader, dir string) (int64, error) {
+	root, err := openRoot(dir)
+	if err != nil {
+		return 0, fmt.Errorf("unpack layer: %w", err)
+	}
+	defer root.close()
+	x := &extractor{root: root, buf: make([]byte, 128<<10)}
+	if err := x.all(ctx, tar.NewReader(r)); err != nil {
+		return 0, err
+	}
+	if _, err := io.CopyBuffer(io.Discard, onlyReader{r}, x.buf); err != nil { // padding behind the archive's end
+		return 0, fmt.Errorf("unpack layer: %w", err)
+	}
+	return x.bytes, nil
+}
+
+type onlyReader struct{ io.Reader }
+
+func (x *extractor) all(ctx context.Context, tr *tar.Reader) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		h, err := tr.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("read layer: %w", err)
+		}
+		if err := x.entry(h, tr); err != nil {
+			return fmt.Errorf("unpack %q: %w", h.Name, err)
+		}
+	}
+	return x.setDirTimes()
+}
+
+// clean turns an entry's name into one relative to the root, "" for the root itself.
+func clean(name string) (string, error) {
+	if strings.ContainsRune(name, 0) {
+		return "", errors.New("the name holds a zero byte")
+	}
+	name = path.Clean(strings.TrimLeft(name, "/"))
+	if name == ".." || strings.HasPrefix(name, "../") {
+		return "", ErrEscape
+	}
+	if name == "." {
+		return "", nil
+	}
+	return name, nil
+}
+
+func (x *extractor) entry(h *tar.Header, content io.Reader) error {
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return nil // a comment about the whole archive
+	}
+	name, err := clean(h.Name)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		return x.rootEntry(h)
+	}
+	parent, base := path.Split(name)
+	if strings.Contains("/"+parent, "/"+metaPrefix) {
+		return nil // in aufs' own directories
+	}
+	dir, err := x.root.dir(strings.TrimSuffix(parent, "/"))
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(base, whiteoutPrefix) {
+		return x.whiteout(dir, base)
+	}
+	if err := x.create(dir, base, h, content); err != nil {
+		return err
+	}
+	if h.Typeflag == tar.TypeLink {
+		return nil // attributes are the target's
+	}
+	if h.Typeflag == tar.TypeDir {
+		x.dirs = append(x.dirs, dirTime{name, h.ModTime, h.AccessTime})
+	}
+	return attributes(dir, base, h)
+}
+
+func (x *extractor) rootEntry(h *tar.Header) error {
+	if h.Typeflag != tar.TypeDir {
+		return errors.New("the root of a layer must be a directory")
+	}
+	x.dirs = append(x.dirs, dirTime{"", h.ModTime, h.AccessTime})
+	return attributes(x.root.fd, ".", h)
+}
+
+// whiteout hides what lower layers have. It never hides what this layer itself brings, in whichever order they come.
+func (x *extractor) whiteout(dir int, base string) error {
+	if base == opaqueMarker {
+		return setOpaque(dir, ".")
+	}
+	if strings.HasPrefix(base, metaPrefix) {
+		return nil // aufs' own bookkeeping, nothing of the image
+	}
+	hidden := strings.TrimPrefix(base, whiteoutPrefix)
+	if hidden == "" || hidden == "." || hidden == ".." {
+		return errors.New("a whiteout must name what it hides")
+	}
+	st, exists, err := lstat(dir, hidden)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		return unix.Mknodat(dir, hidden, unix.S_IFCHR, 0)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return setOpaque(dir, hidden)
+	}
+	return nil
+}
+
+// create makes the entry without attributes. What the layer had under the name is replaced, save a directory by a directory.
+func (x *extractor) create(dir int, base string, h *tar.Header, content io.Reader) error {
+	st, exists, err := lstat(dir, base)
+	if err != nil {
+		return err
+	}
+	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
+	if exists && isDir && h.Typeflag == tar.TypeDir {
+		return nil
+	}
+	wasWhiteout := exists && isWhiteout(st)
+	if exists {
+		if err := x.root.removeAll(dir, base, isDir); err != nil {
+			return err
+		}
+	}
+	switch h.Typeflag {
+	case tar.TypeDir:
+		if err := unix.Mkdirat(dir, base, 0o700); err != nil {
+			return fmt.Errorf("mkdir: %w", err)
+		}
+		if wasWhiteout {
+			return setOpaque(dir, base)
+		}
+		return nil
+	case tar.TypeReg, tar.TypeRegA, tar.TypeCont, tar.TypeGNUSparse: //nolint:staticcheck // TypeRegA is in old archives
+		return x.file(dir, base, content)
+	case tar.TypeLink:
+		return x.link(dir, base, h.Linkname)
+	case tar.TypeSymlink:
+		return wrap("symlink", unix.Symlinkat(h.Linkname, dir, base))
+	case tar.TypeChar, tar.TypeBlock:
+		return device(dir, base, h)
+	case tar.TypeFifo:
+		return wrap("mkfifo", unix.Mknodat(dir, base, unix.S_IFIFO|0o600, 0))
+	}
+	return fmt.Errorf("entries of type %q are not supported", h.Typeflag)
+}
+
+func (x *extractor) file(dir int, base string, content io.Reader) error {
+	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("create file: %w", err)
+	}
+	f := newFile(fd, base)
+	n, err := io.CopyBuffer(onlyWriter{f}, content, x.buf)
+	x.bytes += n
+	return errors.Join(err, f.Close())
+}
+
+type onlyWriter struct{ io.Writer }
+
+func (x *extractor) link(dir int, base, target string) error {
+	name, err := clean(target)
+	if err != nil {
+		return fmt.Errorf("link to %q: %w", target, err)
+	}
+	if name == "" {
+		return fmt.Errorf("link to %q: a directory cannot be linked", target)
+	}
+	parent, old := path.Split(name)
+	from, err := x.root.open(strings.TrimSuffix(parent, "/"))
+	if err != nil {
+		return fmt.Errorf("link to %q: %w", target, err)
+	}
+	defer unix.Close(from)
+	if err := unix.Linkat(from, old, dir, base, 0); err != nil {
+		return fmt.Errorf("link to %q: %w", target, err)
+	}
+	return nil
+}
+
+func device(dir int, base string, h *tar.Header) error {
+	kind := uint32(unix.S_IFBLK)
+	if h.Typeflag == tar.TypeChar {
+		kind = unix.S_IFCHR
+		if h.Devmajor == 0 && h.Devminor == 0 {
+			return errors.New("device 0:0 means a deleted file to overlayfs, an image cannot bring one")
+		}
+	}
+	return wrap("mknod", unix.Mknodat(dir, base, kind|0o600, int(unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor)))))
+}
+
+func wrap(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// setDirTimes goes backwards, so that the last entry for a directory counts and parents come after children.
+func (x *extractor) setDirTimes() error {
+	done := map[string]bool{}
+	for i := len(x.dirs) - 1; i >= 0; i-- {
+		d := x.dirs[i]
+		if done[d.name] {
+			continue
+		}
+		done[d.name] = true
+		fd, err := x.root.open(d.name)
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+			continue // replaced by a later entry
+		}
+		if err != nil {
+			return fmt.Errorf("set times of %q: %w", d.name, err)
+		}
+		err = setTimes(fd, ".", d.acc, d.mod)
+		unix.Close(fd)
+		if err != nil {
+			return fmt.Errorf("set times of %q: %w", d.name, err)
+		}
+	}
+	return nil
+}
