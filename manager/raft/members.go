@@ -111,8 +111,25 @@ func notLeader(err error) error {
 	return err
 }
 
-// watchContacts keeps which members the leader cannot reach.
-func (n *Node) watchContacts() {
+// LeaderChanged is closed when another leader, or none, is known.
+func (n *Node) LeaderChanged() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.changed
+}
+
+// IsMember says whether a node votes, as far as this one knows.
+func (n *Node) IsMember(id string) bool {
+	for _, m := range n.Status().Members {
+		if m.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// observe keeps which members the leader cannot reach, and tells of new leaders.
+func (n *Node) observe() {
 	o := raft.NewObserver(nil, false, func(o *raft.Observation) bool {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -123,6 +140,9 @@ func (n *Node) watchContacts() {
 			delete(n.silent, string(d.PeerID))
 		case raft.RaftState:
 			clear(n.silent) // a new leader finds out by itself
+		case raft.LeaderObservation:
+			close(n.changed)
+			n.changed = make(chan struct{})
 		}
 		return false
 	})

@@ -66,6 +66,7 @@ type Node struct {
 
 	mu        sync.Mutex
 	readyTerm uint64          // this node has led in this term and applied everything before it
+	changed   chan struct{}   // closed when the leader changes
 	silent    map[string]bool // members that do not answer the heartbeats of this leader
 }
 
@@ -96,7 +97,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, peers: p, logs: logs, snaps: &sealedSnapshots{files, key}, lead: make(chan bool, 16), silent: map[string]bool{}}
+	n := &Node{cfg: cfg, peers: p, logs: logs, snaps: &sealedSnapshots{files, key}, lead: make(chan bool, 16), silent: map[string]bool{}, changed: make(chan struct{})}
 	if err := p.set(cfg.ID, cfg.Addr); err != nil {
 		logs.Close()
 		return nil, err
@@ -168,7 +169,7 @@ func (n *Node) inmem() raft.Transport {
 // Start takes part in the group, carrying entries into s.
 func (n *Node) Start(s *store.Store) error {
 	n.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:  &streams{Listener: named{n.cfg.Listener, n.cfg.ID}, dial: n.cfg.Dial, peers: n.peers},
+		Stream:  newStreams(n.cfg, n.peers),
 		MaxPool: 3,
 		Timeout: rpcTimeout,
 		Logger:  &logger{to: n.cfg.Logger},
@@ -183,8 +184,21 @@ func (n *Node) Start(s *store.Store) error {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.raft = r
-	n.watchContacts()
+	n.observe()
+	if ms := n.Status().Members; len(ms) == 1 && ms[0].ID == n.cfg.ID {
+		n.stand()
+	}
 	return nil
+}
+
+// stand makes the only member stand for election at once: there is no leader to wait for. It is
+// the message by which a leader hands over its office. If it is lost, the timeout does the same.
+func (n *Node) stand() {
+	req := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(n.cfg.ID), Addr: []byte(n.cfg.ID)}}
+	err := n.trans.TimeoutNow(raft.ServerID(n.cfg.ID), raft.ServerAddress(n.cfg.ID), req, &raft.TimeoutNowResponse{})
+	if err != nil {
+		n.cfg.Logger.Debug("standing for election failed", "error", err)
+	}
 }
 
 // Close leaves the group for now, without telling it.

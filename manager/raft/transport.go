@@ -17,20 +17,78 @@ import (
 // streams is raft's StreamLayer. Raft's addresses are node IDs; where a node is now is looked up
 // at each dial, so that a manager may change its address.
 type streams struct {
-	net.Listener
-	dial  func(ctx context.Context, nodeID, addr string) (net.Conn, error)
-	peers *peers
+	cfg      Config
+	peers    *peers
+	own      chan net.Conn // streams to itself
+	accepted chan net.Conn
+	closed   chan struct{}
+	once     sync.Once
 }
+
+func newStreams(cfg Config, p *peers) *streams {
+	s := &streams{cfg: cfg, peers: p, own: make(chan net.Conn), accepted: make(chan net.Conn), closed: make(chan struct{})}
+	go s.accept()
+	return s
+}
+
+// accept takes streams from the listener until that is closed.
+func (s *streams) accept() {
+	for {
+		c, err := s.cfg.Listener.Accept()
+		if err != nil {
+			return
+		}
+		select {
+		case s.accepted <- c:
+		case <-s.closed:
+			c.Close()
+		}
+	}
+}
+
+// Accept implements net.Listener.
+func (s *streams) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.accepted:
+		return c, nil
+	case c := <-s.own:
+		return c, nil
+	case <-s.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (s *streams) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return s.cfg.Listener.Close()
+}
+
+// Addr implements net.Listener; raft takes it for this server's own address.
+func (s *streams) Addr() net.Addr { return nodeAddr(s.cfg.ID) }
 
 // Dial implements raft.StreamLayer.
 func (s *streams) Dial(id raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	if string(id) == s.cfg.ID {
+		return s.dialSelf()
+	}
 	addr, ok := s.peers.get(string(id))
 	if !ok {
 		return nil, fmt.Errorf("dial manager %s: its address is not known", id)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return s.dial(ctx, string(id), addr)
+	return s.cfg.Dial(ctx, string(id), addr)
+}
+
+func (s *streams) dialSelf() (net.Conn, error) {
+	a, b := net.Pipe()
+	select {
+	case s.own <- b:
+		return a, nil
+	case <-s.closed:
+		return nil, net.ErrClosed
+	}
 }
 
 // nodeAddr is a node ID in the place of a network address.
@@ -38,14 +96,6 @@ type nodeAddr string
 
 func (nodeAddr) Network() string  { return "shoal" }
 func (a nodeAddr) String() string { return string(a) }
-
-// named gives a listener a node ID as its address, which raft takes for this server's own.
-type named struct {
-	net.Listener
-	id string
-}
-
-func (n named) Addr() net.Addr { return nodeAddr(n.id) }
 
 // peers is where the other managers were last seen. It is on disk, because the store, which knows
 // better, cannot be filled before they have been reached.

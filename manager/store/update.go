@@ -232,3 +232,23 @@ func (a *alone) Propose(_ context.Context, cmd *api.StoreCommand) (uint64, error
 	a.index = a.store.Index() + 1
 	return a.index, a.store.Apply(a.index, 1, cloneCommand(cmd))
 }
+
+// Wait returns when this store has applied everything up to an index, or with ctx's error. It lets a
+// manager that has just had the leader write something answer from its own replica.
+func (s *Store) Wait(ctx context.Context, index uint64) error {
+	if s.Index() >= index {
+		return nil
+	}
+	sub := s.subscribe(nil)
+	defer s.unsubscribe(sub)
+	for {
+		if tx, _, _ := s.drain(sub); tx.Index() >= index {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-sub.notify:
+		}
+	}
+}
