@@ -149,7 +149,9 @@ func TestCompleteThenIncremental(t *testing.T) {
 	}
 
 	// A second task brings a second network along, in one message.
-	c.write(func(tx *store.Tx) error { return tx.Tasks().Create(testTask("other2", "w1", "other", api.TaskState_ASSIGNED, "net2")) })
+	c.write(func(tx *store.Tx) error {
+		return tx.Tasks().Create(testTask("other2", "w1", "other", api.TaskState_ASSIGNED, "net2"))
+	})
 	w.take(recv())
 	w.must(t, []string{"task other2", "revision other.1", "network net2", "endpoint net2/other1", "endpoint net2/other2", "service other"}, nil)
 
@@ -196,7 +198,9 @@ func TestAgentIsNotSentBackInTime(t *testing.T) {
 		t.Fatalf("told %v before the replica caught up", m)
 	case <-time.After(50 * time.Millisecond): // nothing must come: there is no condition to poll for
 	}
-	c.write(func(tx *store.Tx) error { return tx.Tasks().Create(testTask("web3", "w1", "web", api.TaskState_ASSIGNED, "net1")) })
+	c.write(func(tx *store.Tx) error {
+		return tx.Tasks().Create(testTask("web3", "w1", "web", api.TaskState_ASSIGNED, "net1"))
+	})
 	if m := <-got; m.GetIndex() != at+1 || m.GetType() != api.AssignmentsMessage_COMPLETE {
 		t.Errorf("first message is %v", m)
 	}
