@@ -1,0 +1,140 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shoal-dev/shoal/e2e/hosts"
+)
+
+// TestFiveHosts is the first issue's story: a service on five hosts, reached from everywhere, through two deaths.
+func TestFiveHosts(t *testing.T) {
+	l := cluster(t, 5, 3)
+	first, worker := l.Hosts[0], l.Hosts[4]
+	eventually(t, "five ready nodes", 15*time.Second, func() error {
+		out := run(t, first, "node", "ls", "--format", "{{.Status}} {{.ManagerStatus}}")
+		if n := strings.Count(out, "Ready"); n != 5 {
+			return fmt.Errorf("%d nodes are ready:\n%s", n, out)
+		}
+		if n := strings.Count(out, "Leader") + strings.Count(out, "Reachable"); n != 3 {
+			return fmt.Errorf("%d managers answer:\n%s", n, out)
+		}
+		return nil
+	})
+	run(t, first, "network", "create", "-d", "overlay", "app")
+	run(t, first, "service", "create", "--name", "web", "--replicas", "6", "--network", "app", "-p", "8080:80", "--env", "TASK={{.Task.Name}}", "web:1")
+
+	t.Run("published port of every host, client's address kept", func(t *testing.T) {
+		for _, h := range l.Hosts {
+			published(t, l, h, h.Addr, l.Client.Addr)
+			published(t, l, h, h.Addr6, l.Client.Addr6)
+		}
+	})
+	t.Run("by name from inside a container", func(t *testing.T) {
+		byName(t, worker, "http://web/")
+		byName(t, worker, "http://tasks.web/")
+	})
+	t.Run("logs of all tasks", func(t *testing.T) {
+		out := run(t, first, "service", "logs", "web")
+		if n := strings.Count(out, "listening on"); n != 6 {
+			t.Errorf("%d of 6 tasks' logs came:\n%s", n, out)
+		}
+	})
+	t.Run("nothing differs from what is wanted", func(t *testing.T) {
+		for _, h := range l.Hosts {
+			eventually(t, "network check on "+h.Name, 10*time.Second, func() error {
+				if out := run(t, h, "network", "check"); !strings.Contains(out, "no differences") {
+					return fmt.Errorf("%s", out)
+				}
+				return nil
+			})
+		}
+	})
+	t.Run("leader and worker die together", func(t *testing.T) { twoDeaths(t, l) })
+}
+
+func published(t *testing.T, l *hosts.Lab, h *hosts.Host, to, client netip.Addr) {
+	t.Helper()
+	url := fmt.Sprintf("http://%s/", netip.AddrPortFrom(to, 8080))
+	var out string
+	eventually(t, url, 5*time.Second, func() (err error) {
+		out, err = l.Client.Get(t.Context(), url, time.Second)
+		return err
+	})
+	if !strings.Contains(out, "client="+client.String()+" ") {
+		t.Errorf("%s on %s: got %q, want client=%s", url, h.Name, out, client)
+	}
+}
+
+func byName(t *testing.T, h *hosts.Host, url string) {
+	t.Helper()
+	id := strings.Fields(run(t, h, "ps", "-q", "--filter", "label=shoal.service.name=web"))
+	if len(id) == 0 {
+		t.Fatalf("no container of web on %s", h.Name)
+	}
+	seen := map[string]bool{}
+	for range 30 {
+		out := run(t, h, "exec", id[0], "/web", "get", url)
+		if !strings.Contains(out, "task=web.") {
+			t.Fatalf("%s: got %q", url, out)
+		}
+		seen[out] = true
+	}
+	if len(seen) < 2 {
+		t.Errorf("%s: 30 requests all went to one task: %v", url, seen)
+	}
+}
+
+func twoDeaths(t *testing.T, l *hosts.Lab) {
+	leader := leaderOf(t, l)
+	survivor := l.Hosts[1]
+	if survivor == leader {
+		survivor = l.Hosts[0]
+	}
+	start := time.Now()
+	for _, h := range []*hosts.Host{l.Hosts[4], leader} {
+		if err := h.Die(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "published port answers 20 times in a row", 20*time.Second, func() error {
+		for range 20 {
+			if _, err := l.Client.Get(t.Context(), fmt.Sprintf("http://%s:8080/", survivor.Addr), 400*time.Millisecond); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	t.Logf("dead hosts out of the balancer after %s", time.Since(start))
+	eventually(t, "a new service is accepted", 20*time.Second, func() error {
+		_, err := survivor.CLI(t.Context(), "service", "create", "-d", "--name", "after", "--replicas", "3", "--network", "app", "web:1")
+		return err
+	})
+	t.Logf("next write accepted after %s", time.Since(start))
+	eventually(t, "six replicas back", 40*time.Second, replicas(t, survivor, "web", "6/6"))
+	t.Logf("six replicas back after %s", time.Since(start))
+	eventually(t, "the new service runs", 20*time.Second, replicas(t, survivor, "after", "3/3"))
+	out := run(t, survivor, "node", "ls", "--format", "{{.Hostname}} {{.Status}}")
+	for _, h := range []*hosts.Host{l.Hosts[4], leader} {
+		if !strings.Contains(out, h.Name+" Down") {
+			t.Errorf("%s is not shown as down:\n%s", h.Name, out)
+		}
+	}
+}
+
+func leaderOf(t *testing.T, l *hosts.Lab) *hosts.Host {
+	t.Helper()
+	out := run(t, l.Hosts[0], "node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}")
+	for _, h := range l.Hosts {
+		if strings.Contains(out, h.Name+" Leader") {
+			return h
+		}
+	}
+	t.Fatalf("no leader:\n%s", out)
+	return nil
+}

@@ -1,0 +1,135 @@
+//go:build linux
+
+// Package e2e tests Shoal from outside: clusters of hosts in network namespaces, driven by the command line as a
+// user would. It needs root and a built bin/shoal; `make e2e` has both.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/shoal-dev/shoal/e2e/hosts"
+)
+
+var labs atomic.Int32
+
+// lab makes n hosts with running daemons. On failure their logs are shown.
+func lab(t *testing.T, n int) *hosts.Lab {
+	t.Helper()
+	if os.Getenv("SHOAL_E2E") == "" {
+		t.Skip("SKIPPED: end-to-end tests need root and bin/shoal; run them with `make e2e`")
+	}
+	bin, err := filepath.Abs("../bin/shoal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("e%d-%d", os.Getpid()%10000, labs.Add(1))
+	l, err := hosts.New(hosts.Config{Name: name, Dir: filepath.Join("/tmp", "shoal-"+name), Bin: bin, N: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			showLogs(t, l)
+		}
+		if err := l.Close(); err != nil {
+			t.Error("close lab:", err)
+		}
+	})
+	if err := l.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// logTail is how much of a daemon's log a failed test shows.
+const logTail = 12 << 10
+
+func showLogs(t *testing.T, l *hosts.Lab) {
+	for _, h := range l.Hosts {
+		b, _ := os.ReadFile(h.LogPath())
+		t.Logf("---- %s\n%s", h.Name, b[max(0, len(b)-logTail):])
+	}
+}
+
+// cluster is a lab whose hosts are joined and have the image web:1.
+func cluster(t *testing.T, n, managers int) *hosts.Lab {
+	t.Helper()
+	l := lab(t, n)
+	if err := l.Join(t.Context(), managers); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.WebImage(t.Context(), web(t), "web:1"); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// web is the demo's server, built once by make.
+func web(t *testing.T) string {
+	path, err := filepath.Abs("../bin/demo-web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// run is the command line of a host; it must succeed.
+func run(t *testing.T, h *hosts.Host, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := h.CLI(ctx, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// fails runs a command that must be refused with one line that contains want.
+func fails(t *testing.T, h *hosts.Host, want string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := h.CLI(ctx, args...)
+	if err == nil {
+		t.Errorf("shoal %s: succeeded, want an error with %q", strings.Join(args, " "), want)
+		return
+	}
+	if !strings.Contains(err.Error(), want) {
+		t.Errorf("shoal %s:\n got %v\nwant %q in it", strings.Join(args, " "), err, want)
+	}
+	if strings.Contains(err.Error(), "rpc error") {
+		t.Errorf("shoal %s: %v shows its transport", strings.Join(args, " "), err)
+	}
+}
+
+// eventually waits for ok and returns how long it took.
+func eventually(t *testing.T, what string, limit time.Duration, ok func() error) time.Duration {
+	t.Helper()
+	d, err := hosts.Until(t.Context(), limit, ok)
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	return d
+}
+
+// replicas checks the REPLICAS column of a service.
+func replicas(t *testing.T, h *hosts.Host, service, want string) func() error {
+	return func() error {
+		out, err := h.CLI(t.Context(), "service", "ls", "--filter", "name="+service, "--format", "{{.Replicas}}")
+		if err != nil {
+			return err
+		}
+		if got := strings.TrimSpace(out); got != want {
+			return fmt.Errorf("%s has %s replicas, want %s", service, got, want)
+		}
+		return nil
+	}
+}
