@@ -1,0 +1,257 @@
+//go:build linux
+
+// Package fstree copies directory trees with everything that belongs to them: owners, modes, times, extended
+// attributes, hard links, devices.
+//
+// Copy is all of it. It works on descriptors and never follows a link below the two roots, so that somebody who can
+// write into either tree cannot lead it elsewhere. It does not merge: what it copies must not be there.
+package fstree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Copy copies what is in the directory src into the directory dst, and src's own attributes onto dst.
+func Copy(ctx context.Context, src, dst string) error {
+	from, err := os.OpenFile(src, unix.O_DIRECTORY|unix.O_RDONLY, 0)
+	if err != nil {
+		return fmt.Errorf("copy tree: %w", err)
+	}
+	defer from.Close()
+	to, err := os.OpenFile(dst, unix.O_DIRECTORY|unix.O_RDONLY, 0)
+	if err != nil {
+		return fmt.Errorf("copy tree: %w", err)
+	}
+	defer to.Close()
+	c := &copier{ctx: ctx, links: map[inode]link{}}
+	defer c.close()
+	if err := c.dir(from, to); err != nil {
+		return fmt.Errorf("copy tree: %w", err)
+	}
+	return nil
+}
+
+type inode struct{ dev, ino uint64 }
+
+// link is where a file with several names was copied to first.
+type link struct {
+	dir  *os.File
+	name string
+}
+
+type copier struct {
+	ctx   context.Context
+	links map[inode]link
+}
+
+func (c *copier) close() {
+	for _, l := range c.links {
+		l.dir.Close()
+	}
+}
+
+// dir copies the entries, then the attributes: its times last, since entries change them.
+func (c *copier) dir(from, to *os.File) error {
+	for {
+		names, err := from.Readdirnames(512)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := c.ctx.Err(); err != nil {
+				return err
+			}
+			if err := c.entry(from, to, name); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(from.Fd()), &st); err != nil {
+		return err
+	}
+	return attributes(from, to, ".", ".", st)
+}
+
+func (c *copier) entry(from, to *os.File, name string) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(from.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return c.subdir(from, to, name)
+	}
+	if done, err := c.linked(to, name, st); done || err != nil {
+		return err
+	}
+	if err := create(from, to, name, st); err != nil {
+		return err
+	}
+	return attributes(from, to, name, name, st)
+}
+
+func (c *copier) subdir(from, to *os.File, name string) error {
+	if err := unix.Mkdirat(int(to.Fd()), name, 0o700); err != nil {
+		return fmt.Errorf("mkdir: %w", err)
+	}
+	subFrom, err := openAt(from, name, unix.O_DIRECTORY|unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer subFrom.Close()
+	subTo, err := openAt(to, name, unix.O_DIRECTORY|unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer subTo.Close()
+	return c.dir(subFrom, subTo)
+}
+
+// linked links a file to its copy if it was met before under another name.
+func (c *copier) linked(to *os.File, name string, st unix.Stat_t) (bool, error) {
+	if st.Nlink < 2 {
+		return false, nil
+	}
+	id := inode{uint64(st.Dev), st.Ino}
+	if l, ok := c.links[id]; ok {
+		return true, unix.Linkat(int(l.dir.Fd()), l.name, int(to.Fd()), name, 0)
+	}
+	dir, err := openAt(to, ".", unix.O_DIRECTORY|unix.O_RDONLY, 0)
+	if err != nil {
+		return false, err
+	}
+	c.links[id] = link{dir, name}
+	return false, nil
+}
+
+func create(from, to *os.File, name string, st unix.Stat_t) error {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return file(from, to, name)
+	case unix.S_IFLNK:
+		target, err := readlink(from, name)
+		if err != nil {
+			return err
+		}
+		return unix.Symlinkat(target, int(to.Fd()), name)
+	default: // devices, pipes, sockets
+		return unix.Mknodat(int(to.Fd()), name, st.Mode&unix.S_IFMT|0o600, int(st.Rdev))
+	}
+}
+
+func file(from, to *os.File, name string) error {
+	in, err := openAt(from, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := openAt(to, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil {
+		return out.Close()
+	}
+	_, err = io.Copy(out, in) // copy_file_range where it works
+	return errors.Join(err, out.Close())
+}
+
+func readlink(dir *os.File, name string) (string, error) {
+	buf := [unix.PathMax]byte{}
+	n, err := unix.Readlinkat(int(dir.Fd()), name, buf[:])
+	if err != nil {
+		return "", fmt.Errorf("read link: %w", err)
+	}
+	return string(buf[:n]), nil
+}
+
+func openAt(dir *os.File, name string, flags int, mode uint32) (*os.File, error) {
+	fd, err := unix.Openat(int(dir.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// attributes copies owner, mode, extended attributes and times, in the order in which none undoes another.
+func attributes(from, to *os.File, src, dst string, st unix.Stat_t) error {
+	fd := int(to.Fd())
+	if err := unix.Fchownat(fd, dst, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("chown: %w", err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		if err := chmod(fd, dst, st.Mode&0o7777); err != nil {
+			return fmt.Errorf("chmod: %w", err)
+		}
+	}
+	if err := xattrs(at(from, src), at(to, dst)); err != nil {
+		return err
+	}
+	times := []unix.Timespec{st.Atim, st.Mtim}
+	if err := unix.UtimesNanoAt(fd, dst, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("set times: %w", err)
+	}
+	return nil
+}
+
+// chmod does not follow a link that was put in the file's place: it opens what is there first.
+func chmod(dir int, name string, mode uint32) error {
+	fd, err := unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), mode)
+}
+
+// at is a path to name in dir whose last component is the only one that could be a link.
+func at(dir *os.File, name string) string { return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name) }
+
+func xattrs(src, dst string) error {
+	size, err := unix.Llistxattr(src, nil)
+	if errors.Is(err, unix.ENOTSUP) || size == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list extended attributes: %w", err)
+	}
+	list := make([]byte, size)
+	if size, err = unix.Llistxattr(src, list); err != nil {
+		return fmt.Errorf("list extended attributes: %w", err)
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(list[:size]), "\x00"), "\x00") {
+		if strings.HasPrefix(name, "trusted.overlay.") {
+			continue // how overlayfs keeps the source, not a part of it
+		}
+		if err := xattr(src, dst, name); err != nil {
+			return fmt.Errorf("extended attribute %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func xattr(src, dst, name string) error {
+	value := make([]byte, 64<<10) // the kernel's limit
+	n, err := unix.Lgetxattr(src, name, value)
+	if errors.Is(err, unix.ENODATA) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = unix.Lsetxattr(dst, name, value[:n], 0)
+	if errors.Is(err, unix.ENOTSUP) && !strings.HasPrefix(name, "security.capability") {
+		return nil // the other file system has none of this kind
+	}
+	return err
+}
