@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/shoal-dev/shoal/overlay/netns"
 )
 
 // Config is what an Overlay needs to know about its node. It does not change while the Overlay lives.
@@ -18,6 +20,8 @@ type Config struct {
 	RunDir string     // sandboxes are bind mounted in RunDir/overlay
 	VTEP   netip.Addr // this node's data path address; the underlay link is the one that carries it
 	Port   uint16     // UDP port of the data path, 0: 4789
+	// NetNS is the namespace that carries the underlay, "": the one New is called in.
+	NetNS string
 	// Interval is the time between two looks at the kernel when nothing changed, 0: five seconds.
 	Interval time.Duration
 	// Offload says who computes the checksums of packets in the tunnel.
@@ -57,7 +61,12 @@ type Overlay struct {
 	adopted bool // every running container was named: what nobody claims may go
 	changed chan struct{}
 
-	kernel sync.Mutex // guards kernel and everything below, held over system calls
+	spaces sync.Mutex // guards the two below, not what they point to
+	host   *space
+	boxes  map[string]*space // sandboxes by network ID
+
+	notify   sync.Mutex // one OnSandbox at a time
+	notified []Sandbox
 }
 
 const defaultPort = 4789
@@ -80,10 +89,27 @@ func New(cfg Config) (*Overlay, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	host, err := openHost(cfg.NetNS)
+	if err != nil {
+		return nil, fmt.Errorf("overlay: %w", err)
+	}
 	return &Overlay{
 		cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1),
 		claims: map[string]*Attachment{}, changed: make(chan struct{}),
+		host: host, boxes: map[string]*space{},
 	}, nil
+}
+
+func openHost(path string) (*space, error) {
+	open := netns.Current
+	if path != "" {
+		open = func() (*netns.NS, error) { return netns.Open(path) }
+	}
+	ns, err := open()
+	if err != nil {
+		return nil, err
+	}
+	return openSpace("host", ns, nil)
 }
 
 // SandboxPath is where the namespace of a network is mounted on this node, whether it exists or not.
@@ -93,7 +119,8 @@ func (o *Overlay) SandboxPath(networkID string) string {
 
 func (o *Overlay) sandboxDir() string { return filepath.Join(o.cfg.RunDir, "overlay") }
 
-// Set hands over everything this node should know. The last one counts; it returns at once.
+// Set hands over everything this node should know; d must not be changed afterwards. The last one counts; it returns
+// at once.
 func (o *Overlay) Set(d Desired) {
 	o.mu.Lock()
 	o.desired = &d

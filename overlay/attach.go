@@ -1,0 +1,211 @@
+//go:build linux
+
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/overlay/netns"
+	"github.com/shoal-dev/shoal/overlay/netstate"
+)
+
+func (o *Overlay) attach(ctx context.Context, a Attachment) error {
+	if a.ID == "" {
+		return errors.New("attach: the container has no ID")
+	}
+	if len(a.HostPorts) > 0 && len(a.Gateway) == 0 {
+		return fmt.Errorf("attach container %s: it publishes ports on this node but has no address on the gateway network", a.ID)
+	}
+	ns, err := netns.Open(a.NetNS)
+	if err != nil {
+		return fmt.Errorf("attach container %s: %w", a.ID, err)
+	}
+	ns.Close()
+	if err := o.known(ctx, a); err != nil {
+		return err
+	}
+	before := o.claim(a)
+	v, err := o.view()
+	if err == nil {
+		err = o.wireUp(v, &a)
+	}
+	if err != nil {
+		if before == nil {
+			o.unclaim(a.ID)
+			_ = o.unwire(a.ID)
+		}
+		return fmt.Errorf("attach container %s: %w", a.ID, err)
+	}
+	o.tell()
+	return nil
+}
+
+// known waits until the view of this node has all that the attachment speaks of.
+func (o *Overlay) known(ctx context.Context, a Attachment) error {
+	for {
+		o.mu.Lock()
+		changed, missing := o.changed, missingIn(o.cfg.NodeID, o.desired, a)
+		o.mu.Unlock()
+		if missing == "" {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("attach container %s: %s: %w", a.ID, missing, ctx.Err())
+		}
+	}
+}
+
+func missingIn(nodeID string, d *Desired, a Attachment) string {
+	if d == nil {
+		return "no manager has said what this node should know"
+	}
+	have := map[string]bool{}
+	for _, n := range d.Networks {
+		have[n.ID] = true
+	}
+	for _, n := range a.Networks {
+		if !have[n.NetworkID] {
+			return fmt.Sprintf("network %s is not among this node's networks", n.NetworkID)
+		}
+	}
+	for _, p := range d.Peers {
+		if p.NodeID == nodeID && p.Number != 0 && (len(a.Gateway) == 0 || len(p.Gateways) > 0) {
+			return ""
+		}
+	}
+	return "this node has no number or no gateway subnet yet"
+}
+
+// claim registers the attachment and returns what it replaces.
+func (o *Overlay) claim(a Attachment) *Attachment {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before := o.claims[a.ID]
+	if before == nil || !reflect.DeepEqual(*before, a) {
+		o.claims[a.ID] = &a
+	}
+	return before
+}
+
+func (o *Overlay) unclaim(id string) *Attachment {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before := o.claims[id]
+	delete(o.claims, id)
+	return before
+}
+
+// wireUp gives a container its links and what belongs to them here and inside.
+func (o *Overlay) wireUp(v *view, a *Attachment) error {
+	for i, at := range a.Networks {
+		n, ok := v.networks[at.NetworkID]
+		if !ok {
+			return fmt.Errorf("network %s cannot be used: %v", at.NetworkID, v.problems)
+		}
+		s, err := o.sandbox(n)
+		if err != nil {
+			return err
+		}
+		x := v.networkWire(a, i)
+		var extra netstate.State
+		for _, addr := range at.Addrs {
+			addr = addr.Unmap()
+			extra.Neighs = append(extra.Neighs, netstate.Neigh{Dev: x.link, Addr: addr, MAC: x.macIn})
+			extra.Routes = append(extra.Routes, netstate.Route{Dst: host(addr), Dev: x.link})
+		}
+		if err := s.admit(v, func() *want { return v.network(n) }, x, extra); err != nil {
+			return err
+		}
+	}
+	if len(a.Gateway) > 0 {
+		x := v.gatewayWire(a)
+		extra := netstate.State{FDB: []netstate.FDB{{Dev: x.link, MAC: x.macIn}}}
+		for _, g := range a.Gateway {
+			extra.Neighs = append(extra.Neighs, netstate.Neigh{Dev: bridgeLink, Addr: g.Addr().Unmap(), MAC: x.macIn})
+		}
+		if err := o.host.admit(v, v.host, x, extra); err != nil {
+			return err
+		}
+	}
+	_, err := dress(v, a, false)
+	return err
+}
+
+// admit lets one container in. A namespace that was made true before gets only what the container adds, so that the
+// cost of a start does not grow with what runs already.
+func (s *space) admit(v *view, all func() *want, x wire, extra netstate.State) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done == [32]byte{} || len(x.claim.HostPorts) > 0 && x.bridge {
+		_, err := s.apply(v, all(), false)
+		s.undressed = nil // the caller does it
+		return err
+	}
+	if _, err := s.h.LinkByName(x.link); err != nil {
+		if err := s.connect(v, x); err != nil {
+			return err
+		}
+		s.undressed = nil
+	}
+	return s.look(v).Ensure(extra)
+}
+
+func (o *Overlay) detach(ctx context.Context, id string) error {
+	before := o.unclaim(id)
+	err := o.unwire(id)
+	if before != nil {
+		o.mu.Lock()
+		o.announce()
+		o.mu.Unlock()
+	}
+	return err
+}
+
+// unwire removes a container's links by their names, which follow from its ID. Routes and neighbours go with them.
+func (o *Overlay) unwire(id string) error {
+	ids, err := o.mounted()
+	if err != nil {
+		return err
+	}
+	for _, n := range ids { // sandboxes that were not used since the daemon started are not open yet
+		if _, err := o.existing(Network{ID: n, Name: n}); err != nil {
+			return err
+		}
+	}
+	o.spaces.Lock()
+	boxes := maps.Clone(o.boxes)
+	o.spaces.Unlock()
+	errs := []error{o.host.drop(linkName(portPrefix, id))}
+	for _, s := range boxes {
+		errs = append(errs, s.drop(linkName(vethPrefix, id)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("detach container %s: %w", id, err)
+	}
+	return nil
+}
+
+func (s *space) drop(link string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, err := s.h.LinkByName(link)
+	if err == nil {
+		err = s.h.LinkDel(l)
+	}
+	if err != nil && !isGone(err) {
+		return fmt.Errorf("%s: remove link %s: %w", s.name, link, err)
+	}
+	return nil
+}
+
+func isGone(err error) bool {
+	return isLinkNotFound(err) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EBADF)
+}

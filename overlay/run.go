@@ -1,0 +1,182 @@
+//go:build linux
+
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/shoal-dev/shoal/overlay/netns"
+)
+
+const (
+	debounce    = 4 * time.Millisecond // changes come in bursts
+	insideEvery = 6                    // a look into the containers with every sixth look at the kernel
+)
+
+func (o *Overlay) run(ctx context.Context) error {
+	tick := time.NewTicker(o.cfg.Interval)
+	defer tick.Stop()
+	var last string
+	for n := 0; ; {
+		full := false
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-o.wake:
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(debounce):
+			}
+			select {
+			case <-o.wake:
+			default:
+			}
+		case <-tick.C:
+			full = true
+			n++
+		}
+		err := o.reconcile(full, full && n%insideEvery == 0)
+		if err != nil && err.Error() != last {
+			o.log.Error("network is not as it should be", "error", err)
+		}
+		last = ""
+		if err != nil {
+			last = err.Error()
+		}
+	}
+}
+
+// view takes a snapshot of what is wanted, nil before the first Set.
+func (o *Overlay) view() (*view, error) {
+	o.mu.Lock()
+	d, down, claims, adopted := o.desired, maps.Clone(o.down), maps.Clone(o.claims), o.adopted
+	o.mu.Unlock()
+	if d == nil {
+		return nil, nil
+	}
+	for id, c := range claims {
+		if ns, err := netns.Open(c.NetNS); err == nil {
+			ns.Close()
+		} else {
+			delete(claims, id) // it ended; Detach will come
+		}
+	}
+	v := newView(o.cfg, d, down, claims, adopted)
+	if err := o.measure(v); err != nil {
+		return nil, err
+	}
+	if v.self.NodeID == "" {
+		return v, fmt.Errorf("this node (%s) is not among the peers yet", o.cfg.NodeID)
+	}
+	return v, nil
+}
+
+// reconcile makes the kernel equal to what is wanted. Unless full, what was made true before is believed to be true.
+func (o *Overlay) reconcile(full, inside bool) error {
+	v, err := o.view()
+	if v == nil || err != nil {
+		return err
+	}
+	var errs []error
+	undressed := map[string]*Attachment{}
+	visit := func(s *space, w *want) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !full && s.done == w.digest() {
+			return
+		}
+		lines, err := s.apply(v, w, false)
+		errs = append(errs, err)
+		if full && len(lines) > 0 {
+			o.log.Warn("repaired network", "differences", len(lines), "first", lines[0])
+		}
+		for _, c := range s.undressed {
+			undressed[c.ID] = c
+		}
+		s.undressed = nil
+	}
+	visit(o.host, v.host())
+	for _, id := range slices.Sorted(maps.Keys(v.networks)) {
+		s, err := o.sandbox(v.networks[id])
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		visit(s, v.network(v.networks[id]))
+	}
+	if inside {
+		for _, c := range v.claims {
+			undressed[c.ID] = c
+		}
+	}
+	for _, c := range undressed {
+		if _, err := dress(v, c, false); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if v.adopted {
+		errs = append(errs, o.removeUnwanted(v))
+	}
+	for _, p := range v.problems {
+		errs = append(errs, errors.New(p))
+	}
+	o.tell()
+	return errors.Join(errs...)
+}
+
+func (o *Overlay) check(ctx context.Context) ([]string, error) {
+	v, err := o.view()
+	if err != nil {
+		return nil, err
+	}
+	if v == nil {
+		return nil, errors.New("overlay: nothing is wanted yet: this node did not hear from a manager since its daemon started")
+	}
+	lines := slices.Clone(v.problems)
+	look := func(s *space, w *want) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		done := s.done
+		more, err := s.apply(v, w, true)
+		s.done = done
+		if err == nil && len(more) > 0 {
+			s.done = [32]byte{} // to be repaired at the next occasion
+		}
+		lines = append(lines, more...)
+		return err
+	}
+	if err := look(o.host, v.host()); err != nil {
+		return lines, err
+	}
+	for _, id := range slices.Sorted(maps.Keys(v.networks)) {
+		if err := ctx.Err(); err != nil {
+			return lines, err
+		}
+		s, err := o.existing(v.networks[id])
+		if err != nil {
+			return lines, err
+		}
+		if s == nil {
+			lines = append(lines, fmt.Sprintf("network %s: its namespace is missing", v.networks[id].Name))
+			continue
+		}
+		if err := look(s, v.network(v.networks[id])); err != nil {
+			return lines, err
+		}
+	}
+	for _, c := range v.claims {
+		more, err := dress(v, c, true)
+		if err != nil {
+			more = append(more, err.Error())
+		}
+		lines = append(lines, more...)
+	}
+	return lines, nil
+}
