@@ -65,11 +65,11 @@ func expandSpec(spec *api.ContainerSpec, values map[string]string) error {
 	return nil
 }
 
-// networkMode is host if the service asks for it, external if the overlay wires the container, none otherwise.
+// networkMode is host or none if the service asks for it, external if the overlay wires the container, none otherwise.
 func networkMode(t *api.Task, rev *api.Revision) string {
 	for _, n := range rev.Spec.GetNetworks() {
-		if n.Network == "host" {
-			return "host"
+		if n.Network == "host" || n.Network == "none" {
+			return n.Network
 		}
 	}
 	if len(t.Networks) > 0 || len(t.GatewayAddresses) > 0 {

@@ -124,4 +124,6 @@ const (
 	debounce      = 4 * time.Millisecond
 	leaderCheck   = time.Second            // how soon a session tells of a new leader
 	registerRetry = 200 * time.Millisecond // while there is no leader
+	registerAgain = officeGrace / 2        // with the same leader: it may have been restarted
+	leaderless    = 5 * time.Second
 )

@@ -22,8 +22,8 @@ const gossipPeers = 8
 
 // Session registers the node and then tells it of its row, the managers and the keys, at once and at each change.
 func (d *Dispatcher) Session(req *api.SessionRequest, stream grpc.ServerStreamingServer[api.SessionMessage]) error {
-	ctx, cancel := context.WithCancel(stream.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
 	who, err := d.deps.Caller(ctx)
 	if err != nil {
 		return err
@@ -36,13 +36,13 @@ func (d *Dispatcher) Session(req *api.SessionRequest, stream grpc.ServerStreamin
 	defer d.sessionEnded(who.NodeID)
 
 	s := &session{d: d, who: who, stream: stream}
-	go s.keepRegistered(ctx, req)
-	go s.beat(ctx, cancel)
+	go func() { cancel(s.keepRegistered(ctx, req)) }()
+	go func() { cancel(s.beat(ctx)) }()
 	err = d.store.Follow(ctx, store.FollowOptions{
 		Kinds: []string{"node", "cluster"}, Resync: leaderCheck, Debounce: debounce,
 	}, s.tell)
-	if err == nil {
-		err = ctx.Err()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
 	return err
 }
@@ -62,39 +62,47 @@ type session struct {
 	last *api.SessionMessage
 }
 
-// keepRegistered registers the node with the leader, and again with each new leader: a new one knows nothing of
-// the sessions that other managers hold.
-func (s *session) keepRegistered(ctx context.Context, req *api.SessionRequest) {
-	registeredWith := ""
-	for tick := time.NewTicker(registerRetry); ; {
-		if l := s.d.deps.LeaderID(); l != "" && l != registeredWith {
-			if err := s.d.register(ctx, s.who, req); err == nil {
-				registeredWith = l
+// keepRegistered registers the node with the leader, with each new one, and again now and then: a leader knows
+// nothing of the sessions that other managers hold, and less after its restart. It gives up when there is no leader for
+// long: this manager may be cut off from those that have one, and the agent should look elsewhere.
+func (s *session) keepRegistered(ctx context.Context, req *api.SessionRequest) error {
+	tick := time.NewTicker(registerRetry)
+	defer tick.Stop()
+	registeredWith, last, led := "", time.Time{}, time.Now()
+	for {
+		leader := s.d.deps.LeaderID()
+		if leader != "" {
+			led = time.Now()
+		} else if time.Since(led) > leaderless {
+			return status.Errorf(codes.Unavailable, "manager %s has had no leader for %v", s.d.deps.NodeID, leaderless)
+		}
+		if leader != "" && (leader != registeredWith || time.Since(last) > registerAgain) {
+			err := s.d.register(ctx, s.who, req)
+			if err == nil {
+				registeredWith, last = leader, time.Now()
 			} else if ctx.Err() == nil {
 				s.d.log.Warn("registering a node failed, will try again", "node", s.who.NodeID, "error", err)
 			}
 		}
 		select {
 		case <-ctx.Done():
-			tick.Stop()
-			return
+			return ctx.Err()
 		case <-tick.C:
 		}
 	}
 }
 
 // beat sends heartbeats, so that an agent notices a dead manager soon.
-func (s *session) beat(ctx context.Context, cancel context.CancelFunc) {
+func (s *session) beat(ctx context.Context) error {
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		case <-tick.C:
-			if s.send(&api.SessionMessage{}) != nil {
-				cancel()
-				return
+			if err := s.send(&api.SessionMessage{}); err != nil {
+				return err
 			}
 		}
 	}
@@ -220,19 +228,19 @@ func (d *Dispatcher) registerHere(ctx context.Context, manager string, r *api.Re
 		}
 		return tx.Nodes().Update(node)
 	})
-	return node, err
+	if err != nil {
+		return nil, err // node may yet be written to: the transaction can be on its way
+	}
+	return node, nil
 }
 
-// described returns a copy of old that says what the node says of itself, and that it is ready.
+// described returns a copy of old that says what the node says of itself, and that it is ready. Who is a manager is
+// written by those who keep the Raft group; a manager only brings its new address along.
 func described(old *api.Node, r *api.RegisterRequest, now *timestamppb.Timestamp) *api.Node {
 	n := proto.CloneOf(old)
 	n.Description = r.Session.Description
-	n.Role = r.Role
-	if r.Session.ManagerStatus != nil {
-		n.ManagerStatus = r.Session.ManagerStatus
-	}
-	if r.Role == api.NodeRole_WORKER {
-		n.ManagerStatus = nil
+	if addr := r.Session.ManagerStatus.GetAddr(); addr != "" && n.ManagerStatus != nil && r.Role == api.NodeRole_MANAGER {
+		n.ManagerStatus = &api.ManagerStatus{Addr: addr}
 	}
 	if n.Status == nil {
 		n.Status = &api.NodeStatus{}
