@@ -80,6 +80,9 @@ func (s *Store) openIngest(path string) (*Ingest, error) {
 // Size is how many bytes are there.
 func (in *Ingest) Size() int64 { return in.size }
 
+// Digest is that of what is there so far.
+func (in *Ingest) Digest() digest.Digest { return digest.NewDigest(digest.SHA256, in.hash) }
+
 func (in *Ingest) Write(p []byte) (int, error) {
 	n, err := in.file.Write(p)
 	in.hash.Write(p[:n])
@@ -103,7 +106,7 @@ func (in *Ingest) Truncate() error {
 // Commit verifies and publishes the blob. With a wrong digest everything written is thrown away, so that the
 // next attempt starts over. The ingest is closed in any case.
 func (in *Ingest) Commit() (digest.Digest, error) {
-	got := digest.NewDigest(digest.SHA256, in.hash)
+	got := in.Digest()
 	if in.want != "" && got != in.want {
 		in.Abort()
 		return "", fmt.Errorf("%w: received %s, expected %s", ErrDigest, got, in.want)

@@ -1,0 +1,186 @@
+//go:build linux
+
+package image
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// chosen is an image to be saved under the names that were asked for; by ID, it has none.
+type chosen struct {
+	record *record
+	names  []string
+}
+
+// Save writes images as one tar: an OCI layout that has docker's manifest.json too, so that docker load and OCI tools both
+// read it. Blobs are written as they were received.
+func (s *Store) Save(ctx context.Context, refs []string, w io.Writer) error {
+	if len(refs) == 0 {
+		return fmt.Errorf("%w: save needs the name of an image", ErrInvalid)
+	}
+	images, err := s.choose(refs)
+	if err != nil {
+		return err
+	}
+	hold := s.leases.open() // a removal meanwhile waits for us
+	defer hold.release()
+	for _, c := range images {
+		for _, d := range c.record.blobs() {
+			hold.hold(d.Digest)
+		}
+	}
+	if err := s.writeArchive(ctx, images, w); err != nil {
+		return fmt.Errorf("save images: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) choose(refs []string) ([]*chosen, error) {
+	c, err := s.catalog()
+	if err != nil {
+		return nil, err
+	}
+	var images []*chosen
+	for _, ref := range refs {
+		r, name, err := c.resolve(ref)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(images, func(x *chosen) bool { return x.record == r })
+		if i < 0 {
+			images = append(images, &chosen{record: r})
+			i = len(images) - 1
+		}
+		if name != "" && !isDigestKey(name) && !slices.Contains(images[i].names, name) {
+			images[i].names = append(images[i].names, name)
+		}
+	}
+	return images, nil
+}
+
+// blobs are all that belongs to an image.
+func (r *record) blobs() []v1.Descriptor {
+	ds := []v1.Descriptor{{Digest: r.Manifest}, {Digest: r.ID}}
+	for _, l := range r.Layers {
+		ds = append(ds, v1.Descriptor{Digest: l.Blob, Size: l.BlobSize})
+	}
+	return ds
+}
+
+func (s *Store) writeArchive(ctx context.Context, images []*chosen, w io.Writer) error {
+	tw := tar.NewWriter(w)
+	written := map[digest.Digest]bool{}
+	for _, c := range images {
+		for _, d := range c.record.blobs() {
+			if written[d.Digest] {
+				continue
+			}
+			written[d.Digest] = true
+			if err := s.writeBlob(ctx, tw, d.Digest); err != nil {
+				return err
+			}
+		}
+	}
+	ix, docker, err := s.tables(images)
+	if err != nil {
+		return err
+	}
+	layout := v1.ImageLayout{Version: v1.ImageLayoutVersion}
+	return errors.Join(
+		writeJSON(tw, v1.ImageLayoutFile, layout), writeJSON(tw, v1.ImageIndexFile, ix), writeJSON(tw, "manifest.json", docker),
+		tw.Close())
+}
+
+func blobPath(d digest.Digest) string {
+	return path.Join("blobs", d.Algorithm().String(), d.Encoded())
+}
+
+// tables are index.json and manifest.json.
+func (s *Store) tables(images []*chosen) (v1.Index, []dockerEntry, error) {
+	ix := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{}}
+	var docker []dockerEntry
+	for _, c := range images {
+		r := c.record
+		size, err := s.Content.Size(r.Manifest)
+		if err != nil {
+			return ix, nil, err
+		}
+		d := v1.Descriptor{MediaType: r.MediaType, Digest: r.Manifest, Size: size,
+			Platform: &v1.Platform{OS: r.Platform.OS, Architecture: r.Platform.Architecture}}
+		entry := dockerEntry{Config: blobPath(r.ID), Layers: []string{}}
+		for _, l := range r.Layers {
+			entry.Layers = append(entry.Layers, blobPath(l.Blob))
+		}
+		for _, n := range c.names {
+			entry.RepoTags = append(entry.RepoTags, familiar(n))
+			named := d
+			named.Annotations = map[string]string{"io.containerd.image.name": n, v1.AnnotationRefName: tagOf(n)}
+			ix.Manifests = append(ix.Manifests, named)
+		}
+		if len(c.names) == 0 {
+			ix.Manifests = append(ix.Manifests, d)
+		}
+		docker = append(docker, entry)
+	}
+	return ix, docker, nil
+}
+
+func tagOf(key string) string {
+	if named, err := reference.ParseNormalizedNamed(key); err == nil {
+		if t, ok := named.(reference.Tagged); ok {
+			return t.Tag()
+		}
+	}
+	return strings.TrimPrefix(key, repository(key))
+}
+
+func (s *Store) writeBlob(ctx context.Context, tw *tar.Writer, d digest.Digest) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f, err := s.Content.Open(d)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := tw.WriteHeader(header(blobPath(d), fi.Size())); err != nil {
+		return err
+	}
+	_, err = io.Copy(tw, f)
+	return err
+}
+
+func writeJSON(tw *tar.Writer, name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := tw.WriteHeader(header(name, int64(len(b)))); err != nil {
+		return err
+	}
+	_, err = tw.Write(b)
+	return err
+}
+
+// header has no time, so that the same images give the same archive.
+func header(name string, size int64) *tar.Header {
+	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, ModTime: time.Unix(0, 0)}
+}
