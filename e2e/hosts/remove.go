@@ -38,7 +38,7 @@ func killMentioning(dir string) error {
 		if err != nil || pid == os.Getpid() || !bytes.Contains(b, []byte(dir)) {
 			continue
 		}
-		for _, child := range append(children(pid), pid) {
+		for _, child := range append(Children(pid), pid) {
 			if err := unix.Kill(child, unix.SIGKILL); err != nil && err != unix.ESRCH {
 				return fmt.Errorf("kill %d: %w", child, err)
 			}
@@ -47,12 +47,16 @@ func killMentioning(dir string) error {
 	return nil
 }
 
-func children(pid int) []int {
+// Unmount detaches every mount at or below dir.
+func Unmount(dir string) error { return unmountBelow(dir) }
+
+// Children are the processes below pid, deepest first.
+func Children(pid int) []int {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	var all []int
 	for _, f := range strings.Fields(string(b)) {
 		if c, err := strconv.Atoi(f); err == nil {
-			all = append(append(all, children(c)...), c)
+			all = append(append(all, Children(c)...), c)
 		}
 	}
 	return all
