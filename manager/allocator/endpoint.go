@@ -44,10 +44,16 @@ func (p *pass) endpoint(svc *api.Service) (*api.Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(vips)+len(ports) == 0 && svc.Endpoint == nil {
+	if svc.Endpoint == nil && !needsEndpoint(svc) {
 		return nil, nil
 	}
 	return &api.Endpoint{VirtualIps: vips, Ports: ports}, nil
+}
+
+// needsEndpoint: the orchestrator waits for the endpoint of such a service, even if it turns out empty.
+func needsEndpoint(svc *api.Service) bool {
+	return len(svc.GetSpec().GetEndpoint().GetPorts()) > 0 ||
+		slices.ContainsFunc(svc.GetSpec().GetNetworks(), func(a *api.NetworkAttachmentSpec) bool { return !nodeLocal(a.Network) })
 }
 
 func (p *pass) virtualIPs(svc *api.Service) (out []*api.VirtualIP, err error) {

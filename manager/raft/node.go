@@ -65,6 +65,7 @@ type Node struct {
 	lead  chan bool
 
 	mu        sync.Mutex
+	started   bool
 	readyTerm uint64          // this node has led in this term and applied everything before it
 	changed   chan struct{}   // closed when the leader changes
 	silent    map[string]bool // members that do not answer the heartbeats of this leader
@@ -184,6 +185,9 @@ func (n *Node) Start(s *store.Store) error {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.raft = r
+	n.mu.Lock()
+	n.started = true
+	n.mu.Unlock()
 	n.observe()
 	if ms := n.Status().Members; len(ms) == 1 && ms[0].ID == n.cfg.ID {
 		n.stand()
@@ -259,4 +263,11 @@ func (n *Node) Propose(_ context.Context, cmd *api.StoreCommand) (uint64, error)
 		return 0, err
 	}
 	return f.Index(), nil
+}
+
+// Started says whether Start has been called: before, only HasState, Bootstrap, ForceNew and Close may be.
+func (n *Node) Started() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.started
 }

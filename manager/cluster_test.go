@@ -1,0 +1,206 @@
+package manager
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/shoal-dev/shoal/internal/identity"
+	"github.com/shoal-dev/shoal/manager/ca"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// host is a manager of a test, with a port on loopback and a cable that can be pulled.
+type host struct {
+	t     *testing.T
+	dir   string
+	id    *identity.Identity
+	cable *cable
+	*Manager
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// cable is a listener that can be cut off together with all connections that came through it.
+type cable struct {
+	net.Listener
+	mu     sync.Mutex
+	conns  []net.Conn
+	pulled bool
+}
+
+func (c *cable) keep(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns = append(c.conns, conn)
+	if c.pulled {
+		conn.Close()
+	}
+}
+
+func (c *cable) dial(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := dialTCP(ctx, addr)
+	if err == nil {
+		c.keep(conn)
+	}
+	return conn, err
+}
+
+func (c *cable) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	if err == nil {
+		c.keep(conn)
+	}
+	return conn, err
+}
+
+func (c *cable) pull() {
+	c.Listener.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pulled = true
+	for _, conn := range c.conns {
+		conn.Close()
+	}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited 15 s for: %s", what)
+		}
+	}
+}
+
+func listen(t *testing.T, addr string) *cable {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	check(t, err)
+	return &cable{Listener: l}
+}
+
+// newInit is a cluster of one.
+func newInit(t *testing.T) *host {
+	t.Helper()
+	h := &host{t: t, dir: t.TempDir(), cable: listen(t, "127.0.0.1:0")}
+	var err error
+	h.id, err = Init(t.Context(), InitConfig{Dir: h.dir, CertDir: h.certs(), AdvertiseAddr: h.addr()})
+	check(t, err)
+	h.start(Config{})
+	return h
+}
+
+func (h *host) certs() string { return filepath.Join(h.dir, "certs") }
+func (h *host) addr() string  { return h.cable.Addr().String() }
+
+func (h *host) start(cfg Config) {
+	h.t.Helper()
+	cfg.Dir, cfg.Identity, cfg.Listener, cfg.AdvertiseAddr = h.dir, h.id, h.cable, h.addr()
+	cfg.dial = h.cable.dial
+	m, err := New(cfg)
+	check(h.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	h.Manager, h.cancel, h.done = m, cancel, make(chan error, 1)
+	go func() { h.done <- m.Run(ctx) }()
+	h.t.Cleanup(h.stop)
+}
+
+// stop ends the manager in order; twice is once.
+func (h *host) stop() {
+	h.cancel()
+	select {
+	case err := <-h.done:
+		h.done <- err
+		if !errors.Is(err, context.Canceled) && !errors.Is(err, ErrNotManager) && !errors.Is(err, net.ErrClosed) {
+			h.t.Errorf("manager %s ended with: %v", h.addr(), err)
+		}
+	case <-time.After(10 * time.Second):
+		h.t.Errorf("manager %s did not end", h.addr())
+	}
+}
+
+// restart is a new process on the same disk and address.
+func (h *host) restart(cfg Config) {
+	h.t.Helper()
+	h.stop()
+	h.cable = listen(h.t, h.addr())
+	var err error
+	h.id, err = identity.Load(h.certs())
+	check(h.t, err)
+	h.start(cfg)
+}
+
+func (h *host) cluster() (c *api.Cluster) {
+	eventually(h.t, "the cluster's row", func() bool {
+		c = clusterOf(h.Manager)
+		return c != nil
+	})
+	return c
+}
+
+// join adds a manager and waits until it has caught up.
+func (h *host) join() *host {
+	h.t.Helper()
+	n := &host{t: h.t, dir: h.t.TempDir(), cable: listen(h.t, "127.0.0.1:0")}
+	var err error
+	n.id, _, err = ca.Join(h.t.Context(), n.certs(), h.addr(), h.cluster().ManagerToken)
+	check(h.t, err)
+	n.start(Config{Managers: []string{h.addr()}})
+	eventually(h.t, "the new manager's vote", func() bool { return n.raft.Started() && n.raft.IsMember(n.id.NodeID()) })
+	return n
+}
+
+// client is a connection to this manager with another host's, or no, certificate.
+func (h *host) client(cfg *tls.Config) *grpc.ClientConn {
+	h.t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+h.addr(), grpc.WithTransportCredentials(credentials.NewTLS(cfg)))
+	check(h.t, err)
+	h.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// control is what an administrator with a manager's certificate uses.
+func (h *host) control() api.ControlClient {
+	return api.NewControlClient(h.client(h.id.ClientTLS("", protoGRPC)))
+}
+
+func (h *host) leads() bool { return h.raft.Started() && h.raft.IsLeader() }
+
+func leaderOf(t *testing.T, hosts ...*host) (lead *host, others []*host) {
+	t.Helper()
+	eventually(t, "a leader", func() bool {
+		lead, others = nil, nil
+		for _, h := range hosts {
+			if h.leads() {
+				lead = h
+			} else {
+				others = append(others, h)
+			}
+		}
+		return lead != nil
+	})
+	return lead, others
+}
+
+func createNetwork(c api.ControlClient, name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	_, err := c.CreateNetwork(ctx, &api.CreateNetworkRequest{Spec: &api.NetworkSpec{Name: name, Driver: "overlay"}})
+	return err
+}

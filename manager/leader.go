@@ -1,0 +1,115 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shoal-dev/shoal/manager/allocator"
+	"github.com/shoal-dev/shoal/manager/placement"
+	"github.com/shoal-dev/shoal/manager/store"
+)
+
+// loop is something that only the leader does. It starts from the store's state, so it may be stopped at any point and
+// begun by another manager.
+type loop struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
+// loops is all that the leader does beside answering requests.
+func (m *Manager) loops() []loop {
+	return []loop{
+		{"nodes", m.dispatcher.Run},
+		{"roles", m.keepRoles},
+		{"allocator", allocator.New(m.store, m.log).Run},
+		{"placement", placement.New(m.store, m.log).Run},
+	}
+}
+
+// loopPause is how long a loop that failed rests before it starts over.
+const loopPause = time.Second
+
+// lead runs the loops whenever this manager is the leader.
+func (m *Manager) lead(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case leads := <-m.raft.Lead():
+			for leads { // ended by losing office, or by having lost and regained it
+				var err error
+				if leads, err = m.hold(ctx); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// hold runs the loops until the next change of office, and returns what it is. The loops have ended then.
+func (m *Manager) hold(ctx context.Context) (leads bool, err error) {
+	m.log.Info("this manager is the leader now")
+	term, cancel := context.WithCancel(ctx)
+	var g errgroup.Group
+	g.Go(func() error { return m.office(term) })
+	select {
+	case <-ctx.Done():
+		err = ctx.Err()
+	case leads = <-m.raft.Lead():
+		m.log.Info("this manager is not the leader any more")
+	}
+	cancel()
+	_ = g.Wait()
+	return leads, err
+}
+
+// office waits until this leader has applied what was committed before it, then runs the loops.
+func (m *Manager) office(ctx context.Context) error {
+	for {
+		err := m.raft.Barrier(ctx)
+		if err == nil && m.cfg.ForceNewCluster {
+			err = m.forgetOthers(ctx)
+		}
+		if err == nil {
+			break
+		}
+		if !pause(ctx, retryPause) {
+			return ctx.Err()
+		}
+	}
+	var g errgroup.Group
+	for _, l := range m.loops() {
+		g.Go(func() error { return m.keep(ctx, l) })
+	}
+	return g.Wait()
+}
+
+// keep runs a loop, again if it fails.
+func (m *Manager) keep(ctx context.Context, l loop) error {
+	for {
+		err := l.run(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !errors.Is(err, store.ErrNotLeader) {
+			m.log.Error("a loop of the leader failed, it starts over", "loop", l.name, "error", err)
+		}
+		if !pause(ctx, loopPause) {
+			return ctx.Err()
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

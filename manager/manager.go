@@ -1,0 +1,259 @@
+// Package manager is a manager of the cluster: the one place where store, Raft, CA, control, dispatcher and the
+// leader's loops are put together.
+//
+// Manager has one port, shared by gRPC and Raft (listener.go). Every request is checked against one table of who
+// may call what (auth.go), and carried to the leader if only the leader can answer it (forward.go). What the
+// leader does beside answering is a list of loops (leader.go). Init makes a new cluster.
+//
+// It runs no containers and knows nothing of agents but what they say over the wire: node joins the two.
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/shoal-dev/shoal/internal/identity"
+	"github.com/shoal-dev/shoal/manager/ca"
+	"github.com/shoal-dev/shoal/manager/control"
+	"github.com/shoal-dev/shoal/manager/dispatcher"
+	"github.com/shoal-dev/shoal/manager/logs"
+	"github.com/shoal-dev/shoal/manager/raft"
+	"github.com/shoal-dev/shoal/manager/store"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// ErrNotManager ends Run when this node's certificate no longer makes it a manager.
+var ErrNotManager = errors.New("this node is not a manager any more")
+
+// Config is what a Manager needs.
+type Config struct {
+	Dir      string // the manager's own, below the data directory
+	Identity *identity.Identity
+
+	ListenAddr    string       // HOST:PORT to listen on
+	Listener      net.Listener // instead of ListenAddr
+	AdvertiseAddr string       // HOST:PORT where other nodes reach this one
+
+	// Managers are HOST:PORT of managers through which to become one, if this node is not one yet.
+	Managers []string
+	// ForceNewCluster makes this the only manager, keeping all it knows.
+	ForceNewCluster bool
+
+	Liveness dispatcher.Liveness // gossip's word; nil: only sessions tell
+	Logger   *slog.Logger
+	// RaftTick scales Raft's timeouts; 0 is the default.
+	RaftTick time.Duration
+
+	dial dialer // for tests that cut cables; nil: TCP
+}
+
+// Manager is one member of the group that keeps the cluster.
+type Manager struct {
+	cfg        Config
+	log        *slog.Logger
+	listener   *listener
+	store      *store.Store
+	raft       *raft.Node
+	grpc       *grpc.Server
+	control    *control.Server
+	dispatcher *dispatcher.Dispatcher
+	logs       *logs.Broker
+	ca         *ca.Server
+	rules      map[string]rule
+
+	mu   sync.Mutex
+	conn *leaderConn
+}
+
+// New opens the manager's state and its port. Run does the rest, and closes both.
+func New(cfg Config) (*Manager, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	l := cfg.Listener
+	if l == nil {
+		var err error
+		if l, err = net.Listen("tcp", cfg.ListenAddr); err != nil {
+			return nil, fmt.Errorf("listen on the cluster port: %w", err)
+		}
+	}
+	if cfg.dial == nil {
+		cfg.dial = dialTCP
+	}
+	m := &Manager{cfg: cfg, log: cfg.Logger, rules: rules()}
+	m.listener = newListener(l, cfg.Identity, m.mayRaft, cfg.Logger)
+	node, err := raft.New(raft.Config{
+		Dir: raftDir(cfg.Dir), ID: cfg.Identity.NodeID(), Addr: cfg.AdvertiseAddr, Logger: cfg.Logger,
+		Listener: m.listener.raft, Dial: m.dialRaft, Tick: cfg.RaftTick,
+	})
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	m.raft = node
+	m.store = store.New(node)
+	m.services()
+	return m, nil
+}
+
+func raftDir(dir string) string { return filepath.Join(dir, "raft") }
+
+// services makes what answers requests.
+func (m *Manager) services() {
+	m.logs = logs.New(m.store, logs.Deps{Caller: m.nodeCaller, Logger: m.log})
+	m.dispatcher = dispatcher.New(m.store, dispatcher.Deps{
+		NodeID: m.cfg.Identity.NodeID(), Caller: m.dispatcherCaller, IsLeader: m.raft.IsLeader, LeaderID: m.leaderID,
+		Leader: m.leaderClient, Logs: m.logs, Liveness: m.cfg.Liveness, Logger: m.log,
+	})
+	m.control = control.New(m.store, control.Deps{Logs: logSource{m.logs}, Members: m.members, NewToken: ca.NewToken, Logger: m.log})
+	m.ca = ca.New(m.store, ca.Deps{Caller: callerID, IsMember: m.raft.IsMember, Logger: m.log})
+	m.grpc = grpc.NewServer(
+		grpc.Creds(handshaken{}),
+		grpc.ChainUnaryInterceptor(m.UnaryInterceptor),
+		grpc.ChainStreamInterceptor(m.StreamInterceptor),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Second, Timeout: 3 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 500 * time.Millisecond, PermitWithoutStream: true}),
+	)
+	m.Register(m.grpc)
+}
+
+// maxMessage bounds a request; a node's complete set of assignments is the largest message.
+const maxMessage = 64 << 20
+
+// Register adds the manager's services to a server, which must use the manager's interceptors. A caller
+// without TLS is local, and may do everything.
+func (m *Manager) Register(s *grpc.Server) {
+	api.RegisterControlServer(s, m.control)
+	api.RegisterDispatcherServer(s, m.dispatcher)
+	api.RegisterCAServer(s, m.ca)
+	api.RegisterMembershipServer(s, membership{m: m})
+}
+
+// Store is this manager's replica.
+func (m *Manager) Store() *store.Store { return m.store }
+
+// Issue asks for a new certificate for this node itself; it is for a ca.Renewer.
+func (m *Manager) Issue(ctx context.Context, r *api.IssueRequest) (*api.IssueResponse, error) {
+	ctx = withCaller(ctx, caller{kind: callerNode, node: m.cfg.Identity.NodeID(), role: identity.Manager})
+	resp, err := m.toLeader(ctx, api.CA_Issue_FullMethodName, r, func(ctx context.Context, req any) (any, error) {
+		return m.ca.Issue(ctx, req.(*api.IssueRequest))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return resp.(*api.IssueResponse), nil
+}
+
+// Run is the manager's life. It ends with ctx, with ErrNotManager after a demotion, or with what broke.
+func (m *Manager) Run(ctx context.Context) error {
+	defer m.close()
+	if m.cfg.ForceNewCluster {
+		if err := m.raft.ForceNew(); err != nil {
+			return err
+		}
+	}
+	if err := m.raft.Start(m.store); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.listener.run(ctx) })
+	g.Go(func() error { return m.serve(ctx) })
+	g.Go(func() error { return m.join(ctx) })
+	g.Go(func() error { return m.learnAddresses(ctx) })
+	g.Go(func() error { return m.dropOldLeader(ctx) })
+	g.Go(func() error { return m.watchRole(ctx) })
+	g.Go(func() error { return m.lead(ctx) })
+	return g.Wait()
+}
+
+func (m *Manager) serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, m.grpc.Stop)
+	defer stop()
+	if err := m.grpc.Serve(m.listener.grpc); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("serve the cluster port: %w", err)
+	}
+	return ctx.Err()
+}
+
+// close leaves in order: a leader hands over first, so that nobody waits for a timeout.
+func (m *Manager) close() {
+	if m.raft.Started() && m.raft.IsLeader() && len(m.raft.Status().Members) > 1 {
+		if err := m.raft.Transfer(); err != nil {
+			m.log.Debug("leadership was not handed over", "error", err)
+		}
+	}
+	m.grpc.Stop()
+	m.listener.Close()
+	m.dropConn("")
+	if err := m.raft.Close(); err != nil {
+		m.log.Warn("closing raft failed", "error", err)
+	}
+}
+
+// watchRole ends the manager when its certificate says worker.
+func (m *Manager) watchRole(ctx context.Context) error {
+	for {
+		changed := m.cfg.Identity.Changed()
+		if m.cfg.Identity.Role() != identity.Manager {
+			return ErrNotManager
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// learnAddresses keeps the addresses of the other managers on disk, for a start without a leader.
+func (m *Manager) learnAddresses(ctx context.Context) error {
+	return m.store.Follow(ctx, store.FollowOptions{Kinds: []string{store.KindNode}}, func(tx *store.Tx, _ []store.Event) error {
+		for n := range tx.Nodes().All() {
+			if addr := n.GetManagerStatus().GetAddr(); addr != "" {
+				if err := m.raft.SetPeer(n.Id, addr); err != nil {
+					m.log.Warn("remembering a manager's address failed", "node", n.Id, "error", err)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (m *Manager) leaderID() string {
+	id, _ := m.raft.Leader()
+	return id
+}
+
+// members is who leads and who answers. Only the leader knows of all; a follower vouches for itself and the leader.
+func (m *Manager) members() (leader string, reachable map[string]bool) {
+	st := m.raft.Status()
+	reachable = map[string]bool{}
+	down := map[string]bool{}
+	if m.cfg.Liveness != nil {
+		down = m.cfg.Liveness.Down()
+	}
+	self := m.cfg.Identity.NodeID()
+	for _, member := range st.Members {
+		known := st.Leader == self || member.ID == st.Leader || member.ID == self
+		reachable[member.ID] = known && member.Reachable && !down[member.ID]
+	}
+	return st.Leader, reachable
+}
+
+// logSource gives control the broker's channel.
+type logSource struct{ broker *logs.Broker }
+
+func (l logSource) Subscribe(ctx context.Context, tasks []*api.Task, o *api.LogOptions) (<-chan *api.ServiceLogsMessage, error) {
+	return l.broker.Subscribe(ctx, tasks, o), nil
+}

@@ -1,0 +1,274 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/shoal-dev/shoal/internal/identity"
+	"github.com/shoal-dev/shoal/manager/store"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+const (
+	changeTimeout = 5 * time.Second // for one change of the Raft group
+	rolesResync   = 5 * time.Second
+	joinPause     = 200 * time.Millisecond
+)
+
+// membership implements api.MembershipServer: who votes.
+type membership struct {
+	api.UnimplementedMembershipServer
+	m *Manager
+}
+
+// Join makes a manager a voter.
+func (s membership) Join(ctx context.Context, r *api.MembershipJoinRequest) (*api.MembershipJoinResponse, error) {
+	m := s.m
+	if c := callerOf(ctx); c.kind == callerNode && c.node != r.NodeId {
+		return nil, status.Errorf(codes.PermissionDenied, "node %s may not join as node %s", c.node, r.NodeId)
+	}
+	if r.Addr == "" {
+		return nil, status.Error(codes.InvalidArgument, "a manager joins with the address where it is reached")
+	}
+	// A voter that does not answer could cost the others their majority.
+	probe, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := m.handshake(probe, r.NodeId, r.Addr); err != nil {
+		return nil, status.Errorf(codes.FailedPrecondition, "manager %s cannot be reached from the leader at %s: %v", r.NodeId, r.Addr, err)
+	}
+	if err := m.recordManager(ctx, r); err != nil {
+		return nil, err
+	}
+	if err := m.raft.AddVoter(r.NodeId, r.Addr, changeTimeout); err != nil {
+		return nil, memberStatus(err)
+	}
+	m.log.Info("manager joined", "node", r.NodeId, "addr", r.Addr)
+	return &api.MembershipJoinResponse{Members: m.raftMembers()}, nil
+}
+
+// recordManager writes the address of a manager into its row, if the row says that it is to be one.
+func (m *Manager) recordManager(ctx context.Context, r *api.MembershipJoinRequest) error {
+	return m.store.Update(ctx, func(tx *store.Tx) error {
+		n := tx.Nodes().Get(r.NodeId)
+		if n == nil {
+			return status.Errorf(codes.NotFound, "node %s is not part of this cluster", r.NodeId)
+		}
+		if n.GetSpec().GetRole() != api.NodeRole_MANAGER {
+			return status.Errorf(codes.PermissionDenied, "node %s is to be a worker: run 'shoal node promote' first", r.NodeId)
+		}
+		n = store.Clone(n)
+		n.Role = api.NodeRole_MANAGER
+		n.ManagerStatus = &api.ManagerStatus{Addr: r.Addr}
+		return tx.Nodes().Update(n)
+	})
+}
+
+// Leave takes a manager out of the group, by making it a worker.
+func (s membership) Leave(ctx context.Context, r *api.MembershipLeaveRequest) (*api.MembershipLeaveResponse, error) {
+	m := s.m
+	if !m.raft.IsMember(r.NodeId) {
+		return &api.MembershipLeaveResponse{}, nil
+	}
+	if err := m.spare(r.NodeId); err != nil {
+		return nil, status.Error(codes.FailedPrecondition, err.Error())
+	}
+	err := m.store.Update(ctx, func(tx *store.Tx) error {
+		n := store.Clone(tx.Nodes().Get(r.NodeId))
+		if n == nil || n.GetSpec().GetRole() == api.NodeRole_WORKER {
+			return nil
+		}
+		n.Spec.Role = api.NodeRole_WORKER
+		return tx.Nodes().Update(n)
+	})
+	if err != nil {
+		return nil, memberStatus(err)
+	}
+	if r.NodeId == m.cfg.Identity.NodeID() {
+		if err := m.raft.Transfer(); err != nil {
+			return nil, memberStatus(err)
+		}
+		return nil, status.Error(codes.Unavailable, "this leader has handed over to leave: ask the next") // the caller's manager does
+	}
+	if err := m.raft.Remove(r.NodeId, changeTimeout); err != nil {
+		return nil, memberStatus(err)
+	}
+	return &api.MembershipLeaveResponse{}, nil
+}
+
+// Status is what this manager knows of the group.
+func (s membership) Status(context.Context, *api.MembershipStatusRequest) (*api.MembershipStatusResponse, error) {
+	st := s.m.raft.Status()
+	return &api.MembershipStatusResponse{LeaderId: st.Leader, Term: st.Term, Applied: st.Applied, Members: s.m.raftMembers()}, nil
+}
+
+func (m *Manager) raftMembers() (out []*api.RaftMember) {
+	for _, p := range m.raft.Status().Members {
+		out = append(out, &api.RaftMember{NodeId: p.ID, Addr: p.Addr, Voter: p.Voter})
+	}
+	return out
+}
+
+func memberStatus(err error) error {
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	if errors.Is(err, store.ErrNotLeader) {
+		return status.Error(codes.Unavailable, err.Error())
+	}
+	return status.Error(codes.Internal, err.Error())
+}
+
+// spare says why a member cannot be done without.
+func (m *Manager) spare(id string) error {
+	_, reachable := m.members()
+	rest, answer := 0, 0
+	for _, p := range m.raft.Status().Members {
+		if p.ID == id {
+			continue
+		}
+		rest++
+		if reachable[p.ID] {
+			answer++
+		}
+	}
+	if rest == 0 {
+		return errors.New("this is the last manager: promote another node first, or use --force to give the cluster up")
+	}
+	if answer <= rest/2 {
+		return fmt.Errorf("only %d of the %d other managers answer, too few to go on without this one", answer, rest)
+	}
+	return nil
+}
+
+// keepRoles makes the Raft group follow the rows: a member whose row says worker (or is gone) leaves it. Joining is the
+// other way round: a promoted node renews its certificate and then calls Join.
+func (m *Manager) keepRoles(ctx context.Context) error {
+	return m.store.Follow(ctx, store.FollowOptions{Kinds: []string{store.KindNode}, Resync: rolesResync}, func(tx *store.Tx, _ []store.Event) error {
+		for _, p := range m.raft.Status().Members {
+			if tx.Nodes().Get(p.ID).GetSpec().GetRole() == api.NodeRole_MANAGER {
+				continue
+			}
+			if err := m.retire(p.ID); err != nil {
+				m.log.Warn("a manager could not be made a worker, will try again", "node", p.ID, "error", err)
+			}
+		}
+		return m.markWorkers(ctx)
+	})
+}
+
+func (m *Manager) retire(id string) error {
+	if err := m.spare(id); err != nil {
+		return err
+	}
+	if id == m.cfg.Identity.NodeID() {
+		return m.raft.Transfer() // the next leader goes on
+	}
+	if err := m.raft.Remove(id, changeTimeout); err != nil {
+		return err
+	}
+	m.log.Info("manager left", "node", id)
+	return m.raft.SetPeer(id, "")
+}
+
+// markWorkers writes down who has become a worker.
+func (m *Manager) markWorkers(ctx context.Context) error {
+	var done []string
+	m.store.View(func(tx *store.Tx) {
+		for n := range tx.Nodes().All() {
+			if n.GetSpec().GetRole() == api.NodeRole_WORKER && n.Role == api.NodeRole_MANAGER && !m.raft.IsMember(n.Id) {
+				done = append(done, n.Id)
+			}
+		}
+	})
+	if len(done) == 0 {
+		return nil
+	}
+	return m.store.Update(ctx, func(tx *store.Tx) error {
+		for _, id := range done {
+			if n := tx.Nodes().Get(id); n != nil && n.GetSpec().GetRole() == api.NodeRole_WORKER {
+				if err := tx.Nodes().Update(asWorker(n)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func asWorker(n *api.Node) *api.Node {
+	n = store.Clone(n)
+	n.Role, n.ManagerStatus = api.NodeRole_WORKER, nil
+	if n.Spec == nil {
+		n.Spec = &api.NodeSpec{}
+	}
+	n.Spec.Role = api.NodeRole_WORKER
+	return n
+}
+
+// forgetOthers makes workers of all other managers, after a new cluster was forced.
+func (m *Manager) forgetOthers(ctx context.Context) error {
+	return m.store.Update(ctx, func(tx *store.Tx) error {
+		for _, n := range tx.Nodes().List() {
+			manager := n.Role == api.NodeRole_MANAGER || n.GetSpec().GetRole() == api.NodeRole_MANAGER
+			if !manager || n.Id == m.cfg.Identity.NodeID() || m.raft.IsMember(n.Id) {
+				continue
+			}
+			if err := tx.Nodes().Update(asWorker(n)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// join makes this manager a member of the group, if it is none yet. It tries until it is.
+func (m *Manager) join(ctx context.Context) error {
+	self := m.cfg.Identity.NodeID()
+	failed := ""
+	for !m.raft.IsMember(self) && len(m.cfg.Managers) > 0 {
+		for _, addr := range m.cfg.Managers {
+			err := m.joinThrough(ctx, addr)
+			if err == nil {
+				return nil
+			}
+			if failed != err.Error() && ctx.Err() == nil {
+				failed = err.Error()
+				m.log.Warn("joining the managers failed, will try again", "through", addr, "error", err)
+			}
+		}
+		if !pause(ctx, joinPause) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (m *Manager) joinThrough(ctx context.Context, addr string) error {
+	conn, err := m.dialManager(addr, m.cfg.Identity.ClientTLS("", protoGRPC))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, 3*changeTimeout)
+	defer cancel()
+	r, err := api.NewMembershipClient(conn).Join(ctx, &api.MembershipJoinRequest{NodeId: m.cfg.Identity.NodeID(), Addr: m.cfg.AdvertiseAddr})
+	if err != nil {
+		return err
+	}
+	for _, p := range r.Members {
+		if err := m.raft.SetPeer(p.NodeId, p.Addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RoleChanged helps a node to tell its ca.Renewer: it is the role that a row wants against the one in the certificate.
+func RoleChanged(row *api.Node, i *identity.Identity) bool {
+	return row != nil && (row.GetSpec().GetRole() == api.NodeRole_MANAGER) != (i.Role() == identity.Manager)
+}
