@@ -102,13 +102,10 @@ func twoDeaths(t *testing.T, l *hosts.Lab) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "published port answers 20 times in a row", 20*time.Second, func() error {
-		for range 20 {
-			if _, err := l.Client.Get(t.Context(), fmt.Sprintf("http://%s:8080/", survivor.Addr), 400*time.Millisecond); err != nil {
-				return err
-			}
-		}
-		return nil
+	id := strings.Fields(run(t, survivor, "ps", "-q", "--filter", "label=shoal.service.name=web"))[0]
+	eventually(t, "the virtual IP answers 20 times in a row", 20*time.Second, func() error {
+		_, err := survivor.CLI(t.Context(), "exec", id, "/web", "get", "http://web/", "20")
+		return err
 	})
 	t.Logf("dead hosts out of the balancer after %s", time.Since(start))
 	eventually(t, "a new service is accepted", 20*time.Second, func() error {
