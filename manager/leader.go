@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shoal-dev/shoal/manager/allocator"
+	"github.com/shoal-dev/shoal/manager/orchestrator"
 	"github.com/shoal-dev/shoal/manager/placement"
 	"github.com/shoal-dev/shoal/manager/store"
 )
@@ -25,6 +26,7 @@ func (m *Manager) loops() []loop {
 		{"nodes", m.dispatcher.Run},
 		{"roles", m.keepRoles},
 		{"allocator", allocator.New(m.store, m.log).Run},
+		{"orchestrator", orchestrator.New(m.store, m.log).Run},
 		{"placement", placement.New(m.store, m.log).Run},
 	}
 }

@@ -118,7 +118,7 @@ func (n *Node) config() *raft.Config {
 	c.ElectionTimeout = n.cfg.Tick
 	c.LeaderLeaseTimeout = n.cfg.Tick * 4 / 5
 	// How long after the leader a follower learns that an entry is committed: agents are served from followers.
-	c.CommitTimeout = 20 * time.Millisecond
+	c.CommitTimeout = 10 * time.Millisecond
 	c.SnapshotThreshold = snapshotAfter
 	c.TrailingLogs = trailingLogs
 	c.SnapshotInterval = 30 * time.Second
