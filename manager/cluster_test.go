@@ -20,7 +20,7 @@ import (
 
 // host is a manager of a test, with a port on loopback and a cable that can be pulled.
 type host struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	id    *identity.Identity
 	cable *cable
@@ -88,7 +88,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-func listen(t *testing.T, addr string) *cable {
+func listen(t testing.TB, addr string) *cable {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	check(t, err)
@@ -96,7 +96,7 @@ func listen(t *testing.T, addr string) *cable {
 }
 
 // newInit is a cluster of one.
-func newInit(t *testing.T) *host {
+func newInit(t testing.TB) *host {
 	t.Helper()
 	h := &host{t: t, dir: t.TempDir(), cable: listen(t, "127.0.0.1:0")}
 	var err error
@@ -182,7 +182,7 @@ func (h *host) control() api.ControlClient {
 
 func (h *host) leads() bool { return h.raft.Started() && h.raft.IsLeader() }
 
-func leaderOf(t *testing.T, hosts ...*host) (lead *host, others []*host) {
+func leaderOf(t testing.TB, hosts ...*host) (lead *host, others []*host) {
 	t.Helper()
 	eventually(t, "a leader", func() bool {
 		lead, others = nil, nil
