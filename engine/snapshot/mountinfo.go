@@ -14,7 +14,6 @@ import (
 
 // mountInfo is what a line of /proc/self/mountinfo says of a mount.
 type mountInfo struct {
-	root         string
 	fstype       string
 	superOptions []string
 }
@@ -74,7 +73,7 @@ func parseMountInfo(line string) (point string, m mountInfo, err error) {
 	if !ok || len(l) < 5 || len(r) < 3 {
 		return "", m, fmt.Errorf("mountinfo line %q not understood", line)
 	}
-	m = mountInfo{root: unescape(l[3]), fstype: r[0], superOptions: strings.Split(unescape(r[2]), ",")}
+	m = mountInfo{fstype: r[0], superOptions: strings.Split(unescape(r[2]), ",")}
 	return unescape(l[4]), m, nil
 }
 

@@ -142,23 +142,19 @@ func (o *Overlay) Mount(_ context.Context, key, target string) error {
 	if err != nil {
 		return fmt.Errorf("mount root file system: %w", err)
 	}
-	upper := relative(e.n)
-	is := func(m mountInfo) bool { return slices.Contains(m.superOptions, "upperdir="+upper) }
 	if len(lower) == 0 {
-		is = func(m mountInfo) bool { return strings.HasSuffix(m.root, "/s/"+upper) }
+		return bind(o.fsPath(e.n), target)
 	}
-	if done, err := mountedAs(target, is); done || err != nil {
+	upper := relative(e.n)
+	done, err := mountedAs(target, func(m mountInfo) bool { return slices.Contains(m.superOptions, "upperdir="+upper) })
+	if done || err != nil {
 		return err
 	}
-	if len(lower) == 0 {
-		err = unix.Mount(o.fsPath(e.n), target, "", unix.MS_BIND, "")
-	} else {
-		paths := make([]string, len(lower))
-		for i, n := range lower {
-			paths[i] = relative(n)
-		}
-		err = mountIn(o.snapshots(), target, "overlay", options(paths, upper, strconv.Itoa(e.n)+"/work"))
+	paths := make([]string, len(lower))
+	for i, n := range lower {
+		paths[i] = relative(n)
 	}
+	err = mountIn(o.snapshots(), target, "overlay", options(paths, upper, strconv.Itoa(e.n)+"/work"))
 	if err != nil {
 		return fmt.Errorf("mount root file system %s at %s: %w", key, target, err)
 	}
