@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"reflect"
 
 	"golang.org/x/sys/unix"
@@ -115,23 +116,17 @@ func (o *Overlay) wireUp(v *view, a *Attachment) error {
 			return err
 		}
 		x := v.networkWire(a, i)
-		var extra netstate.State
-		for _, addr := range at.Addrs {
-			addr = addr.Unmap()
-			extra.Neighs = append(extra.Neighs, netstate.Neigh{Dev: x.link, Addr: addr, MAC: x.macIn})
-			extra.Routes = append(extra.Routes, netstate.Route{Dst: host(addr), Dev: x.link})
-		}
-		if err := s.admit(v, func() *want { return v.network(n) }, x, extra); err != nil {
+		if err := o.admit(s, v, func() *want { return v.network(n) }, x, at.Addrs); err != nil {
 			return err
 		}
 	}
 	if len(a.Gateway) > 0 {
 		x := v.gatewayWire(a)
-		extra := netstate.State{FDB: []netstate.FDB{{Dev: x.link, MAC: x.macIn}}}
+		var addrs []netip.Addr
 		for _, g := range a.Gateway {
-			extra.Neighs = append(extra.Neighs, netstate.Neigh{Dev: bridgeLink, Addr: g.Addr().Unmap(), MAC: x.macIn})
+			addrs = append(addrs, g.Addr())
 		}
-		if err := o.host.admit(v, v.host, x, extra); err != nil {
+		if err := o.admit(o.host, v, v.host, x, addrs); err != nil {
 			return err
 		}
 	}
@@ -141,10 +136,11 @@ func (o *Overlay) wireUp(v *view, a *Attachment) error {
 
 // admit lets one container in. A namespace that was made true before gets only what the container adds, so that the
 // cost of a start does not grow with what runs already.
-func (s *space) admit(v *view, all func() *want, x wire, extra netstate.State) error {
+func (o *Overlay) admit(s *space, v *view, all func() *want, x wire, addrs []netip.Addr) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.done == [32]byte{} || len(x.claim.HostPorts) > 0 && x.bridge {
+	if s.done == [32]byte{} || len(x.claim.HostPorts) > 0 && x.gateway {
+		v.claims, v.adopted = o.living()
 		_, err := s.apply(v, all(), false)
 		s.undressed = nil // the caller does it
 		return err
@@ -154,6 +150,19 @@ func (s *space) admit(v *view, all func() *want, x wire, extra netstate.State) e
 			return err
 		}
 		s.undressed = nil
+	}
+	if x.gateway {
+		if err := s.ns.Do(func() error { return netns.Write([]netns.Sysctl{localnet(x.link)}) }); err != nil {
+			return err
+		}
+	}
+	var extra netstate.State
+	if x.gateway {
+		extra.Routes = v.loopback(x.link)
+	}
+	for _, a := range addrs {
+		extra.Neighs = append(extra.Neighs, netstate.Neigh{Dev: x.link, Addr: a.Unmap(), MAC: x.macIn})
+		extra.Routes = append(extra.Routes, netstate.Route{Dst: host(a.Unmap()), Dev: x.link})
 	}
 	return s.look(v).Ensure(extra)
 }

@@ -30,6 +30,7 @@ type lab struct {
 	hosts  []*labHost
 	client *place
 	model  Desired // what every host is told
+	count  int     // containers so far: their addresses on the gateway network
 }
 
 // place is a namespace with a name.
@@ -46,6 +47,7 @@ type labHost struct {
 	o      *Overlay
 	cfg    Config
 	node   string
+	ids    []string // attached containers
 	cancel context.CancelFunc
 	done   chan error
 }
@@ -83,7 +85,8 @@ func newLab(t testing.TB, n int, six bool) *lab {
 		}
 		h.cfg = Config{NodeID: h.node, RunDir: filepath.Join(dir, "run", h.node), VTEP: vtep, NetNS: h.path, Interval: 100 * time.Millisecond, Logger: testLog(t)}
 		l.hosts = append(l.hosts, h)
-		l.model.Peers = append(l.model.Peers, Peer{NodeID: h.node, Hostname: h.name, VTEP: vtep, Number: uint32(i), Gateways: []netip.Prefix{
+		l.model.Peers = append(l.model.Peers, Peer{NodeID: h.node, Hostname: h.name, VTEP: vtep, Number: uint32(i), Addrs: []netip.Addr{
+			netip.MustParseAddr(fmt.Sprintf("192.168.77.%d", i)), netip.MustParseAddr(fmt.Sprintf("fd77::%d", i))}, Gateways: []netip.Prefix{
 			netip.MustParsePrefix(fmt.Sprintf("10.200.%d.0/24", i)), netip.MustParsePrefix(fmt.Sprintf("fd20:0:0:%d::/64", i))}})
 	}
 	l.client = l.place("client")
@@ -97,7 +100,10 @@ func testLog(t testing.TB) *slog.Logger {
 
 type logWriter struct{ t testing.TB }
 
-func (w logWriter) Write(b []byte) (int, error) { w.t.Log(strings.TrimSpace(string(b))); return len(b), nil }
+func (w logWriter) Write(b []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(b)))
+	return len(b), nil
+}
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -171,6 +177,7 @@ func (l *lab) start(h *labHost) {
 	var err error
 	h.o, err = New(h.cfg)
 	must(l.t, err)
+	h.o.Adopt(h.ids)
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel, h.done = cancel, make(chan error, 1)
 	go func() { h.done <- h.o.Run(ctx) }()
@@ -252,7 +259,7 @@ func (l *lab) network(id string, vni uint32, v4, v6 string) {
 	l.model.Networks = append(l.model.Networks, n)
 }
 
-// container makes and attaches one: its number is the last part of all its addresses. It is an endpoint of service,
+// container makes and attaches one: its number is the last part of its addresses. It is an endpoint of service,
 // if that is not "".
 func (l *lab) container(h *labHost, name, service string, number int, networks ...string) *labContainer {
 	l.t.Helper()
@@ -274,11 +281,12 @@ func (l *lab) container(h *labHost, name, service string, number int, networks .
 		endpoint(id, addrs)
 	}
 	var gateway []netip.Addr
+	l.count++
 	for _, p := range l.model.Peers {
 		for _, g := range p.Gateways {
 			if p.NodeID == h.node {
-				c.a.Gateway = append(c.a.Gateway, netip.PrefixFrom(nth(g, number), g.Bits()))
-				gateway = append(gateway, nth(g, number))
+				c.a.Gateway = append(c.a.Gateway, netip.PrefixFrom(nth(g, 20+l.count), g.Bits()))
+				gateway = append(gateway, nth(g, 20+l.count))
 			}
 		}
 	}
@@ -293,6 +301,8 @@ func (l *lab) attach(c *labContainer) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	must(l.t, c.host.o.Attach(ctx, c.a))
+	c.host.ids = append(c.host.ids, c.a.ID)
+	c.host.o.Adopt(c.host.ids)
 }
 
 func nth(p netip.Prefix, n int) netip.Addr {

@@ -4,20 +4,19 @@ package overlay
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"hash/fnv"
 	"net/netip"
 )
 
 // Names and numbers of ours in the kernel.
 const (
-	bridgeLink = "shoal0" // gateway bridge, in the daemon's namespace
+	bridgeLink = "shoal0" // carries this node's address on the gateway network, in the daemon's namespace
 	meshLink   = "shmesh" // VXLAN between the nodes' gateway subnets, in the daemon's namespace
 	vxlanLink  = "shvx"   // VXLAN of a network, in its sandbox
-	portPrefix = "shg"    // a container's link to the gateway bridge
-	vethPrefix = "shv"    // a container's link to a sandbox
+	portPrefix = "shg"    // a container's link to the gateway network, in the daemon's namespace
+	portLinks  = portPrefix + "*"
+	vethPrefix = "shv" // a container's link to a sandbox
 
 	// MeshVNI is the VXLAN number of the node-to-node network. Overlay networks must have others.
 	MeshVNI = 4095
@@ -28,9 +27,8 @@ const (
 	markMask     = 0xffff0000
 	rulePriority = 21320
 
-	sandboxMAC = "02:53:48:00:00:01" // our side of every container's link to a sandbox
+	outsideMAC = "02:53:48:00:00:01" // our side of every container's link
 	insideMAC  = "02:53:48:00:00:02" // the container's side
-	bridgeMAC  = "02:53:48:00:00:03"
 
 	maxNumber = 0xfffe // node numbers are put into addresses of 169.254.0.0/16
 )
@@ -45,17 +43,6 @@ func linkName(prefix, attachmentID string) string {
 // nodeMAC is the address of a node's VXLAN links, the same on every network: peers and ingress know it without asking.
 func nodeMAC(number uint32) string {
 	return fmt.Sprintf("02:53:4e:00:%02x:%02x", byte(number>>8), byte(number))
-}
-
-// portMAC is the address of a container's interface on the gateway bridge.
-func portMAC(addr netip.Addr) string {
-	b := addr.AsSlice()
-	if addr.Is6() {
-		h := fnv.New32a()
-		h.Write(b)
-		b = binary.BigEndian.AppendUint32(nil, h.Sum32())
-	}
-	return fmt.Sprintf("06:53:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3])
 }
 
 // nexthop is how routes name a peer. It is never in a packet.

@@ -59,6 +59,7 @@ type Peer struct {
 	NodeID   string
 	Hostname string
 	VTEP     netip.Addr     // data path address on the underlay
+	Addrs    []netip.Addr   // its other addresses, as far as known; see docs/overlay.md on ingress from nodes
 	Gateways []netip.Prefix // its slice of the node pool, at most one per family; the first address is the node's own
 	Number   uint32         // small, unique: conntrack mark of ingress
 	Down     bool

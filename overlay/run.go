@@ -3,6 +3,7 @@
 package overlay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,19 +57,13 @@ func (o *Overlay) run(ctx context.Context) error {
 // view takes a snapshot of what is wanted, nil before the first Set.
 func (o *Overlay) view() (*view, error) {
 	o.mu.Lock()
-	d, down, claims, adopted := o.desired, maps.Clone(o.down), maps.Clone(o.claims), o.adopted
+	d, down := o.desired, maps.Clone(o.down)
 	o.mu.Unlock()
 	if d == nil {
 		return nil, nil
 	}
-	for id, c := range claims {
-		if ns, err := netns.Open(c.NetNS); err == nil {
-			ns.Close()
-		} else {
-			delete(claims, id) // it ended; Detach will come
-		}
-	}
-	v := newView(o.cfg, d, down, claims, adopted)
+	v := newView(o.cfg, d, down)
+	v.claims, v.adopted = o.living()
 	if err := o.measure(v); err != nil {
 		return nil, err
 	}
@@ -76,6 +71,25 @@ func (o *Overlay) view() (*view, error) {
 		return v, fmt.Errorf("this node (%s) is not among the peers yet", o.cfg.NodeID)
 	}
 	return v, nil
+}
+
+// living are the attachments whose containers exist, ordered by ID, and whether they are all. An attachment is
+// registered before its links are made and forgotten before they are removed, both under the lock of their namespace:
+// who holds that lock and asks here sees no link without its attachment.
+func (o *Overlay) living() ([]*Attachment, bool) {
+	o.mu.Lock()
+	all, adopted := slices.Collect(maps.Values(o.claims)), o.adopted
+	o.mu.Unlock()
+	all = slices.DeleteFunc(all, func(a *Attachment) bool {
+		ns, err := netns.Open(a.NetNS)
+		if err != nil {
+			return true // it ended; Detach will come
+		}
+		ns.Close()
+		return false
+	})
+	slices.SortFunc(all, func(a, b *Attachment) int { return cmp.Compare(a.ID, b.ID) })
+	return all, adopted
 }
 
 // reconcile makes the kernel equal to what is wanted. Unless full, what was made true before is believed to be true.
@@ -86,9 +100,11 @@ func (o *Overlay) reconcile(full, inside bool) error {
 	}
 	var errs []error
 	undressed := map[string]*Attachment{}
-	visit := func(s *space, w *want) {
+	visit := func(s *space, build func() *want) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		v.claims, v.adopted = o.living()
+		w := build()
 		if !full && s.done == w.digest() {
 			return
 		}
@@ -102,14 +118,14 @@ func (o *Overlay) reconcile(full, inside bool) error {
 		}
 		s.undressed = nil
 	}
-	visit(o.host, v.host())
+	visit(o.host, v.host)
 	for _, id := range slices.Sorted(maps.Keys(v.networks)) {
 		s, err := o.sandbox(v.networks[id])
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		visit(s, v.network(v.networks[id]))
+		visit(s, func() *want { return v.network(v.networks[id]) })
 	}
 	if inside {
 		for _, c := range v.claims {
@@ -140,9 +156,11 @@ func (o *Overlay) check(ctx context.Context) ([]string, error) {
 		return nil, errors.New("overlay: nothing is wanted yet: this node did not hear from a manager since its daemon started")
 	}
 	lines := slices.Clone(v.problems)
-	look := func(s *space, w *want) error {
+	look := func(s *space, build func() *want) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		v.claims, v.adopted = o.living()
+		w := build()
 		done := s.done
 		more, err := s.apply(v, w, true)
 		s.done = done
@@ -152,7 +170,7 @@ func (o *Overlay) check(ctx context.Context) ([]string, error) {
 		lines = append(lines, more...)
 		return err
 	}
-	if err := look(o.host, v.host()); err != nil {
+	if err := look(o.host, v.host); err != nil {
 		return lines, err
 	}
 	for _, id := range slices.Sorted(maps.Keys(v.networks)) {
@@ -167,7 +185,7 @@ func (o *Overlay) check(ctx context.Context) ([]string, error) {
 			lines = append(lines, fmt.Sprintf("network %s: its namespace is missing", v.networks[id].Name))
 			continue
 		}
-		if err := look(s, v.network(v.networks[id])); err != nil {
+		if err := look(s, func() *want { return v.network(v.networks[id]) }); err != nil {
 			return lines, err
 		}
 	}

@@ -87,12 +87,20 @@ func (o *Overlay) removeUnwanted(v *view) error {
 		return err
 	}
 	var errs []error
+	v.claims, _ = o.living()
 	for _, id := range ids {
-		if _, wanted := v.networks[id]; !wanted && len(v.claimsOn(id)) == 0 {
+		if !o.wanted(id) && len(v.claimsOn(id)) == 0 {
 			errs = append(errs, o.removeSandbox(id))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// wanted tells whether the newest view has a network.
+func (o *Overlay) wanted(id string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.desired == nil || slices.ContainsFunc(o.desired.Networks, func(n Network) bool { return n.ID == id })
 }
 
 // removeSandbox takes the links down first: the VXLAN number is free when this returns, not when the last who looks
@@ -140,7 +148,7 @@ func (o *Overlay) sandboxes() []Sandbox {
 	if d == nil {
 		return nil
 	}
-	v := newView(o.cfg, d, nil, nil, false)
+	v := newView(o.cfg, d, nil)
 	var out []Sandbox
 	bridge := Sandbox{}
 	for _, v6 := range v.families() {

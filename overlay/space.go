@@ -209,7 +209,7 @@ func (s *space) balance(w *want, dry bool) ([]string, error) {
 		}
 		return nil, s.nft().Remove()
 	}
-	plan, err := s.nft().Compare(w.table, w.additive)
+	plan, err := s.nft().Compare(w.table, w.additive && s.host == nil) // ports of unnamed containers are in the host's
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"hash/fnv"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -32,10 +31,10 @@ type view struct {
 }
 
 // newView indexes d.
-func newView(cfg Config, d *Desired, down map[string]bool, claims map[string]*Attachment, adopted bool) *view {
+func newView(cfg Config, d *Desired, down map[string]bool) *view {
 	v := &view{
 		cfg: cfg, peers: map[string]Peer{}, networks: map[string]Network{}, endpoints: map[string][]Endpoint{},
-		services: d.Services, down: map[string]bool{}, adopted: adopted,
+		services: d.Services, down: map[string]bool{},
 	}
 	for _, p := range d.Peers {
 		v.addPeer(p)
@@ -56,7 +55,6 @@ func newView(cfg Config, d *Desired, down map[string]bool, claims map[string]*At
 	for _, e := range d.Endpoints {
 		v.endpoints[e.NetworkID] = append(v.endpoints[e.NetworkID], e)
 	}
-	v.claims = slices.SortedFunc(maps.Values(claims), func(a, b *Attachment) int { return cmp.Compare(a.ID, b.ID) })
 	return v
 }
 

@@ -27,13 +27,13 @@ type want struct {
 
 // wire is one interface of a local container and its end on our side.
 type wire struct {
-	claim  *Attachment
-	link   string // our end
-	inside string // the container's end: eth0, ...
-	macOut string
-	macIn  string
-	mtu    int
-	bridge bool // our end is a port of the gateway bridge
+	claim   *Attachment
+	link    string // our end
+	inside  string // the container's end: eth0, ...
+	macOut  string
+	macIn   string
+	mtu     int
+	gateway bool // to the gateway network
 }
 
 // digest changes whenever the want does.

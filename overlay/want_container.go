@@ -21,12 +21,11 @@ var containerSettings = []netns.Sysctl{
 }
 
 func (v *view) networkWire(c *Attachment, i int) wire {
-	return wire{claim: c, link: linkName(vethPrefix, c.ID), inside: fmt.Sprintf("eth%d", i), macOut: sandboxMAC, macIn: insideMAC, mtu: v.mtu}
+	return wire{claim: c, link: linkName(vethPrefix, c.ID), inside: fmt.Sprintf("eth%d", i), macOut: outsideMAC, macIn: insideMAC, mtu: v.mtu}
 }
 
 func (v *view) gatewayWire(c *Attachment) wire {
-	return wire{claim: c, link: linkName(portPrefix, c.ID), inside: fmt.Sprintf("eth%d", len(c.Networks)),
-		macIn: portMAC(c.Gateway[0].Addr().Unmap()), mtu: v.mtu, bridge: true}
+	return wire{claim: c, link: linkName(portPrefix, c.ID), inside: fmt.Sprintf("eth%d", len(c.Networks)), macOut: outsideMAC, macIn: insideMAC, mtu: v.mtu, gateway: true}
 }
 
 // container is what a container's own namespace should hold: every address alone on its interface, everything else
@@ -65,7 +64,7 @@ func (v *view) container(c *Attachment) *want {
 			continue
 		}
 		w.state.Addrs = append(w.state.Addrs, netstate.Addr{Dev: x.inside, Prefix: host(a)})
-		w.state.Neighs = append(w.state.Neighs, netstate.Neigh{Dev: x.inside, Addr: gw, MAC: bridgeMAC})
+		w.state.Neighs = append(w.state.Neighs, netstate.Neigh{Dev: x.inside, Addr: gw, MAC: x.macOut})
 		w.state.Routes = append(w.state.Routes,
 			netstate.Route{Dst: host(gw), Dev: x.inside, Src: a},
 			netstate.Route{Dst: anyPrefix(a.Is6()), Via: gw, Dev: x.inside, Src: a})

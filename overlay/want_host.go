@@ -4,9 +4,11 @@ package overlay
 
 import (
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 
 	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/overlay/netns"
 	"github.com/shoal-dev/shoal/overlay/netstate"
@@ -23,13 +25,15 @@ func (v *view) host() *want {
 		return w // this node has no gateway subnet (yet)
 	}
 	w.state.Links = []netstate.Link{
-		{Name: bridgeLink, Kind: "bridge", MTU: v.mtu, MAC: bridgeMAC},
+		{Name: bridgeLink, Kind: "bridge", MTU: v.mtu},
 		{Name: meshLink, Kind: "vxlan", MTU: v.mtu, MAC: nodeMAC(v.self.Number),
 			VXLAN: netstate.VXLAN{VNI: MeshVNI, Port: v.cfg.Port, Local: v.cfg.VTEP}},
 	}
 	w.after = v.hostSettings(families)
+	w.state.Routes = v.loopback(meshLink)
 	for _, v6 := range families {
-		w.state.Addrs = append(w.state.Addrs, netstate.Addr{Dev: bridgeLink, Prefix: v.gateway(v6)})
+		w.state.Addrs = append(w.state.Addrs, netstate.Addr{Dev: bridgeLink, Prefix: host(v.gateway(v6).Addr())})
+		w.state.Routes = append(w.state.Routes, netstate.Route{Dst: v.gateway(v6).Masked(), Unreachable: true})
 	}
 	v.mesh(w, families)
 	v.ports(w)
@@ -39,21 +43,32 @@ func (v *view) host() *want {
 
 func (v *view) hostSettings(families []bool) []netns.Sysctl {
 	out := []netns.Sysctl{{Path: "net/ipv4/ip_forward", Value: "1"}}
-	for _, dev := range []string{bridgeLink, meshLink} {
-		conf := "net/ipv4/conf/" + dev + "/"
-		out = append(out,
-			// Replies to a client may leave by another link than its packets came by.
-			netns.Sysctl{Path: conf + "rp_filter", Value: v.looseRPF},
-			// A connection from 127.0.0.1 to a published port comes back as one; see the raw chain for the other side.
-			netns.Sysctl{Path: conf + "route_localnet", Value: "1"},
-			netns.Sysctl{Path: conf + "send_redirects", Value: "0"})
-	}
+	out = append(out, localnet(meshLink),
+		// Packets from clients come by the mesh while the way back to them is elsewhere.
+		netns.Sysctl{Path: "net/ipv4/conf/" + meshLink + "/rp_filter", Value: v.looseRPF})
 	for _, v6 := range families {
 		if v6 {
 			out = append(out, netns.Sysctl{Path: "net/ipv6/conf/all/forwarding", Value: "1"})
 		}
 	}
 	return out
+}
+
+// localnet lets a connection from 127.0.0.1 to a published port leave by a link and come back. The raw chain sees to it
+// that nobody uses it from the other side.
+func localnet(link string) netns.Sysctl {
+	return netns.Sysctl{Path: "net/ipv4/conf/" + link + "/route_localnet", Value: "1"}
+}
+
+// loopback does the same for ::1, which the kernel otherwise takes from the loopback interface only. Packets that carry
+// ::1 from outside are thrown away long before.
+func (v *view) loopback(link string) []netstate.Route {
+	if !v.gateway(true).IsValid() {
+		return nil
+	}
+	h := fnv.New32a()
+	h.Write([]byte(link))
+	return []netstate.Route{{Dst: host(netip.IPv6Loopback()), Dev: link, Table: unix.RT_TABLE_LOCAL, Local: true, Metric: int(1<<30 | h.Sum32()>>2)}}
 }
 
 // mesh routes to the gateway subnets of the other nodes, and replies back through the node that a connection came by.
@@ -69,13 +84,13 @@ func (v *view) mesh(w *want, families []bool) {
 		for _, v6 := range families {
 			mark := nodeMark(p.Number)
 			w.state.Routes = append(w.state.Routes, netstate.Route{Dst: anyPrefix(v6), Via: nexthop(p.Number, v6), Dev: meshLink, Table: int(mark)})
-			// Without the interface the packet in its VXLAN envelope, which inherits the mark, would be sent in again.
-			w.state.Rules = append(w.state.Rules, netstate.Rule{V6: v6, Priority: rulePriority, IifName: bridgeLink, Mark: mark, Table: int(mark)})
+			w.state.Rules = append(w.state.Rules, netstate.Rule{V6: v6, Priority: rulePriority, Mark: mark, Table: int(mark)})
 		}
 	}
 }
 
-// ports are the containers on the gateway bridge. Nothing is learnt or flooded there: every address has its entry.
+// ports are the containers' links to the gateway network. They are routed and no ports of the bridge: where
+// br_netfilter is loaded, a bridge would deliver what we translate by itself and past our rules.
 func (v *view) ports(w *want) {
 	for _, c := range v.claims {
 		if len(c.Gateway) == 0 {
@@ -84,18 +99,16 @@ func (v *view) ports(w *want) {
 		x := v.gatewayWire(c)
 		w.wires = append(w.wires, x)
 		w.scope.Devices[x.link] = true
-		w.state.Links = append(w.state.Links, netstate.Link{Name: x.link, MTU: x.mtu})
-		w.state.FDB = append(w.state.FDB, netstate.FDB{Dev: x.link, MAC: x.macIn})
+		w.state.Links = append(w.state.Links, netstate.Link{Name: x.link, MTU: x.mtu, MAC: x.macOut})
+		w.after = append(w.after, localnet(x.link))
+		w.state.Routes = append(w.state.Routes, v.loopback(x.link)...)
 		for _, g := range c.Gateway {
-			w.state.Neighs = append(w.state.Neighs, netstate.Neigh{Dev: bridgeLink, Addr: g.Addr().Unmap(), MAC: x.macIn})
+			a := g.Addr().Unmap()
+			w.state.Routes = append(w.state.Routes, netstate.Route{Dst: host(a), Dev: x.link})
+			w.state.Neighs = append(w.state.Neighs, netstate.Neigh{Dev: x.link, Addr: a, MAC: x.macIn})
 		}
 	}
 	w.scope.Keep = w.keepUnknown(portPrefix)
-	if w.additive {
-		// The neighbours of containers that were not named yet are on the bridge itself.
-		keep := w.scope.Keep
-		w.scope.Keep = func(dev string) bool { return dev == bridgeLink || keep(dev) }
-	}
 }
 
 // ingress is the nftables part: published ports, masquerade, and who may talk to whom through this node.
@@ -110,7 +123,11 @@ func (v *view) ingress(w *want, families []bool) {
 	raw := nft.Chain{Name: "raw", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -300)}
 	mark := nft.Chain{Name: "mark", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -150), Rules: []nft.Rule{
 		{nft.In(meshLink), nft.New(), nft.MarkBySender(peers.Name)},
-		{nft.In(bridgeLink), nft.Reply(), nft.ConnMark(markMask, markBase), nft.RestoreMark()},
+		{nft.In(portLinks), nft.Reply(), nft.ConnMark(markMask, markBase), nft.RestoreMark()},
+	}}
+	// The VXLAN envelope inherits the mark, and would be routed into the tunnel again.
+	unmark := nft.Chain{Name: "unmark", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookPostrouting, -150), Rules: []nft.Rule{
+		{nft.Out(meshLink), nft.ClearMark()},
 	}}
 	pre := nft.Chain{Name: "prerouting", Hook: hook(nftables.ChainTypeNAT, nftables.ChainHookPrerouting, -100)}
 	out := nft.Chain{Name: "output", Hook: hook(nftables.ChainTypeNAT, nftables.ChainHookOutput, -100)}
@@ -121,13 +138,17 @@ func (v *view) ingress(w *want, families []bool) {
 		published, closed, hairpin := v.published(w, v6)
 		w.table.Sets = append(w.table.Sets, published, closed, hairpin)
 		gw := v.gateway(v6)
-		for _, dev := range []string{bridgeLink, meshLink} {
+		for _, dev := range []string{portLinks, meshLink} {
 			if !v6 {
 				// route_localnet would let a container send to services on this node's loopback.
 				raw.Rules = append(raw.Rules, nft.Rule{nft.In(dev), nft.To(loopback[v6]), nft.Drop()})
 			}
 			post.Rules = append(post.Rules, nft.Rule{nft.Out(dev), nft.From(loopback[v6]), nft.SNAT(gw.Addr())})
 		}
+		nodes := v.nodeAddrs(v6)
+		w.table.Sets = append(w.table.Sets, nodes)
+		// A node that comes in here and is led to a container of its own would get the answer past us.
+		post.Rules = append(post.Rules, nft.Rule{nft.Out(meshLink), nft.SourceIn(v6, nodes.Name), nft.SNAT(gw.Addr())})
 		pre.Rules = append(pre.Rules, nft.Rule{nft.ToLocal(), nft.PortMap(v6, published.Name)})
 		out.Rules = append(out.Rules, nft.Rule{nft.ToLocal(), nft.PortMap(v6, published.Name)})
 		in.Rules = append(in.Rules,
@@ -135,9 +156,27 @@ func (v *view) ingress(w *want, families []bool) {
 			nft.Rule{nft.ToLocal(), nft.PortIn(v6, closed.Name), nft.RejectPort()})
 		post.Rules = append(post.Rules,
 			nft.Rule{nft.PairIn(v6, hairpin.Name), nft.SNAT(gw.Addr())},
-			nft.Rule{nft.From(gw), nft.NotOut(bridgeLink), nft.NotOut(meshLink), nft.Masquerade()})
+			nft.Rule{nft.From(gw), nft.NotOut(portLinks), nft.NotOut(meshLink), nft.Masquerade()})
 	}
-	w.table.Chains = []nft.Chain{raw, mark, pre, out, in, forward(), post}
+	w.table.Chains = []nft.Chain{raw, mark, pre, out, in, forward(), unmark, post}
+}
+
+// nodeAddrs are the known addresses of the other nodes.
+func (v *view) nodeAddrs(v6 bool) nft.Set {
+	set := nft.Set{Name: "nodes4", Key: nft.KeyV4}
+	if v6 {
+		set = nft.Set{Name: "nodes6", Key: nft.KeyV6}
+	}
+	seen := map[netip.Addr]bool{}
+	for _, p := range v.others() {
+		for _, a := range append([]netip.Addr{p.VTEP}, p.Addrs...) {
+			if a = a.Unmap().WithZone(""); a.Is6() == v6 && !seen[a] {
+				seen[a] = true
+				set.Elements = append(set.Elements, nft.Element{Key: nft.AddrKey(a)})
+			}
+		}
+	}
+	return set
 }
 
 // forward keeps containers apart on the gateway network: they are reached through published ports only, translated
@@ -147,8 +186,8 @@ func forward() nft.Chain {
 	c.Rules = []nft.Rule{
 		{nft.Known(), nft.Accept()},
 		{nft.Translated(), nft.Accept()},
-		{nft.In(meshLink), nft.Out(bridgeLink), nft.Accept()},
-		{nft.Out(bridgeLink), nft.RejectAdmin()},
+		{nft.In(meshLink), nft.Out(portLinks), nft.Accept()},
+		{nft.Out(portLinks), nft.RejectAdmin()},
 		{nft.Out(meshLink), nft.RejectAdmin()},
 	}
 	return c

@@ -42,11 +42,6 @@ func (s *space) connect(v *view, x wire) error {
 	if err != nil {
 		return fmt.Errorf("find link %s: %w", x.link, err)
 	}
-	if x.bridge {
-		if err := s.makePort(link); err != nil {
-			return fmt.Errorf("make %s a port of %s: %w", x.link, bridgeLink, err)
-		}
-	}
 	if err := s.h.LinkSetUp(link); err != nil {
 		return fmt.Errorf("bring up %s: %w", x.link, err)
 	}
@@ -57,13 +52,8 @@ func (s *space) connect(v *view, x wire) error {
 func (s *space) addPair(x wire, inside *ours.NS) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = x.link, x.mtu
-	if x.macOut != "" {
-		attrs.HardwareAddr, _ = net.ParseMAC(x.macOut)
-	}
-	mac, err := net.ParseMAC(x.macIn)
-	if err != nil {
-		return err
-	}
+	attrs.HardwareAddr, _ = net.ParseMAC(x.macOut)
+	mac, _ := net.ParseMAC(x.macIn)
 	return s.h.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: x.inside, PeerHardwareAddr: mac, PeerMTU: uint32(x.mtu),
 		PeerNamespace: netlink.NsFd(inside.FD())})
 }
@@ -83,28 +73,6 @@ func removeLeftover(inside *ours.NS, name string) error {
 		return fmt.Errorf("the namespace has an interface %s of kind %s already", name, l.Type())
 	}
 	return h.LinkDel(l)
-}
-
-// makePort puts a link under the gateway bridge: it can reach the bridge but no other port, and nothing is flooded to it
-// or learnt from it.
-func (s *space) makePort(link netlink.Link) error {
-	bridge, err := s.h.LinkByName(bridgeLink)
-	if err != nil {
-		return err
-	}
-	if err := s.h.LinkSetMaster(link, bridge); err != nil {
-		return err
-	}
-	for _, set := range []func() error{
-		func() error { return s.h.LinkSetIsolated(link, true) },
-		func() error { return s.h.LinkSetLearning(link, false) },
-		func() error { return s.h.LinkSetFlood(link, false) },
-	} {
-		if err := set(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // dress gives a container's interfaces what they should hold, or with dry only lists what differs.

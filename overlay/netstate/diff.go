@@ -130,9 +130,7 @@ func (d *differ) fdb() (add, del []Op, err error) {
 		if !d.scope.Devices[dev] || len(n.HardwareAddr) != 6 {
 			continue
 		}
-		vtep, remote := netip.AddrFromSlice(n.IP)
-		// A port's own address is permanent too; ours on ports are static.
-		if remote && n.Flags&netlink.NTF_SELF != 0 || !remote && n.State&netlink.NUD_NOARP != 0 && n.MasterIndex != 0 {
+		if vtep, ok := netip.AddrFromSlice(n.IP); ok && n.Flags&netlink.NTF_SELF != 0 {
 			got = append(got, FDB{dev, n.HardwareAddr.String(), vtep.Unmap()})
 		}
 	}
@@ -156,13 +154,8 @@ func (d *differ) fdbDo(f FDB, do func(*netlink.Neigh) error) error {
 	if err != nil {
 		return err
 	}
-	n := &netlink.Neigh{LinkIndex: index, Family: unix.AF_BRIDGE, HardwareAddr: mac(f.MAC)}
-	if f.VTEP.IsValid() {
-		n.State, n.Flags, n.IP = netlink.NUD_PERMANENT, netlink.NTF_SELF, f.VTEP.AsSlice()
-	} else {
-		n.State, n.Flags = netlink.NUD_NOARP, netlink.NTF_MASTER
-	}
-	return do(n)
+	return do(&netlink.Neigh{LinkIndex: index, Family: unix.AF_BRIDGE, HardwareAddr: mac(f.MAC), State: netlink.NUD_PERMANENT,
+		Flags: netlink.NTF_SELF, IP: f.VTEP.AsSlice()})
 }
 
 // gone takes "it is not there" for success.

@@ -57,7 +57,7 @@ type Neigh struct {
 	MAC  string
 }
 
-// FDB is a forwarding entry: of a vxlan link to a VTEP, or of a bridge port (VTEP invalid).
+// FDB is a forwarding entry of a vxlan link.
 type FDB struct {
 	Dev  string
 	MAC  string
@@ -72,13 +72,14 @@ type Route struct {
 	Src         netip.Addr // preferred source
 	Table       int        // 0: main
 	Unreachable bool
+	Local       bool // to this namespace itself
+	Metric      int  // of Local routes, which may be several to one address
 }
 
-// Rule is a policy rule: packets that came in by IifName with Mark look into Table.
+// Rule is a policy rule: packets with Mark look into Table.
 type Rule struct {
 	V6       bool
 	Priority int
-	IifName  string
 	Mark     uint32
 	Table    int
 }

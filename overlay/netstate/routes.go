@@ -30,16 +30,16 @@ func (d *differ) routes() (add, del []Op, err error) {
 	}
 	missing, extra := diff(d.want.Routes, got)
 	type key struct {
-		dst   netip.Prefix
-		table int
+		dst           netip.Prefix
+		table, metric int
 	}
 	replaced := map[key]bool{}
 	for _, r := range missing {
-		replaced[key{r.Dst, r.Table}] = true
+		replaced[key{r.Dst, r.Table, r.Metric}] = true
 		add = append(add, Op{fmt.Sprintf("route %s is missing", r), func() error { return d.addRoute(r) }})
 	}
 	for _, r := range extra {
-		if r.Dev != "" && d.keep(r.Dev) || replaced[key{r.Dst, r.Table}] {
+		if r.Dev != "" && d.keep(r.Dev) || replaced[key{r.Dst, r.Table, r.Metric}] {
 			continue
 		}
 		k := kernel[r]
@@ -49,7 +49,10 @@ func (d *differ) routes() (add, del []Op, err error) {
 }
 
 func (d *differ) fromKernel(k netlink.Route, fam int) Route {
-	r := Route{Unreachable: k.Type == unix.RTN_UNREACHABLE, Table: k.Table}
+	r := Route{Unreachable: k.Type == unix.RTN_UNREACHABLE, Local: k.Type == unix.RTN_LOCAL, Table: k.Table}
+	if r.Local {
+		r.Metric = k.Priority // of the others it is the kernel's choice
+	}
 	if k.Dst != nil {
 		r.Dst = prefixOf(k.Dst)
 	} else if fam == unix.AF_INET {
@@ -84,6 +87,8 @@ func (d *differ) addRoute(r Route) error {
 	}
 	k.LinkIndex = index
 	switch {
+	case r.Local:
+		k.Type, k.Scope, k.Priority = unix.RTN_LOCAL, netlink.SCOPE_HOST, r.Metric
 	case r.Via.IsValid():
 		k.Gw, k.Flags = r.Via.AsSlice(), int(netlink.FLAG_ONLINK)
 	case r.Dst.Addr().Is4():
@@ -99,6 +104,9 @@ func (r Route) String() string {
 	var b strings.Builder
 	if r.Unreachable {
 		b.WriteString("unreachable ")
+	}
+	if r.Local {
+		b.WriteString("local ")
 	}
 	b.WriteString(r.Dst.String())
 	if r.Via.IsValid() {
@@ -128,7 +136,7 @@ func (d *differ) rules() (add, del []Op, err error) {
 			if k.Priority != d.scope.RulePriority {
 				continue
 			}
-			r := Rule{V6: fam == unix.AF_INET6, Priority: k.Priority, IifName: k.IifName, Mark: k.Mark, Table: k.Table}
+			r := Rule{V6: fam == unix.AF_INET6, Priority: k.Priority, Mark: k.Mark, Table: k.Table}
 			k.Family = fam
 			kernel[r] = k
 			got = append(got, r)
@@ -151,6 +159,6 @@ func newRule(r Rule) *netlink.Rule {
 	if r.V6 {
 		k.Family = unix.AF_INET6
 	}
-	k.Priority, k.IifName, k.Mark, k.Table = r.Priority, r.IifName, r.Mark, r.Table
+	k.Priority, k.Mark, k.Table = r.Priority, r.Mark, r.Table
 	return k
 }

@@ -42,14 +42,17 @@ func neq(data ...byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpNeq, Register: 
 
 func native(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 
-// ifname is padded: without the zero byte it would match a prefix.
+// ifname is padded: without zero bytes it would match all names that begin so, which is what a star asks for.
 func ifname(name string) []byte {
+	if prefix, ok := strings.CutSuffix(name, "*"); ok {
+		return []byte(prefix)
+	}
 	b := make([]byte, 16)
 	copy(b, name)
 	return b
 }
 
-// In matches packets that came in by a link.
+// In matches packets that came in by a link. A name that ends in a star stands for all that begin so, here and below.
 func In(link string) Stmt {
 	return fixed(fmt.Sprintf("iifname %q", link), &expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg1}, eq(ifname(link)...))
 }
@@ -166,6 +169,13 @@ func PairIn(v6 bool, set string) Stmt {
 	}}
 }
 
+// SourceIn matches the source address in a set.
+func SourceIn(v6 bool, set string) Stmt {
+	return Stmt{fmt.Sprintf("%s saddr @%s", word(v6), set), func(b *builder) []expr.Any {
+		return append(guard(v6), addrLoad(v6, false, reg1), b.lookup(set, 0, false))
+	}}
+}
+
 func ctBits(key expr.CtKey, bits uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Ct{Key: key, Register: reg1},
@@ -212,6 +222,11 @@ func MarkBySender(set string) Stmt {
 // RestoreMark copies the connection's mark to the packet.
 func RestoreMark() Stmt {
 	return fixed("meta mark set ct mark", &expr.Ct{Key: expr.CtKeyMARK, Register: reg1}, &expr.Meta{Key: expr.MetaKeyMARK, Register: reg1, SourceRegister: true})
+}
+
+// ClearMark takes the mark off the packet.
+func ClearMark() Stmt {
+	return fixed("meta mark set 0x00000000", &expr.Immediate{Register: reg1, Data: native(0)}, &expr.Meta{Key: expr.MetaKeyMARK, Register: reg1, SourceRegister: true})
 }
 
 // Accept ends the hook, for our table.
