@@ -3,6 +3,7 @@ package ca
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,11 +125,11 @@ func TestRenewer(t *testing.T) {
 		caller = r.NodeId
 		i, err := identity.New(t.TempDir(), r.Cert, key, r.CaCert)
 		check(t, err)
-		failures := 3
-		renewals := 0
+		var failures, renewals atomic.Int64 // two goroutines take turns
+		failures.Store(3)
 		renewer := NewRenewer(i, func(ctx context.Context, r *api.IssueRequest) (*api.IssueResponse, error) {
-			if renewals++; failures > 0 {
-				failures--
+			renewals.Add(1)
+			if failures.Add(-1) >= 0 {
 				return nil, context.DeadlineExceeded
 			}
 			return srv.Issue(ctx, r)
@@ -140,13 +141,13 @@ func TestRenewer(t *testing.T) {
 		first := i.Info().NotAfter
 		time.Sleep(48 * time.Hour) // 49 of 101 hours are over
 		synctest.Wait()
-		if renewals != 0 {
+		if renewals.Load() != 0 {
 			t.Error("renewed before half of its life")
 		}
 		time.Sleep(36 * time.Hour)
 		synctest.Wait()
-		if !i.Info().NotAfter.After(first) || renewals != 4 {
-			t.Errorf("after 84 of 100 hours: %d attempts, valid until %v", renewals, i.Info().NotAfter)
+		if !i.Info().NotAfter.After(first) || renewals.Load() != 4 {
+			t.Errorf("after 84 of 100 hours: %d attempts, valid until %v", renewals.Load(), i.Info().NotAfter)
 		}
 
 		check(t, s.Update(ctx, func(tx *store.Tx) error {
