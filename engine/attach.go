@@ -1,0 +1,130 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+
+	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+type attachResult struct {
+	stream runtime.Stream
+	err    error
+}
+
+// Attachment is a connection to a container's standard streams.
+type Attachment struct {
+	c      *container
+	seen   int // ends of the container before this connection
+	ready  <-chan attachResult
+	cancel func()
+}
+
+// Attach connects to a container. If it does not run yet, the connection is made at its next start, before the
+// command's first instruction: nothing that it writes is missed. Call Stream for the connection.
+func (e *Engine) Attach(ctx context.Context, ref string) (*Attachment, error) {
+	c, err := e.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer c.unlock()
+	result := make(chan attachResult, 1)
+	c.mu.Lock()
+	seen := c.exits
+	c.mu.Unlock()
+	if active(c.get().State) {
+		stream, err := e.cfg.Runtime.Attach(ctx, c.id)
+		if err != nil {
+			return nil, err
+		}
+		result <- attachResult{stream: stream}
+		return &Attachment{c: c, seen: seen, ready: result, cancel: func() {}}, nil
+	}
+	if c.isRemoved() {
+		return nil, errorf(ErrNotFound, "no such container: %s", ref)
+	}
+	c.mu.Lock()
+	c.waiting = append(c.waiting, result)
+	c.mu.Unlock()
+	return &Attachment{c: c, seen: seen, ready: result, cancel: func() { c.stopWaiting(result) }}, nil
+}
+
+// ContainerID names the container.
+func (a *Attachment) ContainerID() string { return a.c.id }
+
+// Stream waits for the start and returns the connection. It fails with the start's error.
+func (a *Attachment) Stream(ctx context.Context) (runtime.Stream, error) {
+	select {
+	case r := <-a.ready:
+		return r.stream, r.err
+	case <-ctx.Done():
+		a.cancel()
+		return nil, ctx.Err()
+	}
+}
+
+// Exit waits for the end of the run that is attached to. The row it returns holds the exit code, also when the container
+// is removed at its end.
+func (a *Attachment) Exit(ctx context.Context) (row *api.Container, err error) {
+	err = a.c.await(ctx, func() bool {
+		row = a.c.row
+		return a.c.exits > a.seen || a.c.removed
+	})
+	return row, err
+}
+
+// stopWaiting withdraws a wish to attach; a connection made meanwhile is closed.
+func (c *container) stopWaiting(result chan attachResult) {
+	c.mu.Lock()
+	for i, w := range c.waiting {
+		if w == (chan<- attachResult)(result) {
+			c.waiting = append(c.waiting[:i], c.waiting[i+1:]...)
+			break
+		}
+	}
+	c.mu.Unlock()
+	select {
+	case r := <-result:
+		if r.stream != nil {
+			r.stream.Close()
+		}
+	default:
+	}
+}
+
+func (c *container) takeWaiting() []chan<- attachResult {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.waiting
+	c.waiting = nil
+	return w
+}
+
+// attachWaiting connects those who asked before the start.
+func (e *Engine) attachWaiting(ctx context.Context, c *container) {
+	for _, w := range c.takeWaiting() {
+		stream, err := e.cfg.Runtime.Attach(ctx, c.id)
+		w <- attachResult{stream: stream, err: err}
+	}
+}
+
+// failWaiting tells those who asked to be attached why there will be nothing to attach to.
+func (c *container) failWaiting(err error) {
+	for _, w := range c.takeWaiting() {
+		w <- attachResult{err: err}
+	}
+}
+
+// Resize sets the size of a container's terminal.
+func (e *Engine) Resize(ctx context.Context, ref string, s runtime.Size) error {
+	c, err := e.find(ref)
+	if err != nil {
+		return err
+	}
+	return e.cfg.Runtime.Resize(ctx, c.id, s)
+}

@@ -1,0 +1,159 @@
+//go:build linux
+
+package engine
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/shoal-dev/shoal/engine/seccomp"
+	"github.com/shoal-dev/shoal/engine/spec"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// prepareBundle writes the container's OCI configuration.
+func (e *Engine) prepareBundle(_ context.Context, c *container) error {
+	config, err := e.buildSpec(c)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(config)
+	if err != nil {
+		return fmt.Errorf("encode config.json: %w", err)
+	}
+	return writeFile(filepath.Join(e.bundle(c.id), "config.json"), data, rowFilePerm, false)
+}
+
+func (e *Engine) readBundle(id string) (*specs.Spec, error) {
+	data, err := os.ReadFile(filepath.Join(e.bundle(id), "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	var s specs.Spec
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, fmt.Errorf("read config.json of %.12s: %w", id, err)
+	}
+	return &s, nil
+}
+
+func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
+	row := c.get()
+	var err error
+	o := spec.Options{
+		ID: row.Id, Spec: row.Spec, Image: c.img.Config, RootPath: e.rootfs(c.id), Hostname: row.Hostname,
+		CgroupsPath: e.cgroupPath(c.id), Bounding: e.bounding,
+		JoinedNet: joinsContainer(row.NetworkMode),
+		Seccomp:   e.profiles.get, CustomSeccomp: seccomp.Load,
+	}
+	if o.User, err = lookupUser(o.RootPath, row.User, row.Spec.GetGroups()); err != nil {
+		return nil, err
+	}
+	if o.Namespaces, err = e.namespaces(row); err != nil {
+		return nil, err
+	}
+	if o.Mounts, err = e.ociMounts(c); err != nil {
+		return nil, err
+	}
+	if o.ShmSource, err = e.shmSource(row); err != nil {
+		return nil, err
+	}
+	if o.Devices, o.DeviceRules, err = devices(row.Spec); err != nil {
+		return nil, err
+	}
+	return spec.Build(o)
+}
+
+// namespaceModes are the namespaces as far as they are known before the start.
+func (e *Engine) namespaceModes(row *api.Container) spec.Namespaces {
+	shared := func(mode string) string {
+		if mode == "host" {
+			return "host"
+		}
+		return ""
+	}
+	n := spec.Namespaces{
+		Net: "host", Pid: shared(row.Spec.PidMode), IPC: shared(row.Spec.IpcMode),
+		UTS: shared(row.Spec.UtsMode), Cgroup: shared(row.Spec.CgroupnsMode),
+	}
+	if row.NetworkMode != NetworkHost {
+		n.Net = e.netnsPath(row.Id)
+	}
+	return n
+}
+
+// namespaces resolves those that are another container's.
+func (e *Engine) namespaces(row *api.Container) (spec.Namespaces, error) {
+	n := e.namespaceModes(row)
+	join := func(mode, kind string, into *string) error {
+		if !joinsContainer(mode) {
+			return nil
+		}
+		other, err := e.runningPid(strings.TrimPrefix(mode, "container:"))
+		*into = fmt.Sprintf("/proc/%d/ns/%s", other, kind)
+		return err
+	}
+	return n, errors.Join(
+		join(row.NetworkMode, "net", &n.Net), join(row.Spec.PidMode, "pid", &n.Pid), join(row.Spec.IpcMode, "ipc", &n.IPC),
+	)
+}
+
+func (e *Engine) runningPid(ref string) (int32, error) {
+	other, err := e.find(ref)
+	if err != nil {
+		return 0, err
+	}
+	row := other.get()
+	if !active(row.State) {
+		return 0, errorf(ErrPrecondition, "container %s, whose namespaces are to be joined, is not running: start it first", row.Name)
+	}
+	return row.Pid, nil
+}
+
+// shmSource is the shared /dev/shm of a container that lets others join, or of the one that is joined.
+func (e *Engine) shmSource(row *api.Container) (string, error) {
+	switch mode := row.Spec.IpcMode; {
+	case mode == "shareable":
+		return e.shmDir(row.Id), nil
+	case mode == "host":
+		return "/dev/shm", nil
+	case joinsContainer(mode):
+		other, err := e.find(strings.TrimPrefix(mode, "container:"))
+		if err != nil {
+			return "", err
+		}
+		if other.get().Spec.IpcMode != "shareable" {
+			return "", errorf(ErrPrecondition, "container %s does not share its IPC namespace: create it with ipc mode shareable", other.get().Name)
+		}
+		return e.shmDir(other.id), nil
+	default:
+		return "", nil
+	}
+}
+
+// boundingCaps are the capabilities that this daemon could pass on.
+func boundingCaps() ([]string, error) {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		return nil, fmt.Errorf("read capabilities: %w", err)
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if hex, ok := strings.CutPrefix(s.Text(), "CapBnd:"); ok {
+			mask, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
+			if err != nil {
+				return nil, fmt.Errorf("read capabilities: %w", err)
+			}
+			return spec.CapNames(mask), nil
+		}
+	}
+	return nil, fmt.Errorf("read capabilities: /proc/self/status has no CapBnd")
+}

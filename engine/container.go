@@ -1,0 +1,103 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// container is one container in memory. Its row is replaced, never changed.
+type container struct {
+	id  string
+	dir string                      // under the data directory
+	req *api.CreateContainerRequest // as asked; never changed
+	img *Image                      // as it was at creation; never changed
+
+	// op is held by the one lifecycle operation at a time: start, exit, remove.
+	op chan struct{}
+
+	mu      sync.Mutex
+	row     *api.Container
+	changed chan struct{} // closed when row or one of the fields below changes
+	exits   int           // how often it ended since this daemon started
+	removed bool
+	waiting []chan<- attachResult // attached before the start
+	// endRestart cancels a restart that waits for its time.
+	endRestart context.CancelFunc
+	// endHealth ends the health checks of the current run.
+	endHealth context.CancelFunc
+	failures  int // starts in a row that did not last, for the restart delay
+}
+
+func newContainer(dir string, row *api.Container, req *api.CreateContainerRequest, img *Image) *container {
+	return &container{
+		id: row.Id, dir: dir, row: row, req: req, img: img,
+		op: make(chan struct{}, 1), changed: make(chan struct{}),
+	}
+}
+
+// get returns the row as it is now. It must not be changed.
+func (c *container) get() *api.Container {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.row
+}
+
+// lock waits for the running lifecycle operation to end.
+func (c *container) lock(ctx context.Context) error {
+	select {
+	case c.op <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *container) unlock() { <-c.op }
+
+// update changes the row in memory and on disk. Memory changes even if the disk refuses.
+func (c *container) update(change func(*api.Container)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	row := proto.CloneOf(c.row)
+	change(row)
+	c.row = row
+	c.notify()
+	if c.removed {
+		return nil
+	}
+	return saveState(c.dir, row)
+}
+
+// notify wakes all who wait; c.mu is held.
+func (c *container) notify() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// await blocks until cond holds. cond runs with c.mu held.
+func (c *container) await(ctx context.Context, cond func() bool) error {
+	for {
+		c.mu.Lock()
+		done, changed := cond(), c.changed
+		c.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// active says whether a container has a process.
+func active(s api.ContainerState) bool {
+	return s == api.ContainerState_CONTAINER_RUNNING || s == api.ContainerState_PAUSED
+}

@@ -1,0 +1,256 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/shoal-dev/shoal/engine/seccomp"
+	"github.com/shoal-dev/shoal/engine/snapshot"
+	"github.com/shoal-dev/shoal/engine/spec"
+	"github.com/shoal-dev/shoal/internal/id"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+var errSnapshotExists = snapshot.ErrExists
+
+// Network modes of a container. Networks of its own, or container:ID, are the other possibilities.
+const (
+	NetworkBridge   = "bridge"
+	NetworkHost     = "host"
+	NetworkNone     = "none"
+	NetworkExternal = "external" // a namespace that the caller fills between Create and Start
+)
+
+// CreateOptions describe a container to be.
+type CreateOptions struct {
+	Request *api.CreateContainerRequest
+	TaskID  string // of the service task that this is, if any
+	ID      string // 64 hexadecimal digits; "" makes one
+}
+
+func cloneRow(row *api.Container) *api.Container { return proto.CloneOf(row) }
+
+// Create makes a container that is ready to start. With network mode "external" its Netns is there when Create
+// returns. On error, or when the daemon dies on the way, nothing is left.
+func (e *Engine) Create(ctx context.Context, o CreateOptions) (*api.Container, error) {
+	req := proto.CloneOf(o.Request)
+	if req.GetSpec() == nil {
+		return nil, errorf(ErrInvalid, "create container: no spec given")
+	}
+	image, err := e.resolve(ctx, req.Spec.Image)
+	if err != nil {
+		return nil, err
+	}
+	row, err := e.newRow(req, o, image)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.reserveName(row); err != nil {
+		return nil, err
+	}
+	c := newContainer(e.rowDir(row.Id)+creatingExt, row, req, image)
+	if err := e.make(ctx, c); err != nil {
+		e.abandon(c)
+		return nil, fmt.Errorf("create container %s: %w", row.Name, err)
+	}
+	e.mu.Lock()
+	e.containers[c.id] = c
+	e.mu.Unlock()
+	e.emit(c, "create", nil)
+	return c.get(), nil
+}
+
+// make prepares what a created container holds and commits it by renaming its directory.
+func (e *Engine) make(ctx context.Context, c *container) error {
+	if err := os.MkdirAll(c.dir, 0o710); err != nil {
+		return err
+	}
+	if err := c.saveNew(); err != nil {
+		return err
+	}
+	e.cfg.FaultPoint("create.row")
+	if err := e.prepare(ctx, c, "create", e.createSteps()); err != nil {
+		return err
+	}
+	if c.get().NetworkMode == NetworkExternal {
+		if err := e.prepareNetNS(ctx, c); err != nil {
+			return err
+		}
+	}
+	e.cfg.FaultPoint("create.netns")
+	if err := os.Rename(c.dir, e.rowDir(c.id)); err != nil {
+		return err
+	}
+	c.dir = e.rowDir(c.id)
+	e.cfg.FaultPoint("create.commit")
+	return nil
+}
+
+// abandon undoes a Create that failed.
+func (e *Engine) abandon(c *container) {
+	e.releaseNetNS(e.ctx, c)
+	if e.release(c, e.createSteps()) == nil {
+		e.removeAnonymousVolumes(c)
+		os.RemoveAll(c.dir)
+	}
+	e.mu.Lock()
+	delete(e.names, c.get().Name)
+	e.mu.Unlock()
+}
+
+var (
+	nameForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+	hexForm  = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// newRow checks a request and writes it as a row.
+func (e *Engine) newRow(req *api.CreateContainerRequest, o CreateOptions, image *Image) (*api.Container, error) {
+	cid := o.ID
+	if cid == "" {
+		cid = id.NewHex()
+	} else if !hexForm.MatchString(cid) {
+		return nil, errorf(ErrInvalid, "container ID %q is not 64 hexadecimal digits", cid)
+	}
+	if req.Name != "" && !nameForm.MatchString(req.Name) {
+		return nil, errorf(ErrInvalid, "container name %q: use letters, digits, '_', '.' and '-', at least two, the first a letter or digit", req.Name)
+	}
+	argv, err := spec.Command(req.Spec, image.Config)
+	if err != nil {
+		return nil, errorf(ErrInvalid, "%w", err)
+	}
+	row := &api.Container{
+		Id: cid, Name: req.Name, CreatedAt: timestamppb.Now(), Spec: req.Spec,
+		ImageId: image.ID, ImageName: image.Name, Command: argv,
+		AutoRemove: req.AutoRemove, Restart: req.Restart, TaskId: o.TaskID,
+		Runtime: req.Spec.Runtime, Driver: "overlay",
+		User: req.Spec.User, Workdir: spec.Workdir(req.Spec, image.Config),
+	}
+	if row.User == "" {
+		row.User = image.Config.User
+	}
+	if err := e.checkNetwork(req, row); err != nil {
+		return nil, err
+	}
+	row.Hostname = e.hostname(row)
+	row.Env = spec.Env(req.Spec, image.Config, row.Hostname)
+	row.LogPath = logPath(row, e.rowDir(cid))
+	if err := e.checkRequest(req, row, image); err != nil {
+		return nil, err
+	}
+	if row.Mounts, err = e.mountPoints(req, row, image); err != nil {
+		return nil, err
+	}
+	return row, nil
+}
+
+// checkRequest refuses at creation what could not be started.
+func (e *Engine) checkRequest(req *api.CreateContainerRequest, row *api.Container, image *Image) error {
+	if err := checkRestart(req); err != nil {
+		return err
+	}
+	if _, err := logConfig(row, ""); err != nil {
+		return errorf(ErrInvalid, "%w", err)
+	}
+	if err := checkModes(req.Spec); err != nil {
+		return err
+	}
+	if req.Spec.StopSignal != "" {
+		if _, err := ParseSignal(req.Spec.StopSignal); err != nil {
+			return err
+		}
+	}
+	if _, err := healthCheck(req.Spec, image.Health); err != nil {
+		return err
+	}
+	for _, h := range req.Spec.Hosts {
+		if name, addr, ok := strings.Cut(h, ":"); !ok || name == "" || addr == "" {
+			return errorf(ErrInvalid, "extra host %q is not NAME:ADDRESS", h)
+		}
+	}
+	// The real configuration is made at the start; a first one finds what no start could accept.
+	_, err := spec.Build(spec.Options{
+		ID: row.Id, Spec: req.Spec, Image: image.Config, Bounding: e.bounding,
+		Namespaces: e.namespaceModes(row), JoinedNet: strings.HasPrefix(row.NetworkMode, "container:"),
+		Seccomp: e.profiles.get, CustomSeccomp: seccomp.Load,
+	})
+	if err != nil {
+		return errorf(ErrInvalid, "%w", err)
+	}
+	return nil
+}
+
+func checkModes(s *api.ContainerSpec) error {
+	joins := func(mode string) bool { return strings.HasPrefix(mode, "container:") && len(mode) > len("container:") }
+	switch m := s.PidMode; {
+	case m != "" && m != "host" && !joins(m):
+		return errorf(ErrInvalid, "pid_mode %q is not host or container:ID", m)
+	}
+	switch m := s.IpcMode; {
+	case m != "" && m != "private" && m != "host" && m != "shareable" && !joins(m):
+		return errorf(ErrInvalid, "ipc_mode %q is not private, shareable, host or container:ID", m)
+	}
+	if m := s.UtsMode; m != "" && m != "host" {
+		return errorf(ErrInvalid, "uts_mode %q is not host", m)
+	}
+	if m := s.CgroupnsMode; m != "" && m != "private" && m != "host" {
+		return errorf(ErrInvalid, "cgroupns_mode %q is not private or host", m)
+	}
+	if m := s.UsernsMode; m != "" && m != "host" {
+		return errorf(ErrInvalid, "userns_mode %q is not supported by this version: leave it out", m)
+	}
+	if s.Runtime != "" && s.Runtime != "shoal" {
+		return errorf(ErrInvalid, "runtime %q is not known to this daemon", s.Runtime)
+	}
+	if s.UtsMode == "host" && s.Hostname != "" {
+		return errorf(ErrInvalid, "a hostname cannot be set with uts_mode host")
+	}
+	return nil
+}
+
+// hostname is the one the container sees: its own, or the host's where it shares the host's network.
+func (e *Engine) hostname(row *api.Container) string {
+	switch {
+	case row.Spec.UtsMode == "host":
+		return ""
+	case row.Spec.Hostname != "":
+		return row.Spec.Hostname
+	case row.NetworkMode == NetworkHost:
+		return e.cfg.Hostname
+	default:
+		return row.Id[:12]
+	}
+}
+
+// reserveName takes the name asked for, or makes one up.
+func (e *Engine) reserveName(row *api.Container) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if row.Name == "" {
+		row.Name = e.freeName()
+	}
+	if owner, taken := e.names[row.Name]; taken {
+		return errorf(ErrExists, "the container name %q is in use by container %.12s: remove or rename that one, or choose another name", row.Name, owner)
+	}
+	if e.containers[row.Id] != nil {
+		return errorf(ErrExists, "container %s exists", row.Id)
+	}
+	e.names[row.Name] = row.Id
+	return nil
+}
+
+// logPath is where the shim writes; "" for a driver that keeps nothing.
+func logPath(row *api.Container, dir string) string {
+	if row.Spec.GetLog().GetDriver() == "none" {
+		return ""
+	}
+	return filepath.Join(dir, row.Id+"-json.log")
+}

@@ -1,0 +1,153 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/shoal-dev/shoal/engine/image"
+	"github.com/shoal-dev/shoal/engine/network"
+	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/engine/snapshot"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// Volumes keeps named directories that outlive containers.
+type Volumes interface {
+	// Ensure returns the volume, made if there is none. created says that it is new and empty.
+	Ensure(ctx context.Context, v *api.Volume) (vol *api.Volume, created bool, err error)
+	// CopyUp fills an empty volume with what the image has at its mount point.
+	CopyUp(ctx context.Context, name, from string) error
+	Remove(ctx context.Context, name string, force bool) error
+	List(ctx context.Context) ([]*api.Volume, error)
+}
+
+// Config are the parts that an Engine works with. Open makes them all.
+type Config struct {
+	DataDir      string // rows, logs
+	RunDir       string // what a reboot may lose: bundles, mount points, namespaces
+	CgroupParent string // relative to the root of every hierarchy
+	Hostname     string
+	Runtime      runtime.Runtime
+	Images       *image.Store
+	Snapshots    snapshot.Snapshotter
+	Volumes      Volumes
+	Networks     *network.Manager
+	Logger       *slog.Logger
+	// FaultPoint, if set, is called at every point in a container's life where a crash is tested.
+	FaultPoint func(name string)
+}
+
+// Engine runs the containers of one node. Its methods may be called concurrently.
+type Engine struct {
+	cfg    Config
+	log    *slog.Logger
+	events broadcaster
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	profiles profileCache
+	bounding []string // capabilities of this daemon
+
+	mu         sync.Mutex
+	containers map[string]*container
+	names      map[string]string // name to ID, also of containers that are being made
+
+	closeParts func() // of what Open made
+
+	// netMu is held from choosing addresses and ports until the row that owns them is written.
+	netMu sync.Mutex
+}
+
+// New opens the engine: it undoes what a crash left half made, finds the containers that still run and watches
+// them. Goroutines of the engine end when ctx ends or with Close.
+func New(ctx context.Context, cfg Config) (*Engine, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.FaultPoint == nil {
+		cfg.FaultPoint = func(string) {}
+	}
+	for _, dir := range []string{
+		filepath.Join(cfg.DataDir, rowDirectory), filepath.Join(cfg.RunDir, "bundles"), filepath.Join(cfg.RunDir, "netns"),
+	} {
+		if err := os.MkdirAll(dir, 0o710); err != nil {
+			return nil, fmt.Errorf("create engine directory: %w", err)
+		}
+	}
+	e := &Engine{cfg: cfg, log: cfg.Logger, closeParts: func() {}, containers: map[string]*container{}, names: map[string]string{}}
+	e.ctx, e.cancel = context.WithCancel(ctx)
+	var err error
+	if e.bounding, err = boundingCaps(); err != nil {
+		return nil, err
+	}
+	if err := e.recover(e.ctx); err != nil {
+		e.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// reconcileInterval is how often kernel state is compared with the rows.
+const reconcileInterval = 30 * time.Second
+
+// Run starts the containers whose restart policy says so, and keeps the kernel equal to the rows until ctx ends.
+func (e *Engine) Run(ctx context.Context) error {
+	e.restartAfterBoot()
+	tick := time.NewTicker(reconcileInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			e.Close()
+			return ctx.Err()
+		case <-e.ctx.Done():
+			return e.ctx.Err()
+		case <-tick.C:
+			if err := e.reconcileNetworks(ctx); err != nil && ctx.Err() == nil {
+				e.log.Error("networks are not as they should be", "error", err)
+			}
+		}
+	}
+}
+
+// Close ends the engine's goroutines and waits for them. Containers go on running.
+func (e *Engine) Close() {
+	e.cancel()
+	e.wg.Wait()
+	e.closeParts()
+}
+
+// Networks gives the local networks.
+func (e *Engine) Networks() *network.Manager { return e.cfg.Networks }
+
+// Images gives the images.
+func (e *Engine) Images() *image.Store { return e.cfg.Images }
+
+// VolumeStore gives the volumes.
+func (e *Engine) VolumeStore() Volumes { return e.cfg.Volumes }
+
+// start runs f in a goroutine that Close waits for.
+func (e *Engine) start(f func(ctx context.Context)) {
+	e.wg.Go(func() { f(e.ctx) })
+}
+
+// Paths of one container under the run directory.
+func (e *Engine) bundle(id string) string { return filepath.Join(e.cfg.RunDir, "bundles", id) }
+func (e *Engine) rootfs(id string) string { return filepath.Join(e.bundle(id), "rootfs") }
+func (e *Engine) shmDir(id string) string { return filepath.Join(e.bundle(id), "shm") }
+func (e *Engine) netnsPath(id string) string {
+	return filepath.Join(e.cfg.RunDir, "netns", id)
+}
+func (e *Engine) rowDir(id string) string { return filepath.Join(e.cfg.DataDir, rowDirectory, id) }
+func (e *Engine) cgroupPath(id string) string {
+	return filepath.Join("/", e.cfg.CgroupParent, id)
+}

@@ -1,0 +1,204 @@
+//go:build linux
+
+package engine
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/shoal-dev/shoal/engine/network"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// etcFiles are mounted over the image's own.
+var etcFiles = []string{"hostname", "hosts", "resolv.conf"}
+
+// prepareEtc writes /etc/hostname, /etc/hosts and /etc/resolv.conf of a container. One that joins another container's
+// network uses that one's files.
+func (e *Engine) prepareEtc(_ context.Context, c *container) error {
+	row := c.get()
+	if joinsContainer(row.NetworkMode) {
+		return nil
+	}
+	hostname := row.Hostname
+	if hostname == "" {
+		hostname = e.cfg.Hostname
+	}
+	own, err := e.ownAddresses(row)
+	if err != nil {
+		return err
+	}
+	hosts, err := hostsFile(row, hostname, own)
+	if err != nil {
+		return err
+	}
+	resolv, err := e.resolvConf(row)
+	if err != nil {
+		return err
+	}
+	for name, text := range map[string]string{"hostname": hostname + "\n", "hosts": hosts, "resolv.conf": resolv} {
+		// Written in place: a mount of the file follows its inode.
+		if err := os.WriteFile(filepath.Join(c.dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownAddresses are those by which the container's own name resolves.
+func (e *Engine) ownAddresses(row *api.Container) ([]netip.Addr, error) {
+	var out []netip.Addr
+	for _, ep := range row.Endpoints {
+		for _, a := range ep.Addresses {
+			p, err := netip.ParsePrefix(a)
+			if err != nil {
+				return nil, fmt.Errorf("address of container: %w", err)
+			}
+			out = append(out, p.Addr())
+		}
+	}
+	if row.NetworkMode == NetworkExternal && row.Netns != "" {
+		return network.FirstAddresses(row.Netns)
+	}
+	return out, nil
+}
+
+func hostsFile(row *api.Container, hostname string, own []netip.Addr) (string, error) {
+	var b strings.Builder
+	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
+		"fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
+	for _, h := range row.Spec.GetHosts() {
+		name, addr, ok := strings.Cut(h, ":")
+		if !ok || name == "" {
+			return "", errorf(ErrInvalid, "extra host %q is not NAME:ADDRESS", h)
+		}
+		if addr == "host-gateway" {
+			gw := hostGateway(row)
+			if gw == "" {
+				return "", errorf(ErrInvalid, "extra host %q: this container has no gateway", h)
+			}
+			addr = gw
+		}
+		ip, err := netip.ParseAddr(strings.Trim(addr, "[]"))
+		if err != nil {
+			return "", errorf(ErrInvalid, "extra host %q: %w", h, err)
+		}
+		fmt.Fprintf(&b, "%s\t%s\n", ip, name)
+	}
+	names := hostname
+	if short, _, dotted := strings.Cut(hostname, "."); dotted {
+		names += " " + short
+	}
+	for _, ip := range own {
+		fmt.Fprintf(&b, "%s\t%s\n", ip, names)
+	}
+	if len(own) == 0 && row.NetworkMode == NetworkHost {
+		fmt.Fprintf(&b, "127.0.1.1\t%s\n", names)
+	}
+	return b.String(), nil
+}
+
+func hostGateway(row *api.Container) string {
+	for _, ep := range row.Endpoints {
+		if len(ep.Gateways) > 0 {
+			return ep.Gateways[0]
+		}
+	}
+	return ""
+}
+
+// Where a host keeps its resolvers; the second is the real list behind systemd's local one.
+var hostResolvConf = []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"}
+
+// resolvConf is the container's own configuration over the host's. Resolvers on the host's loopback cannot be reached
+// from a container's namespace and are left out.
+func (e *Engine) resolvConf(row *api.Container) (string, error) {
+	var host resolver
+	for _, path := range hostResolvConf {
+		r, err := readResolver(path)
+		if err != nil {
+			continue
+		}
+		if row.NetworkMode != NetworkHost {
+			r.nameservers = slices.DeleteFunc(r.nameservers, isLoopback)
+		}
+		host = r
+		if len(r.nameservers) > 0 {
+			break
+		}
+	}
+	if own := e.cfg.Networks.Nameservers(row.Endpoints); len(own) > 0 {
+		host.nameservers = own
+	}
+	dns := row.Spec.GetDns()
+	for _, ns := range dns.GetNameservers() {
+		if _, err := netip.ParseAddr(ns); err != nil {
+			return "", errorf(ErrInvalid, "dns: nameserver %q: %w", ns, err)
+		}
+	}
+	if len(dns.GetNameservers()) > 0 {
+		host.nameservers = dns.Nameservers
+	}
+	if len(dns.GetSearch()) > 0 {
+		host.search = dns.Search
+		if len(dns.Search) == 1 && dns.Search[0] == "." {
+			host.search = nil
+		}
+	}
+	if len(dns.GetOptions()) > 0 {
+		host.options = dns.Options
+	}
+	return host.String(), nil
+}
+
+func isLoopback(s string) bool {
+	a, err := netip.ParseAddr(s)
+	return err != nil || a.IsLoopback()
+}
+
+// resolver is what /etc/resolv.conf says.
+type resolver struct{ nameservers, search, options []string }
+
+func (r resolver) String() string {
+	var b strings.Builder
+	for _, ns := range r.nameservers {
+		fmt.Fprintf(&b, "nameserver %s\n", ns)
+	}
+	if len(r.search) > 0 {
+		fmt.Fprintf(&b, "search %s\n", strings.Join(r.search, " "))
+	}
+	if len(r.options) > 0 {
+		fmt.Fprintf(&b, "options %s\n", strings.Join(r.options, " "))
+	}
+	return b.String()
+}
+
+func readResolver(path string) (resolver, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return resolver{}, err
+	}
+	defer f.Close()
+	var r resolver
+	for s := bufio.NewScanner(f); s.Scan(); {
+		fields := strings.Fields(s.Text())
+		if len(fields) < 2 {
+			continue
+		}
+		switch fields[0] {
+		case "nameserver":
+			r.nameservers = append(r.nameservers, fields[1])
+		case "search", "domain":
+			r.search = fields[1:]
+		case "options":
+			r.options = append(r.options, fields[1:]...)
+		}
+	}
+	return r, nil
+}

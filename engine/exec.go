@@ -1,0 +1,53 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+
+	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/engine/spec"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// Exec starts one more process in a running container. The process goes on when ctx ends; the caller waits for it.
+func (e *Engine) Exec(ctx context.Context, open *api.ExecOpen) (runtime.Process, error) {
+	c, err := e.find(open.GetRef())
+	if err != nil {
+		return nil, err
+	}
+	switch row := c.get(); {
+	case row.State == api.ContainerState_PAUSED:
+		return nil, errorf(ErrPrecondition, "container %s is paused: unpause it before running a command in it", row.Name)
+	case !active(row.State):
+		return nil, errorf(ErrPrecondition, "container %s is not running", row.Name)
+	}
+	config, err := e.readBundle(c.id)
+	if err != nil {
+		return nil, err
+	}
+	var user *spec.User
+	if open.User != "" {
+		u, err := lookupUser(e.rootfs(c.id), open.User, c.get().Spec.GetGroups())
+		if err != nil {
+			return nil, err
+		}
+		user = &u
+	}
+	process, err := spec.Exec(config, open, user, e.bounding)
+	if err != nil {
+		return nil, errorf(ErrInvalid, "%w", err)
+	}
+	p, err := e.cfg.Runtime.Exec(ctx, c.id, runtime.ExecOptions{
+		Process: process, Stdin: open.Stdin, Privileged: open.Privileged,
+		Size: runtime.Size{Width: uint16(open.Size.GetWidth()), Height: uint16(open.Size.GetHeight())},
+	})
+	if err != nil {
+		return nil, &StartError{Container: c.id, ExitCode: execExitCode(err), Err: err}
+	}
+	e.emit(c, "exec_create", nil)
+	return p, nil
+}
+
+// execExitCode is the code with which `exec` ends when the command cannot be run.
+func execExitCode(err error) int { return startExitCode(err) }

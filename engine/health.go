@@ -1,0 +1,230 @@
+//go:build linux
+
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// Health of a container with a check.
+const (
+	HealthStarting  = "starting"
+	HealthHealthy   = "healthy"
+	HealthUnhealthy = "unhealthy"
+)
+
+// What a check leaves open.
+const (
+	healthInterval = 30 * time.Second
+	healthTimeout  = 30 * time.Second
+	healthRetries  = 3
+	healthLogSize  = 5
+	healthOutput   = 4096 // bytes kept of a check's output
+)
+
+// check is a health check with nothing left open.
+type check struct {
+	command                                       []string
+	interval, timeout, startPeriod, startInterval time.Duration
+	retries                                       int
+}
+
+// healthCheck merges a container's check over its image's; nil if there is none.
+func healthCheck(s *api.ContainerSpec, image *api.HealthConfig) (*check, error) {
+	h := s.GetHealthcheck()
+	test := h.GetTest()
+	if len(test) == 0 {
+		test = image.GetTest()
+	}
+	c := &check{
+		interval:      pick(h.GetInterval().AsDuration(), image.GetInterval().AsDuration(), healthInterval),
+		timeout:       pick(h.GetTimeout().AsDuration(), image.GetTimeout().AsDuration(), healthTimeout),
+		startPeriod:   pick(h.GetStartPeriod().AsDuration(), image.GetStartPeriod().AsDuration(), 0),
+		startInterval: pick(h.GetStartInterval().AsDuration(), image.GetStartInterval().AsDuration(), 5*time.Second),
+		retries:       int(pick(time.Duration(h.GetRetries()), time.Duration(image.GetRetries()), healthRetries)),
+	}
+	if c.interval < 0 || c.timeout < 0 || c.startPeriod < 0 || c.startInterval < 0 || c.retries < 0 {
+		return nil, errorf(ErrInvalid, "health check: times and retries cannot be negative")
+	}
+	if len(test) == 0 {
+		return nil, nil
+	}
+	switch test[0] {
+	case "NONE":
+		return nil, nil
+	case "CMD":
+		c.command = test[1:]
+	case "CMD-SHELL":
+		c.command = []string{"/bin/sh", "-c", strings.Join(test[1:], " ")}
+	default:
+		return nil, errorf(ErrInvalid, "health check: test begins with %q, not with NONE, CMD or CMD-SHELL", test[0])
+	}
+	if len(test) < 2 {
+		return nil, errorf(ErrInvalid, "health check: %s names no command", test[0])
+	}
+	return c, nil
+}
+
+func pick(values ...time.Duration) time.Duration {
+	for _, v := range values {
+		if v != 0 {
+			return v
+		}
+	}
+	return 0
+}
+
+// startHealth begins the checks of a run.
+func (e *Engine) startHealth(c *container) {
+	row := c.get()
+	h, err := healthCheck(row.Spec, c.img.Health)
+	if err != nil || h == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(e.ctx)
+	c.mu.Lock()
+	if c.endHealth != nil {
+		c.endHealth()
+	}
+	c.endHealth = cancel
+	c.mu.Unlock()
+	if row.Health == "" {
+		e.setHealth(c, HealthStarting, nil)
+	}
+	e.start(func(context.Context) { e.runHealth(ctx, c, h) })
+}
+
+func (c *container) stopHealth() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.endHealth != nil {
+		c.endHealth()
+		c.endHealth = nil
+	}
+}
+
+// runHealth checks until the run ends. During the start period failures do not count and checks come faster.
+func (e *Engine) runHealth(ctx context.Context, c *container, h *check) {
+	begun := c.get().StartedAt.AsTime()
+	failing := 0
+	for {
+		wait := h.interval
+		starting := c.get().Health == HealthStarting && time.Since(begun) < h.startPeriod
+		if starting {
+			wait = min(h.startInterval, h.interval)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		if c.get().State == api.ContainerState_PAUSED {
+			continue
+		}
+		result := e.probe(ctx, c, h)
+		if ctx.Err() != nil {
+			return
+		}
+		health := c.get().Health
+		switch {
+		case result.ExitCode == 0:
+			failing, health = 0, HealthHealthy
+		case health == HealthStarting && time.Since(begun) < h.startPeriod:
+		default:
+			if failing++; failing >= h.retries {
+				health = HealthUnhealthy
+			}
+		}
+		e.setHealth(c, health, result)
+	}
+}
+
+// setHealth writes a result down, and tells about it when the health has changed.
+func (e *Engine) setHealth(c *container, health string, result *api.HealthResult) {
+	changed := c.get().Health != health
+	err := c.update(func(row *api.Container) {
+		if !active(row.State) {
+			return
+		}
+		row.Health = health
+		if result != nil {
+			row.HealthLog = append(row.HealthLog, result)
+			row.HealthLog = row.HealthLog[max(0, len(row.HealthLog)-healthLogSize):]
+		}
+	})
+	if err != nil {
+		e.log.Error("row was not written", "container", c.id, "error", err)
+	}
+	if changed {
+		e.emit(c, "health_status", map[string]string{"health": health})
+	}
+}
+
+// probe runs the check once. A check that takes too long is killed and has failed.
+func (e *Engine) probe(ctx context.Context, c *container, h *check) *api.HealthResult {
+	result := &api.HealthResult{Start: timestamppb.Now(), ExitCode: -1}
+	defer func() { result.End = timestamppb.Now() }()
+	ctx, cancel := context.WithTimeout(ctx, h.timeout)
+	defer cancel()
+	p, err := e.Exec(ctx, &api.ExecOpen{Ref: c.id, Command: h.command})
+	if err != nil {
+		result.Output = err.Error()
+		return result
+	}
+	var out limited
+	stream := p.Stream()
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		stream.Output(&out, &out)
+	}()
+	exit, err := p.Wait(ctx)
+	if err != nil {
+		p.Signal(syscall.SIGKILL)
+		stream.Close()
+		result.Output = "health check failed: " + err.Error()
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			result.Output = "health check took longer than " + h.timeout.String()
+		}
+		return result
+	}
+	// A background process of the check may keep its output open.
+	select {
+	case <-copied:
+	case <-time.After(time.Second):
+	}
+	stream.Close()
+	result.ExitCode, result.Output = int32(exit.Code), out.String()
+	return result
+}
+
+// limited keeps the beginning of what is written to it.
+type limited struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buf.Write(p[:min(len(p), healthOutput-l.buf.Len())])
+	return len(p), nil
+}
+
+func (l *limited) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}

@@ -1,0 +1,183 @@
+//go:build linux
+
+package network
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// Check refuses networks and ports that no start could satisfy.
+func (m *Manager) Check(want []*api.LocalNetworkAttachment, ports []*api.PortBinding) error {
+	seen := map[string]bool{}
+	for _, w := range want {
+		n, err := m.Get(w.Network)
+		if err != nil {
+			return err
+		}
+		if n.Driver != Bridge {
+			return fmt.Errorf("%w: network %s cannot be combined with others", ErrInvalid, n.Name)
+		}
+		if seen[n.Id] {
+			return fmt.Errorf("%w: network %s is given twice", ErrInvalid, n.Name)
+		}
+		seen[n.Id] = true
+		if n.Name == Bridge && (w.Ip != "" || w.Ip6 != "") {
+			return fmt.Errorf("%w: fixed addresses are for networks of your own, not for the default bridge", ErrInvalid)
+		}
+	}
+	for _, p := range ports {
+		if err := checkPort(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkPort(p *api.PortBinding) error {
+	switch p.Protocol {
+	case "", "tcp", "udp", "sctp":
+	default:
+		return fmt.Errorf("%w: port protocol %q is not tcp, udp or sctp", ErrInvalid, p.Protocol)
+	}
+	if p.ContainerPort == 0 || p.ContainerPort > 65535 || p.HostPort > 65535 {
+		return fmt.Errorf("%w: port %d:%d is not between 1 and 65535", ErrInvalid, p.HostPort, p.ContainerPort)
+	}
+	if p.HostIp != "" {
+		if _, err := netip.ParseAddr(p.HostIp); err != nil {
+			return fmt.Errorf("%w: host address of port %d: %w", ErrInvalid, p.ContainerPort, err)
+		}
+	}
+	return nil
+}
+
+// Allocate chooses addresses for one container. used are the endpoints of all others: an address is free if none of them
+// has it. The caller keeps others from allocating until the result is in the container's row.
+func (m *Manager) Allocate(used []*api.NetworkEndpoint, want []*api.LocalNetworkAttachment) ([]*api.NetworkEndpoint, error) {
+	taken := map[string]map[netip.Addr]bool{}
+	for _, ep := range used {
+		if taken[ep.NetworkId] == nil {
+			taken[ep.NetworkId] = map[netip.Addr]bool{}
+		}
+		for _, text := range ep.Addresses {
+			if p, err := netip.ParsePrefix(text); err == nil {
+				taken[ep.NetworkId][p.Addr()] = true
+			}
+		}
+	}
+	var out []*api.NetworkEndpoint
+	for _, w := range want {
+		n, err := m.Get(w.Network)
+		if err != nil {
+			return nil, err
+		}
+		ep, err := allocate(n, w, taken[n.Id])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ep)
+	}
+	return out, nil
+}
+
+func allocate(n *api.LocalNetwork, w *api.LocalNetworkAttachment, taken map[netip.Addr]bool) (*api.NetworkEndpoint, error) {
+	ep := &api.NetworkEndpoint{Network: n.Name, NetworkId: n.Id, Aliases: w.Aliases}
+	given := map[bool]string{true: w.Ip, false: w.Ip6} // by Is4
+	var first netip.Addr
+	for _, c := range n.Ipam {
+		subnet := netip.MustParsePrefix(c.Subnet)
+		is4 := subnet.Addr().Is4()
+		addr, err := pickAddr(n, c, subnet, given[is4], taken)
+		if err != nil {
+			return nil, err
+		}
+		given[is4] = ""
+		if !first.IsValid() {
+			first = addr
+		}
+		ep.Addresses = append(ep.Addresses, netip.PrefixFrom(addr, subnet.Bits()).String())
+		if !n.Internal {
+			ep.Gateways = append(ep.Gateways, c.Gateway)
+		}
+	}
+	for _, left := range given {
+		if left != "" {
+			return nil, fmt.Errorf("%w: network %s has no subnet for the address %s", ErrInvalid, n.Name, left)
+		}
+	}
+	var err error
+	ep.Mac, err = macFor(w.Mac, first)
+	return ep, err
+}
+
+func pickAddr(n *api.LocalNetwork, c *api.IPAMConfig, subnet netip.Prefix, given string, taken map[netip.Addr]bool) (netip.Addr, error) {
+	gateway, _ := netip.ParseAddr(c.Gateway)
+	if given != "" {
+		a, err := netip.ParseAddr(given)
+		switch {
+		case err != nil:
+			return a, fmt.Errorf("%w: address %q: %w", ErrInvalid, given, err)
+		case !subnet.Contains(a) || a == subnet.Addr() || a == gateway || a == broadcast(subnet):
+			return a, fmt.Errorf("%w: address %s is not one for containers of network %s (%s)", ErrInvalid, a, n.Name, subnet)
+		case taken[a]:
+			return a, fmt.Errorf("address %s of network %s is %w by another container", a, n.Name, ErrInUse)
+		}
+		return a, nil
+	}
+	from := subnet
+	if c.IpRange != "" {
+		from = netip.MustParsePrefix(c.IpRange)
+	}
+	for a := from.Masked().Addr(); from.Contains(a); a = a.Next() {
+		if a != subnet.Addr() && a != gateway && a != broadcast(subnet) && !taken[a] {
+			return a, nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("network %s: every address of %s is %w", n.Name, from, ErrInUse)
+}
+
+// broadcast is the last address of an IPv4 subnet; IPv6 has none.
+func broadcast(p netip.Prefix) netip.Addr {
+	if !p.Addr().Is4() {
+		return netip.Addr{}
+	}
+	a := p.Masked().Addr().As4()
+	for i := p.Bits(); i < 32; i++ {
+		a[i/8] |= 1 << (7 - i%8)
+	}
+	return netip.AddrFrom4(a)
+}
+
+// macFor derives the hardware address from the first address, so that who takes over an address is found at once.
+func macFor(given string, addr netip.Addr) (string, error) {
+	if given == "" {
+		raw := addr.AsSlice()
+		return net.HardwareAddr(append([]byte{0x02, 0x53}, raw[len(raw)-4:]...)).String(), nil
+	}
+	mac, err := net.ParseMAC(given)
+	if err != nil || len(mac) != 6 || mac[0]&1 != 0 {
+		return "", fmt.Errorf("%w: hardware address %q", ErrInvalid, given)
+	}
+	return mac.String(), nil
+}
+
+// ParseExposed reads an image's EXPOSE ("80/tcp", "53/udp") as ports to publish anywhere.
+func ParseExposed(exposed map[string]struct{}) []*api.PortBinding {
+	var out []*api.PortBinding
+	for text := range exposed {
+		var port uint32
+		protocol := "tcp"
+		if n, _ := fmt.Sscanf(text, "%d/%s", &port, &protocol); n >= 1 {
+			p := &api.PortBinding{Protocol: protocol, ContainerPort: port}
+			if checkPort(p) == nil {
+				out = append(out, p)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *api.PortBinding) int { return int(a.ContainerPort) - int(b.ContainerPort) })
+	return out
+}

@@ -1,0 +1,206 @@
+//go:build linux
+
+package network
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	nlsocket "github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// elementsPerMessage keeps a netlink attribute below its 64 KiB.
+const elementsPerMessage = 400
+
+// nftConn opens a connection with buffers that hold a large transaction.
+func (m *Manager) nftConn() (*nftables.Conn, error) {
+	return nftables.New(nftables.WithNetNSFd(int(m.ns)), nftables.WithSockOptions(func(c *nlsocket.Conn) error {
+		c.SetReadBuffer(1 << 22)
+		c.SetWriteBuffer(1 << 22)
+		return nil
+	}))
+}
+
+// applyRules makes the kernel's table equal to want; nil removes it. If only elements of maps differ, only those are
+// changed. m.mu is held.
+func (m *Manager) applyRules(want *ruleset) error {
+	if want != nil && m.applied != nil && sameChains(want, m.applied) {
+		if err := m.applyElements(m.applied, want); err == nil {
+			m.applied = want
+			return nil
+		}
+		// What the kernel has is not what we thought: write it anew.
+	}
+	m.applied = nil
+	if err := m.replaceTable(want); err != nil {
+		return fmt.Errorf("write nftables table %s: %w", tableName, err)
+	}
+	m.applied = want
+	return nil
+}
+
+func sameChains(a, b *ruleset) bool {
+	bare := func(rs *ruleset) string {
+		c := ruleset{chains: rs.chains}
+		return c.String()
+	}
+	return bare(a) == bare(b)
+}
+
+// replaceTable deletes and writes the table in one transaction.
+func (m *Manager) replaceTable(want *ruleset) error {
+	conn, err := m.nftConn()
+	if err != nil {
+		return err
+	}
+	table := &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
+	conn.AddTable(table) // so that deleting it never fails
+	conn.DelTable(table)
+	if want == nil {
+		return conn.Flush()
+	}
+	table = conn.AddTable(table)
+	sets := map[string]*nftables.Set{}
+	for _, pm := range want.maps {
+		set := pm.set(table)
+		if err := conn.AddSet(set, nil); err != nil {
+			return err
+		}
+		sets[pm.name] = set
+		for part := range slices.Chunk(pm.elements, elementsPerMessage) {
+			if err := conn.SetAddElements(set, pm.encode(part)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, c := range want.chains {
+		ch := conn.AddChain(nftChain(table, c))
+		for _, r := range c.rules {
+			var exprs []expr.Any
+			for _, t := range r {
+				exprs = append(exprs, t.exprs(sets)...)
+			}
+			conn.AddRule(&nftables.Rule{Table: table, Chain: ch, Exprs: exprs})
+		}
+	}
+	return conn.Flush()
+}
+
+func nftChain(table *nftables.Table, c chain) *nftables.Chain {
+	hooks := map[string]*nftables.ChainHook{
+		"prerouting": nftables.ChainHookPrerouting, "output": nftables.ChainHookOutput,
+		"forward": nftables.ChainHookForward, "postrouting": nftables.ChainHookPostrouting,
+	}
+	return &nftables.Chain{
+		Name: c.name, Table: table, Type: nftables.ChainType(c.kind), Hooknum: hooks[c.hook],
+		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(c.priority)),
+	}
+}
+
+// applyElements adds and removes single elements. Removals come first: a port may pass from one container to another.
+func (m *Manager) applyElements(have, want *ruleset) error {
+	conn, err := m.nftConn()
+	if err != nil {
+		return err
+	}
+	table := &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
+	changes := 0
+	for i, pm := range want.maps {
+		gone, added := difference(have.maps[i].elements, pm.elements), difference(pm.elements, have.maps[i].elements)
+		changes += len(gone) + len(added)
+		set := pm.set(table)
+		for part := range slices.Chunk(gone, elementsPerMessage) {
+			if err := conn.SetDeleteElements(set, pm.encode(part)); err != nil {
+				return err
+			}
+		}
+		for part := range slices.Chunk(added, elementsPerMessage) {
+			if err := conn.SetAddElements(set, pm.encode(part)); err != nil {
+				return err
+			}
+		}
+	}
+	if changes == 0 {
+		return nil
+	}
+	return conn.Flush()
+}
+
+// difference is what is in a but not in b.
+func difference(a, b []element) []element {
+	in := map[element]bool{}
+	for _, e := range b {
+		in[e] = true
+	}
+	var out []element
+	for _, e := range a {
+		if !in[e] {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+func (m *portMap) set(table *nftables.Table) *nftables.Set {
+	addr := nftables.TypeIPAddr
+	if m.v6 {
+		addr = nftables.TypeIP6Addr
+	}
+	key := []nftables.SetDatatype{nftables.TypeInetProto, nftables.TypeInetService}
+	if m.withAddr {
+		key = append([]nftables.SetDatatype{addr}, key...)
+	}
+	return &nftables.Set{
+		Table: table, Name: m.name, IsMap: true, Concatenation: true,
+		KeyType: nftables.MustConcatSetType(key...), DataType: nftables.MustConcatSetType(addr, nftables.TypeInetService),
+	}
+}
+
+// encode writes elements as the kernel wants concatenations: every part padded to four bytes.
+func (m *portMap) encode(elements []element) []nftables.SetElement {
+	var out []nftables.SetElement
+	for _, e := range elements {
+		var key []byte
+		if m.withAddr {
+			key = e.addr.AsSlice()
+		}
+		key = append(key, protocolNumber(e.protocol), 0, 0, 0)
+		key = append(key, padPort(e.port)...)
+		out = append(out, nftables.SetElement{Key: key, Val: append(e.to.Addr().AsSlice(), padPort(e.to.Port())...)})
+	}
+	return out
+}
+
+func padPort(port uint16) []byte {
+	b := make([]byte, 4)
+	binary.BigEndian.PutUint16(b, port)
+	return b
+}
+
+func protocolNumber(p string) byte {
+	switch p {
+	case "udp":
+		return unix.IPPROTO_UDP
+	case "sctp":
+		return unix.IPPROTO_SCTP
+	default:
+		return unix.IPPROTO_TCP
+	}
+}
+
+// tablePresent says whether the kernel has the table at all.
+func (m *Manager) tablePresent() (bool, error) {
+	conn, err := m.nftConn()
+	if err != nil {
+		return false, err
+	}
+	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName }), nil
+}

@@ -1,0 +1,138 @@
+//go:build linux
+
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// hold is a socket that keeps a published port from other programs. Packets to the port never reach it, nftables sends
+// them to the container, except on IPv6's loopback, which cannot be redirected: there it is a proxy (tcp only).
+type hold struct {
+	port  *api.PortBinding
+	close func()
+}
+
+func closeAll(holds []*hold) {
+	for _, h := range holds {
+		h.close()
+	}
+}
+
+// Reserve takes the host's ports for a container, choosing those that are left open (0). A port that somebody else has is
+// refused. The result goes into the container's row; Detach gives the ports back.
+func (m *Manager) Reserve(_ context.Context, container string, endpoints []*api.NetworkEndpoint, want []*api.PortBinding) ([]*api.PortBinding, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	closeAll(m.holds[container])
+	delete(m.holds, container)
+	var holds []*hold
+	var out []*api.PortBinding
+	for _, w := range want {
+		p := proto.CloneOf(w)
+		if p.Protocol == "" {
+			p.Protocol = "tcp"
+		}
+		h, err := m.hold(p, target(endpoints))
+		if err != nil {
+			closeAll(holds)
+			return nil, m.portError(p, err)
+		}
+		holds, out = append(holds, h), append(out, p)
+	}
+	if len(holds) > 0 {
+		m.holds[container] = holds
+	}
+	return out, nil
+}
+
+// portError says who has a port.
+func (m *Manager) portError(p *api.PortBinding, err error) error {
+	where := net.JoinHostPort(p.HostIp, strconv.Itoa(int(p.HostPort)))
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("publish port %s/%s: %w", where, p.Protocol, err)
+	}
+	for container, holds := range m.holds {
+		for _, h := range holds {
+			if h.port.HostPort == p.HostPort && h.port.Protocol == p.Protocol {
+				name := m.attached[container].Name
+				if name == "" {
+					name = container
+				}
+				return fmt.Errorf("publish port %s/%s: it is %w by container %s: choose another port or stop that container", where, p.Protocol, ErrInUse, name)
+			}
+		}
+	}
+	return fmt.Errorf("publish port %s/%s: it is %w by another program on this host: choose another port or stop that program", where, p.Protocol, ErrInUse)
+}
+
+// target are the addresses that published ports lead to: those of the first network with a way out.
+func target(endpoints []*api.NetworkEndpoint) []netip.Addr {
+	for _, ep := range endpoints {
+		if len(ep.Gateways) == 0 {
+			continue
+		}
+		var out []netip.Addr
+		for _, text := range ep.Addresses {
+			if p, err := netip.ParsePrefix(text); err == nil {
+				out = append(out, p.Addr())
+			}
+		}
+		return out
+	}
+	return nil
+}
+
+// hold binds a port and fills in its number.
+func (m *Manager) hold(p *api.PortBinding, to []netip.Addr) (h *hold, err error) {
+	err = m.inNS(func() error {
+		address := net.JoinHostPort(p.HostIp, strconv.Itoa(int(p.HostPort)))
+		switch p.Protocol {
+		case "tcp":
+			l, err := net.Listen(networkFor("tcp", p.HostIp), address)
+			if err != nil {
+				return err
+			}
+			p.HostPort = uint32(l.Addr().(*net.TCPAddr).Port)
+			px := newProxy(l, to, p.ContainerPort)
+			h = &hold{port: p, close: px.Close}
+		case "udp":
+			c, err := net.ListenPacket(networkFor("udp", p.HostIp), address)
+			if err != nil {
+				return err
+			}
+			p.HostPort = uint32(c.LocalAddr().(*net.UDPAddr).Port)
+			h = &hold{port: p, close: func() { c.Close() }}
+		default: // sctp: the kernel may lack it, so nothing is held
+			if p.HostPort == 0 {
+				return fmt.Errorf("%w: a host port must be given for sctp", ErrInvalid)
+			}
+			h = &hold{port: p, close: func() {}}
+		}
+		return nil
+	})
+	return h, err
+}
+
+// networkFor takes both families unless the address names one.
+func networkFor(proto, hostIP string) string {
+	a, err := netip.ParseAddr(hostIP)
+	switch {
+	case err != nil:
+		return proto
+	case a.Is4():
+		return proto + "4"
+	default:
+		return proto + "6"
+	}
+}

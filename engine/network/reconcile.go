@@ -1,0 +1,241 @@
+//go:build linux
+
+package network
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// Attach wires one container: bridges, veth pairs, addresses, routes, rules. It may be repeated.
+func (m *Manager) Attach(_ context.Context, a Attachment) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.attached[a.Container] = a
+	if err := m.attach(a); err != nil {
+		return fmt.Errorf("attach container to networks: %w", err)
+	}
+	if err := m.applyRules(m.rules()); err != nil {
+		return err
+	}
+	m.forgetFlows(a)
+	return nil
+}
+
+func (m *Manager) attach(a Attachment) error {
+	bridges := make([]netlink.Link, len(a.Endpoints))
+	for i, ep := range a.Endpoints {
+		n := m.networks[ep.NetworkId]
+		if n == nil {
+			return fmt.Errorf("%w: %s", ErrNotFound, ep.Network)
+		}
+		var err error
+		if bridges[i], err = m.ensureBridge(n); err != nil {
+			return err
+		}
+	}
+	return at(a.NetNS, func(inside *netlink.Handle, ns netns.NsHandle) error {
+		for i := range a.Endpoints {
+			if err := m.connect(a, i, bridges[i], ns, inside); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Detach undoes Attach and Reserve; for an unknown container it does nothing. Bridges and rules that nobody needs go too.
+func (m *Manager) Detach(_ context.Context, container string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	closeAll(m.holds[container])
+	delete(m.holds, container)
+	a, known := m.attached[container]
+	if !known {
+		return nil
+	}
+	delete(m.attached, container)
+	var errs []error
+	for _, ep := range a.Endpoints {
+		l, err := m.link(vethName(container, ep.NetworkId))
+		if err == nil && l != nil {
+			err = m.deleteLink(l)
+		}
+		errs = append(errs, err)
+	}
+	errs = append(errs, m.applyRules(m.rules()), m.removeIdle(a))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("detach container from networks: %w", err)
+	}
+	return nil
+}
+
+// removeIdle deletes the bridges that a container was the last one on.
+func (m *Manager) removeIdle(a Attachment) error {
+	wanted := m.wantedBridges()
+	for _, ep := range a.Endpoints {
+		n := m.networks[ep.NetworkId]
+		if n == nil || wanted[n.Bridge] {
+			continue
+		}
+		l, err := m.link(n.Bridge)
+		if err != nil {
+			return err
+		}
+		if l != nil {
+			if err := m.deleteLink(l); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// used are the networks with somebody on them, in the order of their bridges' names.
+func (m *Manager) used() []*api.LocalNetwork {
+	found := map[string]*api.LocalNetwork{}
+	for _, a := range m.attached {
+		for _, ep := range a.Endpoints {
+			if n := m.networks[ep.NetworkId]; n != nil {
+				found[n.Id] = n
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(found), func(a, b *api.LocalNetwork) int { return cmp.Compare(a.Bridge, b.Bridge) })
+}
+
+func (m *Manager) wantedBridges() map[string]bool {
+	out := map[string]bool{}
+	for _, n := range m.used() {
+		out[n.Bridge] = true
+	}
+	return out
+}
+
+// rules are nil when nobody is attached.
+func (m *Manager) rules() *ruleset {
+	networks := m.used()
+	if len(networks) == 0 {
+		return nil
+	}
+	return buildRules(networks, slices.Collect(maps.Values(m.attached)))
+}
+
+// Reconcile replaces what the Manager knows by the attachments of all containers, and makes the kernel equal to it:
+// what is missing is made, what nobody wants is deleted. Ports are held again.
+func (m *Manager) Reconcile(_ context.Context, all []Attachment) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.attached)
+	for _, a := range all {
+		m.attached[a.Container] = a
+	}
+	var errs []error
+	for _, a := range all {
+		if err := m.attach(a); err != nil {
+			errs = append(errs, fmt.Errorf("container %s: %w", a.Name, err))
+		}
+		m.holdAgain(a)
+	}
+	for container := range m.holds {
+		if _, ok := m.attached[container]; !ok {
+			closeAll(m.holds[container])
+			delete(m.holds, container)
+		}
+	}
+	return errors.Join(append(errs, m.sweepLinks(), m.reconcileRules())...)
+}
+
+// holdAgain takes back the ports of a container that ran on without a daemon. One that was taken meanwhile is still led
+// to the container by the rules, so that it is only worth a warning.
+func (m *Manager) holdAgain(a Attachment) {
+	if _, ok := m.holds[a.Container]; ok {
+		return
+	}
+	var holds []*hold
+	for _, p := range a.Ports {
+		p = proto.CloneOf(p)
+		h, err := m.hold(p, target(a.Endpoints))
+		if err != nil {
+			m.log.Warn("published port is not held", "container", a.Container, "error", m.portError(p, err))
+			continue
+		}
+		holds = append(holds, h)
+	}
+	if len(holds) > 0 {
+		m.holds[a.Container] = holds
+	}
+}
+
+// sweepLinks deletes interfaces of ours that follow from no attachment.
+func (m *Manager) sweepLinks() error {
+	wanted := m.wantedBridges()
+	for _, a := range m.attached {
+		for _, ep := range a.Endpoints {
+			wanted[vethName(a.Container, ep.NetworkId)] = true
+		}
+	}
+	links, err := retryDump(m.nl.LinkList)
+	if err != nil {
+		return fmt.Errorf("list links: %w", err)
+	}
+	var errs []error
+	for _, l := range links {
+		name := l.Attrs().Name
+		ours := bridgeForm.MatchString(name) && l.Type() == "bridge" || vethForm.MatchString(name) && l.Type() == "veth"
+		if ours && !wanted[name] {
+			errs = append(errs, m.deleteLink(l))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// reconcileRules writes the table anew if it is not known to be right. A table that somebody else has removed is found.
+func (m *Manager) reconcileRules() error {
+	want := m.rules()
+	present, err := m.tablePresent()
+	if err != nil {
+		return err
+	}
+	if want == nil {
+		m.applied = nil
+		if !present {
+			return nil
+		}
+		return m.applyRules(nil)
+	}
+	if !present {
+		m.applied = nil
+	}
+	return m.applyRules(want)
+}
+
+// forgetFlows lets go of connections that the kernel tracks to a port from before it was published: packets of UDP
+// would follow them past the new rule.
+func (m *Manager) forgetFlows(a Attachment) {
+	for _, p := range a.Ports {
+		if p.Protocol != "udp" {
+			continue
+		}
+		for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
+			f := &netlink.ConntrackFilter{}
+			if f.AddProtocol(unix.IPPROTO_UDP) != nil || f.AddPort(netlink.ConntrackOrigDstPort, uint16(p.HostPort)) != nil {
+				continue
+			}
+			if _, err := m.nl.ConntrackDeleteFilters(netlink.ConntrackTable, family, f); err != nil {
+				m.log.Warn("tracked connections were not removed", "port", p.HostPort, "error", err)
+			}
+		}
+	}
+}

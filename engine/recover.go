@@ -1,0 +1,170 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// recover makes the host agree with the rows: finish what was being made or removed, adopt what runs, write down what
+// ended meanwhile, and sweep away what belongs to no row.
+func (e *Engine) recover(ctx context.Context) error {
+	if err := e.load(ctx); err != nil {
+		return err
+	}
+	states, err := e.cfg.Runtime.List(ctx)
+	if err != nil {
+		return fmt.Errorf("list running containers: %w", err)
+	}
+	found := map[string]runtime.State{}
+	for _, s := range states {
+		found[s.ID] = s
+	}
+	for _, c := range e.all() {
+		e.adopt(ctx, c, found[c.id])
+	}
+	e.sweep(ctx, states)
+	return e.reconcileNetworks(ctx)
+}
+
+// load reads every row. What was half made or half removed is released.
+func (e *Engine) load(ctx context.Context) error {
+	root := filepath.Join(e.cfg.DataDir, rowDirectory)
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return fmt.Errorf("read containers: %w", err)
+	}
+	var halves []*container
+	for _, entry := range entries {
+		c, err := loadContainer(filepath.Join(root, entry.Name()))
+		half := strings.Contains(entry.Name(), ".")
+		switch {
+		case err != nil && half:
+			// Torn before its first step: it holds nothing.
+			os.RemoveAll(filepath.Join(root, entry.Name()))
+		case err != nil:
+			e.log.Error("container's row cannot be read, leaving it alone", "container", entry.Name(), "error", err)
+		case half:
+			halves = append(halves, c)
+		default:
+			c.dir = e.rowDir(c.id)
+			e.containers[c.id] = c
+			e.names[c.get().Name] = c.id
+		}
+		if c != nil && half {
+			c.dir = filepath.Join(root, entry.Name())
+		}
+	}
+	for _, c := range halves {
+		_, err := os.Stat(filepath.Join(c.dir, volumesMarker))
+		if err := e.finishRemoval(c, err == nil || strings.HasSuffix(c.dir, creatingExt)); err != nil {
+			e.log.Error("half made container was not released", "container", c.id, "error", err)
+		}
+	}
+	return nil
+}
+
+// adopt brings one row and what the runtime says together.
+func (e *Engine) adopt(ctx context.Context, c *container, s runtime.State) {
+	row := c.get()
+	switch {
+	case s.Status == runtime.Running || s.Status == runtime.Paused:
+		if err := e.readopt(c, s); err != nil {
+			e.log.Error("row was not written", "container", c.id, "error", err)
+		}
+	case active(row.State) && s.Status == runtime.Stopped && s.Exit != nil:
+		e.exited(c, *s.Exit)
+	case active(row.State):
+		e.exited(c, lostExit(nil))
+	case s.Status == runtime.Stopped && s.Exit != nil && s.Exit.Error == "" && !s.StartedAt.IsZero():
+		// The daemon died between the start and writing it down, and the container ended since.
+		e.exited(c, *s.Exit)
+	default:
+		e.releaseIdle(c)
+	}
+}
+
+// readopt takes over a container that went on running without a daemon.
+func (e *Engine) readopt(c *container, s runtime.State) error {
+	row := c.get()
+	stopped := row.StoppedByUser && active(row.State)
+	if err := e.started(c, s); err != nil {
+		return err
+	}
+	if stopped {
+		if err := c.update(func(row *api.Container) { row.StoppedByUser = true }); err != nil {
+			return err
+		}
+	}
+	e.startHealth(c)
+	return nil
+}
+
+// releaseIdle gives back what a start that was cut off left. A task's namespace waits for its start.
+func (e *Engine) releaseIdle(c *container) {
+	steps := e.startSteps()
+	if row := c.get(); row.NetworkMode == NetworkExternal && row.State == api.ContainerState_CREATED {
+		steps = steps[1:]
+	}
+	e.release(c, steps)
+}
+
+// known says whether a row owns id, readable or not.
+func (e *Engine) known(id string) bool {
+	e.mu.Lock()
+	c := e.containers[id]
+	e.mu.Unlock()
+	if c != nil {
+		return true
+	}
+	_, err := os.Lstat(e.rowDir(id))
+	return err == nil
+}
+
+// sweep removes what belongs to no row, whoever made it.
+func (e *Engine) sweep(ctx context.Context, states []runtime.State) {
+	for _, s := range states {
+		if !e.known(s.ID) {
+			e.sweepOne("process", s.ID, e.cfg.Runtime.Delete(ctx, s.ID, true))
+		}
+	}
+	for _, dir := range []string{"bundles", "netns"} {
+		entries, err := os.ReadDir(filepath.Join(e.cfg.RunDir, dir))
+		if err != nil {
+			e.log.Error("sweep", "error", err)
+			continue
+		}
+		for _, entry := range entries {
+			if id := entry.Name(); !e.known(id) {
+				c := newContainer(e.rowDir(id), &api.Container{Id: id}, nil, &Image{})
+				e.sweepOne(dir, id, e.releaseShm(ctx, c))
+				e.sweepOne(dir, id, e.releaseRootfs(ctx, c))
+				e.sweepOne(dir, id, e.releaseNetNS(ctx, c))
+			}
+		}
+	}
+	snapshots, err := e.cfg.Snapshots.List(ctx)
+	if err != nil {
+		e.log.Error("sweep", "error", err)
+	}
+	for _, s := range snapshots {
+		if s.Active && hexForm.MatchString(s.Key) && !e.known(s.Key) {
+			e.sweepOne("snapshot", s.Key, e.cfg.Snapshots.Remove(ctx, s.Key))
+		}
+	}
+}
+
+func (e *Engine) sweepOne(what, id string, err error) {
+	if err != nil {
+		e.log.Error("leftover was not removed", "what", what, "container", id, "error", err)
+		return
+	}
+	e.log.Debug("leftover removed", "what", what, "container", id)
+}

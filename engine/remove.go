@@ -1,0 +1,113 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// Remove deletes a container and all that it held. Force kills it first. Volumes also removes its anonymous volumes.
+func (e *Engine) Remove(ctx context.Context, ref string, force, volumes bool) error {
+	c, err := e.find(ref)
+	if err != nil {
+		return err
+	}
+	row := c.get()
+	if active(row.State) || row.State == api.ContainerState_RESTARTING {
+		if !force {
+			return errorf(ErrPrecondition, "container %s is %s: stop it first, or remove it by force", row.Name, StateName(row.State))
+		}
+		now := time.Duration(0)
+		if err := e.stop(ctx, c, &now, ""); err != nil {
+			return err
+		}
+	}
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
+	switch row := c.get(); {
+	case c.isRemoved():
+		return nil // somebody else was faster, or it was to be removed at its end
+	case active(row.State):
+		return errorf(ErrPrecondition, "container %s was started meanwhile: stop it first", row.Name)
+	}
+	return e.removeLocked(c, volumes)
+}
+
+// removeLocked deletes a container that does not run. The directory is renamed first: a daemon that dies after that
+// finishes the removal when it starts again. c.op is held.
+func (e *Engine) removeLocked(c *container, volumes bool) error {
+	c.stopRestarting()
+	removing := e.rowDir(c.id) + removingExt
+	if !strings.HasSuffix(c.dir, removingExt) {
+		if volumes {
+			if err := os.WriteFile(c.dir+"/"+volumesMarker, nil, rowFilePerm); err != nil {
+				return err
+			}
+		}
+		if err := os.Rename(c.dir, removing); err != nil {
+			return fmt.Errorf("remove container: %w", err)
+		}
+		c.mu.Lock()
+		c.dir = removing
+		c.mu.Unlock()
+	}
+	if err := e.finishRemoval(c, volumes); err != nil {
+		c.update(func(row *api.Container) { row.State, row.Error = api.ContainerState_DEAD, err.Error() })
+		return fmt.Errorf("remove container %s: %w", c.get().Name, err)
+	}
+	e.forget(c)
+	e.emit(c, "destroy", nil)
+	return nil
+}
+
+// volumesMarker in a directory being removed says that the anonymous volumes go as well.
+const volumesMarker = "volumes"
+
+func (e *Engine) finishRemoval(c *container, volumes bool) error {
+	if err := e.release(c, append(e.createSteps(), e.startSteps()...)); err != nil {
+		return err
+	}
+	if volumes {
+		if err := e.removeAnonymousVolumes(c); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(c.dir)
+}
+
+// forget takes a container out of memory and wakes those who wait for that.
+func (e *Engine) forget(c *container) {
+	e.mu.Lock()
+	delete(e.containers, c.id)
+	if e.names[c.get().Name] == c.id {
+		delete(e.names, c.get().Name)
+	}
+	e.mu.Unlock()
+	c.mu.Lock()
+	c.removed = true
+	c.notify()
+	c.mu.Unlock()
+	c.failWaiting(errorf(ErrNotFound, "container %s was removed", c.get().Name))
+}
+
+// removeAnonymousVolumes deletes those that nobody named, unless another container uses them too.
+func (e *Engine) removeAnonymousVolumes(c *container) error {
+	used := e.volumeUsers(c.id)
+	for _, v := range e.anonymousVolumes(c) {
+		if len(used[v]) > 0 {
+			continue
+		}
+		if err := e.cfg.Volumes.Remove(e.ctx, v, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}

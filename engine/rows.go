@@ -1,0 +1,126 @@
+//go:build linux
+
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// On disk a container is a directory DATA-DIR/containers/ID with
+//
+//	request.pb    api.CreateContainerRequest as asked, written once
+//	image.json    Image as it was then: the image may lose its name, or be removed by force
+//	container.pb  api.Container as created, written once
+//	state.pb      api.Container as it is now, replaced by rename and not synced: after a power cut
+//	              nothing of it matters that the older row does not say
+//	hostname, hosts, resolv.conf, ID-json.log
+//
+// ID.creating is one whose Create has not finished, ID.removing one whose Remove has not; both are
+// undone when the engine starts.
+const (
+	requestFile  = "request.pb"
+	imageFile    = "image.json"
+	createdFile  = "container.pb"
+	stateFile    = "state.pb"
+	creatingExt  = ".creating"
+	removingExt  = ".removing"
+	rowFilePerm  = 0o600
+	rowDirectory = "containers"
+)
+
+// writeFile replaces a file by rename.
+func writeFile(path string, data []byte, perm os.FileMode, sync bool) error {
+	tmp := path + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return os.Rename(tmp, path)
+}
+
+func saveMessage(path string, m proto.Message, sync bool) error {
+	data, err := proto.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	return writeFile(path, data, rowFilePerm, sync)
+}
+
+func saveState(dir string, row *api.Container) error {
+	return saveMessage(filepath.Join(dir, stateFile), row, false)
+}
+
+// saveNew writes the files that never change. A service's task is not worth a sync: after a power cut the
+// cluster has replaced it.
+func (c *container) saveNew() error {
+	sync := c.row.TaskId == ""
+	if err := saveMessage(filepath.Join(c.dir, requestFile), c.req, sync); err != nil {
+		return err
+	}
+	img, err := json.Marshal(c.img)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(c.dir, imageFile), img, rowFilePerm, sync); err != nil {
+		return err
+	}
+	return saveMessage(filepath.Join(c.dir, createdFile), c.row, sync)
+}
+
+func loadMessage(path string, m proto.Message) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if len(data) == 0 {
+		return fmt.Errorf("read %s: empty", path)
+	}
+	return proto.Unmarshal(data, m)
+}
+
+// loadContainer reads one directory. The newest readable row counts.
+func loadContainer(dir string) (*container, error) {
+	id := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(dir), creatingExt), removingExt)
+	req, row := &api.CreateContainerRequest{}, &api.Container{}
+	if err := loadMessage(filepath.Join(dir, requestFile), req); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	img := &Image{}
+	if data, err := os.ReadFile(filepath.Join(dir, imageFile)); err == nil {
+		if err := json.Unmarshal(data, img); err != nil {
+			return nil, fmt.Errorf("read %s of %s: %w", imageFile, dir, err)
+		}
+	}
+	err := loadMessage(filepath.Join(dir, stateFile), row)
+	if err != nil || row.Id != id {
+		row = &api.Container{}
+		err = loadMessage(filepath.Join(dir, createdFile), row)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if row.Id != id {
+		return nil, fmt.Errorf("read %s: holds container %q", dir, row.Id)
+	}
+	return newContainer(dir, row, req, img), nil
+}

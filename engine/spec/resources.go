@@ -1,0 +1,121 @@
+package spec
+
+import (
+	"fmt"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// minMemory is what Docker insists on: with less the container cannot be set up.
+const minMemory = 6 << 20
+
+// cpuPeriod of the quota that --cpus becomes, microseconds.
+const cpuPeriod = 100_000
+
+// Resources turns limits into cgroup settings.
+func Resources(l *api.ContainerLimits) (*specs.LinuxResources, error) {
+	r := &specs.LinuxResources{}
+	var err error
+	if r.Memory, err = memory(l); err != nil {
+		return nil, err
+	}
+	if r.CPU, err = cpu(l); err != nil {
+		return nil, err
+	}
+	if n := l.GetPids(); n > 0 {
+		r.Pids = &specs.LinuxPids{Limit: &n}
+	}
+	if w := l.GetBlkioWeight(); w != 0 {
+		if w < 10 || w > 1000 {
+			return nil, fmt.Errorf("blkio_weight %d is not between 10 and 1000", w)
+		}
+		weight := uint16(w)
+		r.BlockIO = &specs.LinuxBlockIO{Weight: &weight}
+	}
+	return r, nil
+}
+
+func memory(l *api.ContainerLimits) (*specs.LinuxMemory, error) {
+	limit, swap, reservation := l.GetMemoryBytes(), l.GetMemorySwap(), l.GetMemoryReservation()
+	if limit == 0 && swap == 0 && reservation == 0 && !l.GetOomKillDisable() && (l == nil || l.MemorySwappiness == nil) {
+		return nil, nil
+	}
+	m := &specs.LinuxMemory{}
+	if limit != 0 {
+		if limit < minMemory {
+			return nil, fmt.Errorf("memory limit %d is below the minimum of 6 MiB", limit)
+		}
+		m.Limit = &limit
+		if swap == 0 {
+			swap = 2 * limit
+		}
+	}
+	if swap != 0 {
+		switch {
+		case limit == 0 && swap > 0:
+			return nil, fmt.Errorf("memory_swap needs a memory limit as well")
+		case swap > 0 && swap < limit:
+			return nil, fmt.Errorf("memory_swap %d is below the memory limit %d (it counts memory and swap together)", swap, limit)
+		}
+		m.Swap = &swap
+	}
+	if reservation != 0 {
+		if limit != 0 && reservation > limit {
+			return nil, fmt.Errorf("memory_reservation %d is above the memory limit %d", reservation, limit)
+		}
+		m.Reservation = &reservation
+	}
+	if s := l.MemorySwappiness; s != nil {
+		if *s < 0 || *s > 100 {
+			return nil, fmt.Errorf("memory_swappiness %d is not between 0 and 100", *s)
+		}
+		swappiness := uint64(*s)
+		m.Swappiness = &swappiness
+	}
+	if l.GetOomKillDisable() {
+		yes := true
+		m.DisableOOMKiller = &yes
+	}
+	return m, nil
+}
+
+func cpu(l *api.ContainerLimits) (*specs.LinuxCPU, error) {
+	c := &specs.LinuxCPU{Cpus: l.GetCpusetCpus(), Mems: l.GetCpusetMems()}
+	if n := l.GetNanoCpus(); n != 0 {
+		if l.GetCpuQuota() != 0 || l.GetCpuPeriod() != 0 {
+			return nil, fmt.Errorf("nano_cpus cannot be combined with cpu_quota or cpu_period")
+		}
+		if n < 10_000_000 {
+			return nil, fmt.Errorf("nano_cpus %d is below the minimum of 0.01 CPUs", n)
+		}
+		period, quota := uint64(cpuPeriod), n*cpuPeriod/1_000_000_000
+		c.Period, c.Quota = &period, &quota
+	}
+	if p := l.GetCpuPeriod(); p != 0 {
+		period := uint64(p)
+		c.Period = &period
+	}
+	if q := l.GetCpuQuota(); q != 0 {
+		c.Quota = &q
+	}
+	if s := l.GetCpuShares(); s != 0 {
+		if s < 2 {
+			return nil, fmt.Errorf("cpu_shares %d is below the minimum of 2", s)
+		}
+		shares := uint64(s)
+		c.Shares = &shares
+	}
+	if b := l.GetCpuBurst(); b != 0 {
+		if c.Quota == nil {
+			return nil, fmt.Errorf("cpu_burst needs a CPU limit as well")
+		}
+		burst := uint64(b)
+		c.Burst = &burst
+	}
+	if *c == (specs.LinuxCPU{}) {
+		return nil, nil
+	}
+	return c, nil
+}

@@ -1,0 +1,181 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/engine/runtime"
+)
+
+// step is one thing that a container needs from the host. Prepare may find it done already; release must be
+// safe when prepare never ran, ran halfway or ran in a daemon that was killed.
+type step struct {
+	name    string
+	prepare func(context.Context, *container) error
+	release func(context.Context, *container) error
+}
+
+// createSteps are what a container holds from its creation to its removal.
+func (e *Engine) createSteps() []step {
+	return []step{
+		{"snapshot", e.prepareSnapshot, e.releaseSnapshot},
+		{"volumes", e.prepareVolumes, e.releaseVolumes},
+	}
+}
+
+// startSteps are what it holds while it runs.
+func (e *Engine) startSteps() []step {
+	return []step{
+		{"netns", e.prepareNetNS, e.releaseNetNS},
+		{"network", e.prepareNetwork, e.releaseNetwork},
+		{"rootfs", e.prepareRootfs, e.releaseRootfs},
+		{"copyup", e.prepareCopyUp, nothing},
+		{"shm", e.prepareShm, e.releaseShm},
+		{"etc", e.prepareEtc, nothing},
+		{"bundle", e.prepareBundle, e.releaseBundle},
+		{"runtime", e.prepareRuntime, e.releaseRuntime},
+	}
+}
+
+func nothing(context.Context, *container) error { return nil }
+
+// FaultPoints names the points of a container's start at which Config.FaultPoint is called, in order.
+func FaultPoints() []string {
+	e := &Engine{}
+	names := []string{"create.row"}
+	for _, s := range e.createSteps() {
+		names = append(names, "create."+s.name)
+	}
+	names = append(names, "create.netns", "create.commit")
+	for _, s := range e.startSteps() {
+		names = append(names, "start."+s.name)
+	}
+	return append(names, "start.process", "start.running")
+}
+
+// prepare goes up the steps. When one fails, all are released.
+func (e *Engine) prepare(ctx context.Context, c *container, phase string, steps []step) error {
+	for _, s := range steps {
+		if err := s.prepare(ctx, c); err != nil {
+			e.release(c, steps)
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		e.cfg.FaultPoint(phase + "." + s.name)
+	}
+	return nil
+}
+
+// release goes down all steps, whatever fails on the way. It is not cut short by a caller who leaves.
+func (e *Engine) release(c *container, steps []step) error {
+	ctx := context.WithoutCancel(e.ctx)
+	var errs []error
+	for i := len(steps) - 1; i >= 0; i-- {
+		if err := steps[i].release(ctx, c); err != nil {
+			err = fmt.Errorf("release %s: %w", steps[i].name, err)
+			e.log.Warn("container was not released completely", "container", c.id, "error", err)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) prepareSnapshot(ctx context.Context, c *container) error {
+	err := e.cfg.Snapshots.Prepare(ctx, c.id, c.img.ChainID)
+	if err != nil && !errors.Is(err, errSnapshotExists) {
+		return err
+	}
+	return nil
+}
+
+func (e *Engine) releaseSnapshot(ctx context.Context, c *container) error {
+	return e.cfg.Snapshots.Remove(ctx, c.id)
+}
+
+func (e *Engine) prepareRootfs(ctx context.Context, c *container) error {
+	if err := os.MkdirAll(e.rootfs(c.id), 0o710); err != nil {
+		return err
+	}
+	return e.cfg.Snapshots.Mount(ctx, c.id, e.rootfs(c.id))
+}
+
+func (e *Engine) releaseRootfs(ctx context.Context, c *container) error {
+	if _, err := os.Lstat(e.rootfs(c.id)); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err := e.cfg.Snapshots.Unmount(ctx, e.rootfs(c.id)); err != nil {
+		return err
+	}
+	return os.RemoveAll(e.bundle(c.id))
+}
+
+// prepareShm makes a /dev/shm that other containers may join.
+func (e *Engine) prepareShm(_ context.Context, c *container) error {
+	if c.get().Spec.GetIpcMode() != "shareable" {
+		return nil
+	}
+	dir := e.shmDir(c.id)
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	if mounted(dir) {
+		return nil
+	}
+	options := fmt.Sprintf("mode=1777,size=%d", shmSize(c.get().Spec))
+	return unix.Mount("shm", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC|unix.MS_NODEV, options)
+}
+
+func (e *Engine) releaseShm(_ context.Context, c *container) error { return unmount(e.shmDir(c.id)) }
+
+// releaseBundle leaves the directory, in which the root file system is still mounted, to releaseRootfs.
+func (e *Engine) releaseBundle(_ context.Context, c *container) error {
+	err := os.Remove(filepath.Join(e.bundle(c.id), "config.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (e *Engine) prepareRuntime(ctx context.Context, c *container) error {
+	logs, err := logConfig(c.get(), c.dir)
+	if err != nil {
+		return err
+	}
+	_, err = e.cfg.Runtime.Create(ctx, runtime.CreateOptions{
+		ID: c.id, Bundle: e.bundle(c.id), Log: logs,
+		OpenStdin: c.get().Spec.GetOpenStdin(), Init: c.get().Spec.GetInit(),
+		CgroupPath: e.cgroupPath(c.id),
+	})
+	return err
+}
+
+func (e *Engine) releaseRuntime(ctx context.Context, c *container) error {
+	return e.cfg.Runtime.Delete(ctx, c.id, true)
+}
+
+// unmount undoes a mount of ours; nothing there is no error.
+func unmount(target string) error {
+	err := unix.Unmount(target, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if err == unix.EINVAL || err == unix.ENOENT {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("unmount %s: %w", target, err)
+	}
+	return nil
+}
+
+// mounted says whether something is mounted at dir.
+func mounted(dir string) bool {
+	var here, above unix.Stat_t
+	if unix.Lstat(dir, &here) != nil || unix.Lstat(filepath.Dir(dir), &above) != nil {
+		return false
+	}
+	return here.Dev != above.Dev
+}

@@ -1,0 +1,247 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// DefaultStopTimeout is the grace between the stop signal and SIGKILL.
+const DefaultStopTimeout = 10 * time.Second
+
+// killWait is how long a process may take to die of SIGKILL before Stop gives up on it.
+const killWait = 10 * time.Second
+
+// ParseSignal reads SIGTERM, TERM or 15.
+func ParseSignal(s string) (syscall.Signal, error) {
+	if n, err := strconv.Atoi(s); err == nil {
+		if n < 1 || n > 64 {
+			return 0, errorf(ErrInvalid, "signal %d is not between 1 and 64", n)
+		}
+		return syscall.Signal(n), nil
+	}
+	name := strings.ToUpper(s)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	if sig := unix.SignalNum(name); sig != 0 {
+		return sig, nil
+	}
+	if rt, ok := strings.CutPrefix(name, "SIGRTMIN+"); ok {
+		if n, err := strconv.Atoi(rt); err == nil && n >= 0 && n <= 30 {
+			return syscall.Signal(34 + n), nil
+		}
+	}
+	return 0, errorf(ErrInvalid, "unknown signal %q", s)
+}
+
+// Stop ends a container: the signal (its own stop signal if empty), after timeout SIGKILL. A timeout of zero kills at
+// once, a negative one waits for ever; nil is the container's own. One that does not run is left alone.
+func (e *Engine) Stop(ctx context.Context, ref string, timeout *time.Duration, signal string) error {
+	c, err := e.find(ref)
+	if err != nil {
+		return err
+	}
+	return e.stop(ctx, c, timeout, signal)
+}
+
+func (e *Engine) stop(ctx context.Context, c *container, timeout *time.Duration, signal string) error {
+	sig, err := c.stopSignal(signal)
+	if err != nil {
+		return err
+	}
+	running, err := e.markStopped(ctx, c)
+	if err != nil || !running {
+		return err
+	}
+	grace := stopGrace(c.get(), timeout)
+	if grace != 0 {
+		if err := e.signal(ctx, c, sig); err != nil {
+			return err
+		}
+		if err := e.waitEnd(ctx, c, grace); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			if err == nil {
+				e.emit(c, "stop", nil)
+			}
+			return err
+		}
+	}
+	if err := e.signal(ctx, c, syscall.SIGKILL); err != nil {
+		return err
+	}
+	if err := e.waitEnd(ctx, c, killWait); err != nil {
+		if ctx.Err() == nil {
+			return errorf(ErrPrecondition, "container %s does not end although it was killed", c.get().Name)
+		}
+		return err
+	}
+	e.emit(c, "stop", nil)
+	return nil
+}
+
+// markStopped writes down that somebody wants the container stopped, so that no policy starts it again.
+func (e *Engine) markStopped(ctx context.Context, c *container) (running bool, err error) {
+	if err := c.lock(ctx); err != nil {
+		return false, err
+	}
+	defer c.unlock()
+	c.stopRestarting()
+	row := c.get()
+	switch {
+	case active(row.State):
+		return true, c.update(func(row *api.Container) { row.StoppedByUser = true })
+	case row.State == api.ContainerState_RESTARTING:
+		return false, c.update(func(row *api.Container) {
+			row.StoppedByUser, row.State = true, api.ContainerState_EXITED
+		})
+	default:
+		return false, nil
+	}
+}
+
+func stopGrace(row *api.Container, timeout *time.Duration) time.Duration {
+	switch {
+	case timeout != nil:
+		return *timeout
+	case row.Spec.GetStopGracePeriod() != nil:
+		return row.Spec.StopGracePeriod.AsDuration()
+	default:
+		return DefaultStopTimeout
+	}
+}
+
+// stopSignal is the one asked for, the container's, the image's or SIGTERM.
+func (c *container) stopSignal(signal string) (syscall.Signal, error) {
+	if signal == "" {
+		signal = c.get().Spec.GetStopSignal()
+	}
+	if signal == "" {
+		signal = c.img.Config.StopSignal
+	}
+	if signal == "" {
+		return syscall.SIGTERM, nil
+	}
+	return ParseSignal(signal)
+}
+
+// signal sends one to PID 1. A paused container is resumed so that it can take notice. One that has just ended is fine.
+func (e *Engine) signal(ctx context.Context, c *container, sig syscall.Signal) error {
+	err := e.cfg.Runtime.Kill(ctx, c.id, sig, false)
+	if err == nil && c.get().State == api.ContainerState_PAUSED {
+		err = e.cfg.Runtime.Resume(ctx, c.id)
+	}
+	if errors.Is(err, runtime.ErrNotRunning) || errors.Is(err, runtime.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// waitEnd waits for the current run to be over and cleaned up. A negative time waits for ever.
+func (e *Engine) waitEnd(ctx context.Context, c *container, d time.Duration) error {
+	if d >= 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	return c.await(ctx, func() bool { return c.removed || !active(c.row.State) })
+}
+
+// Kill sends a signal (SIGKILL if empty) to the container's PID 1.
+func (e *Engine) Kill(ctx context.Context, ref, signal string) error {
+	c, err := e.find(ref)
+	if err != nil {
+		return err
+	}
+	sig := syscall.SIGKILL
+	if signal != "" {
+		if sig, err = ParseSignal(signal); err != nil {
+			return err
+		}
+	}
+	if err := e.requireRunning(c); err != nil {
+		return err
+	}
+	if sig == syscall.SIGKILL {
+		if _, err := e.markStopped(ctx, c); err != nil {
+			return err
+		}
+	}
+	if err := e.signal(ctx, c, sig); err != nil {
+		return err
+	}
+	e.emit(c, "kill", map[string]string{"signal": itoa(int(sig))})
+	return nil
+}
+
+func (e *Engine) requireRunning(c *container) error {
+	if row := c.get(); !active(row.State) {
+		return errorf(ErrPrecondition, "container %s is not running", row.Name)
+	}
+	return nil
+}
+
+// Restart stops a container, if it runs, and starts it.
+func (e *Engine) Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) error {
+	c, err := e.find(ref)
+	if err != nil {
+		return err
+	}
+	if c.get().AutoRemove {
+		return errorf(ErrPrecondition, "container %s is removed at its end and cannot be restarted", c.get().Name)
+	}
+	if err := e.stop(ctx, c, timeout, signal); err != nil {
+		return err
+	}
+	if err := e.Start(ctx, c.id); err != nil {
+		return err
+	}
+	e.emit(c, "restart", nil)
+	return nil
+}
+
+// Pause freezes every process of a container.
+func (e *Engine) Pause(ctx context.Context, ref string) error {
+	return e.freeze(ctx, ref, api.ContainerState_CONTAINER_RUNNING, api.ContainerState_PAUSED, "pause", e.cfg.Runtime.Pause)
+}
+
+// Unpause lets them go on.
+func (e *Engine) Unpause(ctx context.Context, ref string) error {
+	return e.freeze(ctx, ref, api.ContainerState_PAUSED, api.ContainerState_CONTAINER_RUNNING, "unpause", e.cfg.Runtime.Resume)
+}
+
+func (e *Engine) freeze(ctx context.Context, ref string, from, to api.ContainerState, verb string, do func(context.Context, string) error) error {
+	c, err := e.find(ref)
+	if err != nil {
+		return err
+	}
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
+	if row := c.get(); row.State != from {
+		return errorf(ErrPrecondition, "cannot %s container %s: it is %s", verb, row.Name, StateName(row.State))
+	}
+	if err := do(ctx, c.id); err != nil {
+		return err
+	}
+	if err := c.update(func(row *api.Container) { row.State = to }); err != nil {
+		return err
+	}
+	e.emit(c, verb, nil)
+	return nil
+}
+
+// StateName is how a state is shown: created, running, paused, exited, dead, restarting.
+func StateName(s api.ContainerState) string {
+	return strings.ToLower(strings.TrimPrefix(s.String(), "CONTAINER_"))
+}

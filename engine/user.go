@@ -1,0 +1,171 @@
+//go:build linux
+
+package engine
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"io/fs"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/shoal-dev/shoal/engine/spec"
+)
+
+// account is one line of /etc/passwd.
+type account struct {
+	name     string
+	uid, gid uint32
+	home     string
+}
+
+// group is one line of /etc/group.
+type group struct {
+	name    string
+	gid     uint32
+	members []string
+}
+
+// lookupUser resolves USER[:GROUP], each a name or a number, and additional groups against the files of a root file
+// system. Numbers need not be in them, names must.
+func lookupUser(root, user string, extra []string) (spec.User, error) {
+	accounts, err := readAccounts(root)
+	if err != nil {
+		return spec.User{}, err
+	}
+	groups, err := readGroups(root)
+	if err != nil {
+		return spec.User{}, err
+	}
+	return resolveUser(user, extra, accounts, groups)
+}
+
+func resolveUser(user string, extra []string, accounts []account, groups []group) (spec.User, error) {
+	name, groupName, explicit := strings.Cut(user, ":")
+	if name == "" {
+		name = "0"
+	}
+	u, a, err := findAccount(name, accounts)
+	if err != nil {
+		return spec.User{}, err
+	}
+	if explicit && groupName != "" {
+		if u.GID, err = findGroup(groupName, groups); err != nil {
+			return spec.User{}, err
+		}
+	} else if a != nil {
+		// As login does: all groups that name the user as a member.
+		for _, g := range groups {
+			for _, m := range g.members {
+				if m == a.name {
+					u.Groups = append(u.Groups, g.gid)
+				}
+			}
+		}
+	}
+	for _, g := range extra {
+		gid, err := findGroup(g, groups)
+		if err != nil {
+			return spec.User{}, err
+		}
+		u.Groups = append(u.Groups, gid)
+	}
+	return u, nil
+}
+
+func findAccount(name string, accounts []account) (spec.User, *account, error) {
+	for i, a := range accounts {
+		if a.name == name {
+			return spec.User{UID: a.uid, GID: a.gid, Home: a.home}, &accounts[i], nil
+		}
+	}
+	uid, ok := parseID(name)
+	if !ok {
+		return spec.User{}, nil, errorf(ErrInvalid, "no user %q in the image's /etc/passwd", name)
+	}
+	for i, a := range accounts {
+		if a.uid == uid {
+			return spec.User{UID: uid, GID: a.gid, Home: a.home}, &accounts[i], nil
+		}
+	}
+	return spec.User{UID: uid}, nil, nil
+}
+
+func findGroup(name string, groups []group) (uint32, error) {
+	for _, g := range groups {
+		if g.name == name {
+			return g.gid, nil
+		}
+	}
+	gid, ok := parseID(name)
+	if !ok {
+		return 0, errorf(ErrInvalid, "no group %q in the image's /etc/group", name)
+	}
+	return gid, nil
+}
+
+// parseID reads a number that fits a user ID; the largest means "unchanged" to the kernel.
+func parseID(s string) (uint32, bool) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	return uint32(n), err == nil && n <= math.MaxInt32
+}
+
+func readAccounts(root string) ([]account, error) {
+	var out []account
+	err := eachLine(root, "/etc/passwd", func(f []string) {
+		if len(f) < 6 {
+			return
+		}
+		uid, ok1 := parseID(f[2])
+		gid, ok2 := parseID(f[3])
+		if ok1 && ok2 {
+			out = append(out, account{name: f[0], uid: uid, gid: gid, home: f[5]})
+		}
+	})
+	return out, err
+}
+
+func readGroups(root string) ([]group, error) {
+	var out []group
+	err := eachLine(root, "/etc/group", func(f []string) {
+		if len(f) < 3 {
+			return
+		}
+		gid, ok := parseID(f[2])
+		if !ok {
+			return
+		}
+		g := group{name: f[0], gid: gid}
+		if len(f) > 3 && f[3] != "" {
+			g.members = strings.Split(f[3], ",")
+		}
+		out = append(out, g)
+	})
+	return out, err
+}
+
+// maxAccountFile bounds what an image can make the daemon read.
+const maxAccountFile = 16 << 20
+
+// eachLine calls f with the fields of every line; a file that is not there has none.
+func eachLine(root, name string, f func(fields []string)) error {
+	file, err := inRoot(root, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	for s := bufio.NewScanner(io.LimitReader(file, maxAccountFile)); s.Scan(); {
+		if line := strings.TrimSpace(s.Text()); line != "" && line[0] != '#' {
+			f(strings.Split(line, ":"))
+		}
+	}
+	return nil
+}
