@@ -20,7 +20,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
 	"github.com/shoal-dev/shoal/internal/identity"
 	"github.com/shoal-dev/shoal/manager/ca"
@@ -143,8 +145,27 @@ func (m *Manager) Register(s *grpc.Server) {
 // Store is this manager's replica.
 func (m *Manager) Store() *store.Store { return m.store }
 
-// Issue asks for a new certificate for this node itself; it is for a ca.Renewer.
-func (m *Manager) Issue(ctx context.Context, r *api.IssueRequest) (*api.IssueResponse, error) {
+// Issue asks for a new certificate for this node itself; it is for a ca.Renewer. A manager that has left the group
+// hears of no leader any more, and asks the others as a worker would.
+func (m *Manager) Issue(ctx context.Context, r *api.IssueRequest) (resp *api.IssueResponse, err error) {
+	if !m.raft.Started() {
+		return nil, status.Error(codes.Unavailable, "this manager is starting: try again in a moment")
+	}
+	err = status.Error(codes.Unavailable, "no manager answers")
+	if m.leaderID() != "" {
+		if resp, err = m.issueHere(ctx, r); status.Code(err) != codes.Unavailable {
+			return resp, err
+		}
+	}
+	for _, addr := range m.otherManagers() {
+		if resp, err = m.issueThrough(ctx, addr, r); status.Code(err) != codes.Unavailable {
+			return resp, err
+		}
+	}
+	return nil, err
+}
+
+func (m *Manager) issueHere(ctx context.Context, r *api.IssueRequest) (*api.IssueResponse, error) {
 	ctx = withCaller(ctx, caller{kind: callerNode, node: m.cfg.Identity.NodeID(), role: identity.Manager})
 	resp, err := m.toLeader(ctx, api.CA_Issue_FullMethodName, r, func(ctx context.Context, req any) (any, error) {
 		return m.ca.Issue(ctx, req.(*api.IssueRequest))
@@ -153,6 +174,26 @@ func (m *Manager) Issue(ctx context.Context, r *api.IssueRequest) (*api.IssueRes
 		return nil, err
 	}
 	return resp.(*api.IssueResponse), nil
+}
+
+func (m *Manager) issueThrough(ctx context.Context, addr string, r *api.IssueRequest) (*api.IssueResponse, error) {
+	conn, err := m.dialManager(addr, m.cfg.Identity.ClientTLS("", protoGRPC))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return api.NewCAClient(conn).Issue(ctx, r)
+}
+
+func (m *Manager) otherManagers() (addrs []string) {
+	m.store.View(func(tx *store.Tx) {
+		for n := range tx.Nodes().All() {
+			if a := n.GetManagerStatus().GetAddr(); a != "" && n.Id != m.cfg.Identity.NodeID() {
+				addrs = append(addrs, a)
+			}
+		}
+	})
+	return addrs
 }
 
 // Run is the manager's life. It ends with ctx, with ErrNotManager after a demotion, or with what broke.
