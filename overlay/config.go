@@ -45,6 +45,7 @@ const (
 type Sandbox struct {
 	NetworkID string       // "" for the gateway bridge
 	Path      string       // network namespace, "" for the daemon's own
+	Inode     uint64       // of the namespace: another one was made when this changes
 	Gateways  []netip.Addr // addresses of this node's side, at most one per family: DNS listens there
 }
 
@@ -185,6 +186,16 @@ func (o *Overlay) Check(ctx context.Context) ([]string, error) { return o.check(
 
 // Cleanup removes everything of ours from this node's kernel. Stop Run first.
 func (o *Overlay) Cleanup(ctx context.Context) error { return o.cleanup(ctx) }
+
+// Close lets go of what this Overlay holds open; everything in the kernel stays as it is. Stop Run first.
+func (o *Overlay) Close() {
+	o.spaces.Lock()
+	defer o.spaces.Unlock()
+	for id := range o.boxes {
+		o.forgetSandbox(id)
+	}
+	o.host.close()
+}
 
 // Sandboxes lists where containers reach this node now.
 func (o *Overlay) Sandboxes() []Sandbox { return o.sandboxes() }

@@ -181,10 +181,10 @@ func (l *lab) start(h *labHost) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel, h.done = cancel, make(chan error, 1)
 	go func() { h.done <- h.o.Run(ctx) }()
-	o := h.o
 	l.t.Cleanup(func() {
 		l.stop(h)
-		must(l.t, o.Cleanup(context.Background()))
+		must(l.t, h.o.Cleanup(context.Background()))
+		h.o.Close()
 	})
 }
 

@@ -166,7 +166,7 @@ func (o *Overlay) sandboxes() []Sandbox {
 		if o.boxes[id] == nil {
 			continue
 		}
-		s := Sandbox{NetworkID: id, Path: o.SandboxPath(id)}
+		s := Sandbox{NetworkID: id, Path: o.SandboxPath(id), Inode: o.boxes[id].ns.Inode()}
 		for _, sub := range v.networks[id].Subnets {
 			s.Gateways = append(s.Gateways, sub.Gateway.Unmap())
 		}
@@ -184,7 +184,7 @@ func (o *Overlay) tell() {
 	defer o.notify.Unlock()
 	list := o.sandboxes()
 	if slices.EqualFunc(list, o.notified, func(a, b Sandbox) bool {
-		return a.NetworkID == b.NetworkID && a.Path == b.Path && slices.Equal(a.Gateways, b.Gateways)
+		return a.NetworkID == b.NetworkID && a.Inode == b.Inode && slices.Equal(a.Gateways, b.Gateways)
 	}) {
 		return
 	}

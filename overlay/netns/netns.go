@@ -60,6 +60,15 @@ func (n *NS) Same(other *NS) bool {
 	return err1 == nil && err2 == nil && os.SameFile(a, b)
 }
 
+// Inode identifies the namespace as long as it lives.
+func (n *NS) Inode() uint64 {
+	var st unix.Stat_t
+	if unix.Fstat(n.FD(), &st) != nil {
+		return 0
+	}
+	return st.Ino
+}
+
 // Close lets go of the namespace.
 func (n *NS) Close() error { return n.file.Close() }
 
