@@ -158,10 +158,16 @@ func (w *world) node(id string, f func(n *api.Node)) {
 	})
 }
 
+// deafen makes an agent do nothing, or work again. Everybody else rests while it changes.
+func (w *world) deafen(id string, deaf bool) {
+	synctest.Wait()
+	w.deaf[id] = deaf
+}
+
 // down kills nodes: their agents fall silent, and the managers notice.
 func (w *world) down(ids ...string) {
 	for _, id := range ids {
-		w.deaf[id] = true
+		w.deafen(id, true)
 		w.node(id, func(n *api.Node) {
 			n.Status = &api.NodeStatus{State: api.NodeStatus_DOWN, Since: timestamppb.Now()}
 		})
@@ -169,7 +175,7 @@ func (w *world) down(ids ...string) {
 }
 
 func (w *world) back(id string) {
-	w.deaf[id] = false
+	w.deafen(id, false)
 	w.node(id, func(n *api.Node) {
 		n.Status = &api.NodeStatus{State: api.NodeStatus_READY, Since: timestamppb.Now()}
 	})
