@@ -36,22 +36,32 @@ type dockerEntry struct {
 // Load reads an archive that docker save or an OCI tool wrote, plain or compressed with gzip or zstd, and returns its
 // images. Of an image for several platforms it takes the store's.
 func (s *Store) Load(ctx context.Context, r io.Reader, report ProgressFunc) ([]*api.Image, error) {
-	p := &progress{report: report}
+	images, err := s.load(ctx, r, &progress{report: report})
+	if err != nil {
+		err = fmt.Errorf("load images: %w", err)
+	}
+	if _, sweep := s.collect(ctx); sweep != nil { // what was in the archive and belongs to no image
+		s.Logger.Warn("sweep after loading images", "err", sweep)
+	}
+	return images, err
+}
+
+func (s *Store) load(ctx context.Context, r io.Reader, p *progress) ([]*api.Image, error) {
 	hold := s.leases.open()
 	defer hold.release()
 	a, err := s.readArchive(ctx, r, hold, p)
 	if err != nil {
-		return nil, fmt.Errorf("load images: %w", err)
+		return nil, err
 	}
 	wanted, err := s.contents(ctx, a, hold)
 	if err != nil {
-		return nil, fmt.Errorf("load images: %w", err)
+		return nil, err
 	}
 	var images []*api.Image
 	for _, w := range wanted {
-		img, err := s.loadOne(ctx, a, w, hold, p)
+		img, err := s.loadOne(ctx, w, hold, p)
 		if err != nil {
-			return images, fmt.Errorf("load images: %w", err)
+			return images, err
 		}
 		images = append(images, img)
 	}
@@ -358,7 +368,7 @@ func (s *Store) layerType(d digest.Digest) (string, error) {
 }
 
 // loadOne unpacks one image. All its blobs are in the store already.
-func (s *Store) loadOne(ctx context.Context, a *archive, w wantedImage, hold *lease, p *progress) (*api.Image, error) {
+func (s *Store) loadOne(ctx context.Context, w wantedImage, hold *lease, p *progress) (*api.Image, error) {
 	present := func(_ context.Context, d v1.Descriptor) error {
 		if !s.Content.Has(d.Digest) {
 			return fmt.Errorf("the archive lacks blob %s", d.Digest)
