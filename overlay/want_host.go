@@ -121,7 +121,7 @@ func (v *view) ingress(w *want, families []bool) {
 	}
 	w.table.Sets = []nft.Set{peers}
 	raw := nft.Chain{Name: "raw", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -300)}
-	mark := nft.Chain{Name: "mark", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -150), Rules: []nft.Rule{
+	mark := nft.Chain{Name: "origin", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -150), Rules: []nft.Rule{
 		{nft.In(meshLink), nft.New(), nft.MarkBySender(peers.Name)},
 		{nft.In(portLinks), nft.Reply(), nft.ConnMark(markMask, markBase), nft.RestoreMark()},
 	}}
@@ -219,7 +219,7 @@ func (v *view) published(w *want, v6 bool) (ports, closed, hairpin nft.Set) {
 			closed.Elements = append(closed.Elements, nft.Element{Key: key})
 			return
 		}
-		chain := nft.ContentChain("port"+suffix, fmt.Sprint(proto, port), nft.Rule{nft.DNAT(backends, target)})
+		chain := nft.ContentChain("port"+suffix, fmt.Sprint(proto, port), nft.Rule{nft.Protocol(proto), nft.DNAT(backends, target)})
 		w.table.Content = append(w.table.Content, chain)
 		ports.Elements = append(ports.Elements, nft.Element{Key: key, Chain: chain.Name})
 	}

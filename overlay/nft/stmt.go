@@ -67,6 +67,11 @@ func NotOut(link string) Stmt {
 	return fixed(fmt.Sprintf("oifname != %q", link), &expr.Meta{Key: expr.MetaKeyOIFNAME, Register: reg1}, neq(ifname(link)...))
 }
 
+// Protocol matches tcp, udp or sctp.
+func Protocol(name string) Stmt {
+	return fixed("meta l4proto "+name, &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg1}, eq(protocols[name]))
+}
+
 // ToLocal matches packets to an address of this namespace.
 func ToLocal() Stmt {
 	return fixed("fib daddr type local", &expr.Fib{Register: reg1, FlagDADDR: true, ResultADDRTYPE: true}, eq(native(unix.RTN_LOCAL)...))
