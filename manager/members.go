@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/shoal-dev/shoal/internal/identity"
 	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -266,9 +265,4 @@ func (m *Manager) joinThrough(ctx context.Context, addr string) error {
 		}
 	}
 	return nil
-}
-
-// RoleChanged helps a node to tell its ca.Renewer: it is the role that a row wants against the one in the certificate.
-func RoleChanged(row *api.Node, i *identity.Identity) bool {
-	return row != nil && (row.GetSpec().GetRole() == api.NodeRole_MANAGER) != (i.Role() == identity.Manager)
 }
