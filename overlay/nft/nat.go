@@ -40,7 +40,8 @@ func (b *builder) choose(addrs []netip.Addr) []expr.Any {
 	if addrs[0].Is6() {
 		data = nftables.TypeIP6Addr
 	}
-	set := &nftables.Set{Table: b.table, Anonymous: true, Constant: true, IsMap: true, KeyType: nftables.TypeInteger, DataType: data}
+	b.ids++
+	set := &nftables.Set{Table: b.table, ID: b.ids, Name: "__map%d", Anonymous: true, Constant: true, IsMap: true, KeyType: nftables.TypeInteger, DataType: data}
 	elements := make([]nftables.SetElement, len(addrs))
 	for i, a := range addrs {
 		elements[i] = nftables.SetElement{Key: native(uint32(i)), Val: a.AsSlice()}

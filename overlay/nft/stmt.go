@@ -24,6 +24,7 @@ type builder struct {
 	conn  *nftables.Conn
 	table *nftables.Table
 	sets  map[string]*nftables.Set
+	ids   uint32 // of sets, unique in a transaction: the library's own counter is not safe for concurrent use
 	err   error
 }
 

@@ -149,7 +149,7 @@ func (p *Plan) Apply() error {
 
 // change adds what is new, turns the maps and only then drops what is old, so that no packet finds a gap.
 func (p *Plan) change(c *nftables.Conn) error {
-	b := &builder{conn: c, table: table, sets: namedSets(p.want)}
+	b := newBuilder(c, p.want)
 	for part := range slices.Chunk(p.addChains, chunk) {
 		b.chains(part)
 		if len(part) == chunk {
@@ -177,7 +177,7 @@ func (p *Plan) replace(c *nftables.Conn) error {
 	c.AddTable(table)
 	c.DelTable(table)
 	c.AddTable(table)
-	b := &builder{conn: c, table: table, sets: namedSets(p.want)}
+	b := newBuilder(c, p.want)
 	for _, s := range p.want.Sets {
 		if err := c.AddSet(b.sets[s.Name], nil); err != nil {
 			return err
@@ -247,10 +247,15 @@ func encode(elements []Element, data bool) []nftables.SetElement {
 	return out
 }
 
+func newBuilder(c *nftables.Conn, want Table) *builder {
+	sets := namedSets(want)
+	return &builder{conn: c, table: table, sets: sets, ids: uint32(len(sets))}
+}
+
 func namedSets(t Table) map[string]*nftables.Set {
 	sets := map[string]*nftables.Set{}
 	for _, s := range t.Sets {
-		k := &nftables.Set{Table: table, Name: s.Name}
+		k := &nftables.Set{Table: table, Name: s.Name, ID: uint32(len(sets)) + 1}
 		switch s.Key {
 		case KeyV4:
 			k.KeyType = nftables.TypeIPAddr
