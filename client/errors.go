@@ -59,7 +59,9 @@ func (c *Client) clean(ctx context.Context, err error) error {
 		}
 		return &Error{Code: s.Code(), Message: c.lostConnection(s.Message()), cause: err}
 	case codes.Canceled, codes.DeadlineExceeded:
-		return &Error{Code: s.Code(), Message: c.interrupted(s), cause: ctx.Err()}
+		if ctx.Err() != nil { // else the daemon itself gave up, and says why
+			return &Error{Code: s.Code(), Message: c.interrupted(s), cause: ctx.Err()}
+		}
 	case codes.Unimplemented:
 		return &Error{Code: s.Code(), Message: fmt.Sprintf("the daemon at %s does not know this request (%s): client and daemon may be of different versions", c.host, s.Message())}
 	}

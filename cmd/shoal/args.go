@@ -1,0 +1,66 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// noArgs, exactArgs, minArgs and rangeArgs check how many arguments a verb got.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError(cmd, "'%s' accepts no arguments", cmd.CommandPath())
+	}
+	return nil
+}
+
+func exactArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError(cmd, "'%s' requires %s", cmd.CommandPath(), count(n, "argument"))
+		}
+		return nil
+	}
+}
+
+func minArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < n {
+			return usageError(cmd, "'%s' requires at least %s", cmd.CommandPath(), count(n, "argument"))
+		}
+		return nil
+	}
+}
+
+func rangeArgs(lo, hi int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < lo:
+			return minArgs(lo)(cmd, args)
+		case len(args) > hi:
+			return usageError(cmd, "'%s' accepts at most %s", cmd.CommandPath(), count(hi, "argument"))
+		}
+		return nil
+	}
+}
+
+// group makes a command that only holds others: alone it prints its help, with an unknown name it suggests.
+func group(cmd *cobra.Command, children ...*cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return unknownCommand(cmd, args[0])
+	}
+	cmd.AddCommand(children...)
+	return cmd
+}
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		return usageError(cmd, "unknown command '%s %s': did you mean '%s'?", cmd.CommandPath(), name, strings.Join(near, "' or '"))
+	}
+	return usageError(cmd, "unknown command '%s %s'", cmd.CommandPath(), name)
+}

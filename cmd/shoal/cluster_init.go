@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+func newClusterInitCommand(c *cli) *cobra.Command {
+	var req api.InitClusterRequest
+	var pools []string
+	var subnetSize uint32
+	var history uintOpt
+	var expiry durationOpt
+	cmd := &cobra.Command{
+		Use:               "init [OPTIONS]",
+		Short:             "Initialize a cluster",
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if anyChanged(cmd.Flags(), "default-addr-pool", "default-addr-pool-mask-length", "task-history-limit", "cert-expiry") {
+				req.Spec = &api.ClusterSpec{
+					AddressPools: pools, SubnetSize: subnetSize, TaskHistoryLimit: uint32(history.value), NodeCertExpiry: pbDuration(time.Duration(expiry)),
+				}
+			}
+			d, err := c.needLocal(cmd.CommandPath())
+			if err != nil {
+				return err
+			}
+			r, err := d.Local.InitCluster(cmd.Context(), &req)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.out, "Cluster initialized: current node (%s) is now a manager.\n\n", r.NodeId)
+			c.joinHint("worker", r.WorkerToken, r.Addr)
+			fmt.Fprintln(c.out, "To add a manager to this cluster, run 'shoal cluster token manager' and follow the instructions.")
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	addAddrFlags(cmd, &req.AdvertiseAddr, &req.ListenAddr, &req.DataPathAddr)
+	f.BoolVar(&req.ForceNewCluster, "force-new-cluster", false, "Force create a new cluster from current state")
+	f.StringSliceVar(&pools, "default-addr-pool", nil, "Address pools of overlay networks in CIDR format (default 10.96.0.0/12)")
+	f.Uint32Var(&subnetSize, "default-addr-pool-mask-length", 0, "Prefix length of an overlay network (default 22)")
+	f.Var(&history, "task-history-limit", "Task history retention limit (default 5)")
+	f.Var(&expiry, "cert-expiry", "Validity period for node certificates (ns|us|ms|s|m|h) (default 2160h0m0s)")
+	return cmd
+}
+
+// addAddrFlags defines where a node is reached; init and join share them.
+func addAddrFlags(cmd *cobra.Command, advertise, listen, dataPath *string) {
+	f := cmd.Flags()
+	f.StringVar(advertise, "advertise-addr", "", `Advertised address (format: "<ip|interface>[:port]")`)
+	f.StringVar(listen, "listen-addr", "", `Listen address (format: "<ip|interface>[:port]") (default: what the daemon was started with)`)
+	f.StringVar(dataPath, "data-path-addr", "", `Address or interface to use for data path traffic (format: "<ip|interface>")`)
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+func newContainerCommand(c *cli) *cobra.Command {
+	cmd := group(&cobra.Command{Use: "container", Short: "Manage containers"},
+		newContainerRunCommand(c), newContainerExecCommand(c), newContainerInspectCommand(c))
+	list := newContainerListCommand(c)
+	list.Aliases = []string{"list", "ps"}
+	cmd.AddCommand(list)
+	cmd.AddCommand(containerVerbs(c)...)
+	for _, child := range cmd.Commands() {
+		switch child.Name() {
+		case "inspect", "ls":
+		default:
+			alsoAs(child, "shoal container "+child.Name()+", shoal "+child.Name())
+		}
+	}
+	alsoAs(list, "shoal container ls, shoal container list, shoal container ps, shoal ps")
+	return cmd
+}
+
+// containerVerbs are those that stand both below `shoal container` and at the top.
+func containerVerbs(c *cli) []*cobra.Command {
+	return []*cobra.Command{
+		newContainerAttachCommand(c),
+		newContainerCreateCommand(c),
+		newContainerKillCommand(c),
+		newContainerLogsCommand(c),
+		newContainerPauseCommand(c),
+		newContainerRestartCommand(c),
+		newContainerRemoveCommand(c),
+		newContainerStartCommand(c),
+		newContainerStatsCommand(c),
+		newContainerStopCommand(c),
+		newContainerUnpauseCommand(c),
+		newContainerWaitCommand(c),
+	}
+}
+
+func newContainerInspectCommand(c *cli) *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:               "inspect [OPTIONS] CONTAINER [CONTAINER...]",
+		Short:             "Display detailed information on one or more containers",
+		Args:              minArgs(1),
+		ValidArgsFunction: c.complete(c.containerNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.inspect(cmd.Context(), args, format, c.lookupContainer)
+		},
+	}
+	addObjectFormat(cmd, &format)
+	return cmd
+}
+
+// getContainer finds a container by name or ID.
+func (c *cli) getContainer(ctx context.Context, ref string) (*api.Container, error) {
+	d, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.Containers.Inspect(ctx, &api.ContainerRequest{Ref: ref})
+	return r.GetContainer(), err
+}

@@ -1,0 +1,347 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// containerFlags are the options of run and create.
+type containerFlags struct {
+	specFlags
+	lists specLists
+
+	name, entrypoint, cidfile, pull, platform string
+	interactive, quiet                        bool
+	privileged, rm, publishAll, oomKill       bool
+	attach, labelFile, securityOpt            listOpt
+	publish, volume, tmpfs, device            listOpt
+	volumesFrom, networkAlias                 listOpt
+	network                                   networkOpt
+	ip, ip6, mac, restart                     string
+	pid, ipc, uts, userns, cgroupns, runtime  string
+	cpusetCPUs, cpusetMems                    string
+	cpus                                      cpuOpt
+	memory, memoryReservation, shmSize        bytesOpt
+	memorySwap                                swapOpt
+	swappiness, pidsLimit                     int64
+	cpuShares, cpuPeriod, cpuQuota, cpuBurst  int64
+	blkioWeight                               uint16
+	stopTimeout                               int
+	timeOffset                                mapOpt
+}
+
+func (o *containerFlags) add(f *pflag.FlagSet) {
+	o.specFlags.add(f, "h")
+	o.lists.add(f, runNames)
+	o.attach.check = checkAttach
+	o.network.fields = []string{"name", "alias", "ip", "ip6", "mac-address"}
+	f.StringVar(&o.name, "name", "", "Assign a name to the container")
+	f.StringVar(&o.entrypoint, "entrypoint", "", "Overwrite the default ENTRYPOINT of the image")
+	f.StringVar(&o.cidfile, "cidfile", "", "Write the container ID to the file")
+	f.StringVar(&o.pull, "pull", "missing", `Pull image before running ("always", "missing", "never")`)
+	f.StringVar(&o.platform, "platform", "", "Set platform if server is multi-platform capable")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "Suppress the pull output")
+	f.BoolVarP(&o.interactive, "interactive", "i", false, "Keep STDIN open even if not attached")
+	f.VarP(&o.attach, "attach", "a", "Attach to STDIN, STDOUT or STDERR")
+	f.BoolVar(&o.rm, "rm", false, "Automatically remove the container and its associated anonymous volumes when it exits")
+	f.StringVar(&o.restart, "restart", "no", "Restart policy to apply when a container exits")
+	f.Var(&o.labelFile, "label-file", "Read in a line delimited file of labels")
+	o.addNetwork(f)
+	o.addResources(f)
+	o.addIsolation(f)
+	f.VarP(&o.volume, "volume", "v", "Bind mount a volume")
+	f.Var(&o.volumesFrom, "volumes-from", "Mount volumes from the specified container(s)")
+	f.Var(&o.tmpfs, "tmpfs", "Mount a tmpfs directory")
+	f.Var(&o.device, "device", "Add a host device to the container")
+	f.IntVar(&o.stopTimeout, "stop-timeout", 0, "Timeout (in seconds) to stop a container")
+}
+
+func (o *containerFlags) addNetwork(f *pflag.FlagSet) {
+	f.Var(&o.network, "network", "Connect a container to a network")
+	f.Var(&o.networkAlias, "network-alias", "Add network-scoped alias for the container")
+	f.StringVar(&o.ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
+	f.StringVar(&o.ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
+	f.StringVar(&o.mac, "mac-address", "", "Container MAC address (e.g., 92:d0:c6:0a:29:33)")
+	f.VarP(&o.publish, "publish", "p", "Publish a container's port(s) to the host")
+	f.BoolVarP(&o.publishAll, "publish-all", "P", false, "Publish all exposed ports to random ports")
+}
+
+func (o *containerFlags) addResources(f *pflag.FlagSet) {
+	f.Var(&o.cpus, "cpus", "Number of CPUs")
+	f.Int64VarP(&o.cpuShares, "cpu-shares", "c", 0, "CPU shares (relative weight)")
+	f.Int64Var(&o.cpuPeriod, "cpu-period", 0, "Limit CPU CFS (Completely Fair Scheduler) period")
+	f.Int64Var(&o.cpuQuota, "cpu-quota", 0, "Limit CPU CFS (Completely Fair Scheduler) quota")
+	f.Int64Var(&o.cpuBurst, "cpu-burst", 0, "Limit CPU CFS (Completely Fair Scheduler) burst in microseconds")
+	f.StringVar(&o.cpusetCPUs, "cpuset-cpus", "", "CPUs in which to allow execution (0-3, 0,1)")
+	f.StringVar(&o.cpusetMems, "cpuset-mems", "", "MEMs in which to allow execution (0-3, 0,1)")
+	f.VarP(&o.memory, "memory", "m", "Memory limit")
+	f.Var(&o.memoryReservation, "memory-reservation", "Memory soft limit")
+	f.Var(&o.memorySwap, "memory-swap", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap")
+	f.Int64Var(&o.swappiness, "memory-swappiness", -1, "Tune container memory swappiness (0 to 100)")
+	f.Int64Var(&o.pidsLimit, "pids-limit", 0, "Tune container pids limit (set -1 for unlimited)")
+	f.Uint16Var(&o.blkioWeight, "blkio-weight", 0, "Block IO (relative weight), between 10 and 1000, or 0 to disable")
+	f.BoolVar(&o.oomKill, "oom-kill-disable", false, "Disable OOM Killer")
+	f.Var(&o.shmSize, "shm-size", "Size of /dev/shm")
+}
+
+func (o *containerFlags) addIsolation(f *pflag.FlagSet) {
+	f.BoolVar(&o.privileged, "privileged", false, "Give extended privileges to this container")
+	f.Var(&o.securityOpt, "security-opt", "Security Options (no-new-privileges, seccomp=FILE|unconfined, apparmor=PROFILE, systempaths=unconfined)")
+	f.StringVar(&o.pid, "pid", "", "PID namespace to use")
+	f.StringVar(&o.ipc, "ipc", "", "IPC mode to use")
+	f.StringVar(&o.uts, "uts", "", "UTS namespace to use")
+	f.StringVar(&o.userns, "userns", "", "User namespace to use (host|auto)")
+	f.StringVar(&o.cgroupns, "cgroupns", "", "Cgroup namespace to use (host|private)")
+	f.Var(&o.timeOffset, "time-offset", "Offset of a clock in the container (monotonic=SECONDS, boottime=SECONDS)")
+	f.StringVar(&o.runtime, "runtime", "", "Runtime to use for this container")
+}
+
+func checkAttach(s string) (string, error) {
+	s = strings.ToLower(s)
+	if !slices.Contains([]string{"stdin", "stdout", "stderr"}, s) {
+		return "", fmt.Errorf("valid streams are STDIN, STDOUT and STDERR")
+	}
+	return s, nil
+}
+
+// request makes what the daemon is asked for. args are the image and the command.
+func (o *containerFlags) request(f *pflag.FlagSet, args []string) (*api.CreateContainerRequest, error) {
+	spec := &api.ContainerSpec{Image: args[0], Args: args[1:]}
+	r := &api.CreateContainerRequest{Name: o.name, Spec: spec, AutoRemove: o.rm, PublishAll: o.publishAll, VolumesFrom: o.volumesFrom.values}
+	for _, step := range []func() error{
+		func() error { return o.lists.fill(spec) },
+		func() error { return o.specFlags.apply(f, spec) },
+		func() error { return o.fillMounts(spec) },
+		func() error { return o.fillLabels(spec) },
+		func() error { return o.fillLimits(f, spec) },
+		func() error { return o.fillIsolation(spec) },
+		func() error { return o.fillNetwork(f, r) },
+		func() error { return o.fillRestart(r) },
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	spec.OpenStdin = o.interactive
+	if f.Changed("entrypoint") {
+		spec.EntrypointSet = true
+		if o.entrypoint != "" {
+			spec.Entrypoint = []string{o.entrypoint}
+		}
+	}
+	if f.Changed("stop-timeout") {
+		spec.StopGracePeriod = durationpb.New(time.Duration(o.stopTimeout) * time.Second)
+	}
+	return r, nil
+}
+
+func (o *containerFlags) fillMounts(spec *api.ContainerSpec) error {
+	for _, v := range o.volume.values {
+		m, err := parseVolume(v)
+		if err != nil {
+			return fmt.Errorf("invalid volume '%s': %w", v, err)
+		}
+		spec.Mounts = append(spec.Mounts, m)
+	}
+	for _, v := range o.tmpfs.values {
+		m, err := parseTmpfs(v)
+		if err != nil {
+			return fmt.Errorf("invalid tmpfs '%s': %w", v, err)
+		}
+		spec.Mounts = append(spec.Mounts, m)
+	}
+	for _, v := range o.device.values {
+		d, err := parseDevice(v)
+		if err != nil {
+			return fmt.Errorf("invalid device '%s': %w", v, err)
+		}
+		spec.Devices = append(spec.Devices, d)
+	}
+	return checkTargets(spec.Mounts)
+}
+
+func (o *containerFlags) fillLabels(spec *api.ContainerSpec) error {
+	for _, file := range o.labelFile.values {
+		lines, err := readLines(file)
+		if err != nil {
+			return err
+		}
+		for k, v := range pairs(lines) {
+			if _, given := spec.Labels[k]; !given {
+				if spec.Labels == nil {
+					spec.Labels = map[string]string{}
+				}
+				spec.Labels[k] = v
+			}
+		}
+	}
+	return nil
+}
+
+func (o *containerFlags) fillLimits(f *pflag.FlagSet, spec *api.ContainerSpec) error {
+	if o.cpus > 0 && (o.cpuQuota != 0 || o.cpuPeriod != 0) {
+		return fmt.Errorf("conflicting options: --cpus cannot be given with --cpu-period or --cpu-quota")
+	}
+	if o.blkioWeight != 0 && (o.blkioWeight < 10 || o.blkioWeight > 1000) {
+		return fmt.Errorf("invalid value %d for --blkio-weight: use 10 to 1000, or 0", o.blkioWeight)
+	}
+	l := &api.ContainerLimits{
+		NanoCpus: int64(o.cpus), MemoryBytes: int64(o.memory), MemoryReservation: int64(o.memoryReservation),
+		MemorySwap: int64(o.memorySwap), Pids: max(0, o.pidsLimit), CpuShares: o.cpuShares, CpusetCpus: o.cpusetCPUs, CpusetMems: o.cpusetMems,
+		CpuPeriod: o.cpuPeriod, CpuQuota: o.cpuQuota, CpuBurst: o.cpuBurst, BlkioWeight: uint32(o.blkioWeight), OomKillDisable: o.oomKill,
+	}
+	if o.swappiness != -1 {
+		if o.swappiness < 0 || o.swappiness > 100 {
+			return fmt.Errorf("invalid value %d for --memory-swappiness: use 0 to 100", o.swappiness)
+		}
+		l.MemorySwappiness = &o.swappiness
+	}
+	spec.Limits, spec.ShmSize = l, int64(o.shmSize)
+	return nil
+}
+
+func (o *containerFlags) fillIsolation(spec *api.ContainerSpec) error {
+	spec.Privileged, spec.Runtime, spec.TimeOffsets = o.privileged, o.runtime, o.timeOffset.values
+	spec.PidMode, spec.IpcMode, spec.UtsMode, spec.UsernsMode, spec.CgroupnsMode = o.pid, o.ipc, o.uts, o.userns, o.cgroupns
+	for _, m := range []struct {
+		flag, value string
+		allowed     []string
+		container   bool
+	}{
+		{"pid", o.pid, []string{"host"}, true},
+		{"ipc", o.ipc, []string{"private", "host", "shareable"}, true},
+		{"uts", o.uts, []string{"host"}, false},
+		{"userns", o.userns, []string{"host", "auto"}, false},
+		{"cgroupns", o.cgroupns, []string{"private", "host"}, false},
+	} {
+		if m.value == "" || slices.Contains(m.allowed, m.value) || m.container && len(m.value) > 10 && strings.HasPrefix(m.value, "container:") {
+			continue
+		}
+		if m.container {
+			m.allowed = append(m.allowed, "container:NAME")
+		}
+		return fmt.Errorf("invalid value '%s' for --%s: use %s", m.value, m.flag, strings.Join(m.allowed, ", "))
+	}
+	for clock := range o.timeOffset.values {
+		if clock != "monotonic" && clock != "boottime" {
+			return fmt.Errorf("unknown clock '%s' for --time-offset: use monotonic or boottime", clock)
+		}
+	}
+	return o.fillSecurity(spec)
+}
+
+func (o *containerFlags) fillSecurity(spec *api.ContainerSpec) error {
+	for _, s := range o.securityOpt.values {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok {
+			key, value, ok = strings.Cut(s, ":")
+		}
+		switch {
+		case key == "no-new-privileges" && (!ok || value == "true"):
+			spec.NoNewPrivileges = true
+		case key == "no-new-privileges" && value == "false":
+			spec.NoNewPrivileges = false
+		case key == "seccomp" && value == "unconfined":
+			spec.Seccomp = value
+		case key == "seccomp" && value != "":
+			b, err := os.ReadFile(value)
+			if err != nil {
+				return fmt.Errorf("read the seccomp profile: %w", err)
+			}
+			spec.Seccomp = string(b)
+		case key == "apparmor" && value != "":
+			spec.Apparmor = value
+		case key == "systempaths" && value == "unconfined":
+			spec.UnmaskPaths = true
+		default:
+			return fmt.Errorf("unsupported security option '%s': use no-new-privileges, seccomp=, apparmor= or systempaths=unconfined", s)
+		}
+	}
+	return nil
+}
+
+func (o *containerFlags) fillNetwork(f *pflag.FlagSet, r *api.CreateContainerRequest) error {
+	for _, p := range o.publish.values {
+		ports, err := o.port(p)
+		if err != nil {
+			return fmt.Errorf("invalid port '%s': %w", p, err)
+		}
+		r.Ports = append(r.Ports, ports...)
+	}
+	for _, n := range o.network.values {
+		if isNetworkMode(n.Network) {
+			r.NetworkMode = n.Network
+		} else {
+			r.Networks = append(r.Networks, n)
+		}
+	}
+	if r.NetworkMode != "" && len(o.network.values) > 1 {
+		return fmt.Errorf("network %s cannot be combined with others", r.NetworkMode)
+	}
+	if !anyChanged(f, "ip", "ip6", "mac-address", "network-alias") {
+		return nil
+	}
+	if len(r.Networks) == 0 {
+		if r.NetworkMode != "" && r.NetworkMode != "bridge" {
+			return fmt.Errorf("--ip, --ip6, --mac-address and --network-alias need a network: %s has no addresses of its own", r.NetworkMode)
+		}
+		r.Networks = []*api.LocalNetworkAttachment{{Network: "bridge"}}
+		r.NetworkMode = ""
+	}
+	first := r.Networks[0]
+	given(f, "mac-address", &first.Mac, o.mac)
+	first.Aliases = append(first.Aliases, o.networkAlias.values...)
+	for key, value := range map[string]string{"ip": o.ip, "ip6": o.ip6} {
+		if value != "" {
+			if err := networkIP(first, key, value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// port reads run's --publish in the short or the long form.
+func (o *containerFlags) port(s string) ([]*api.PortBinding, error) {
+	if !strings.Contains(s, "=") {
+		return parsePort(s)
+	}
+	p, err := parseLongPort(s)
+	if err != nil {
+		return nil, err
+	}
+	return []*api.PortBinding{{Protocol: p.Protocol, ContainerPort: p.TargetPort, HostPort: p.PublishedPort}}, nil
+}
+
+func isNetworkMode(name string) bool {
+	return slices.Contains([]string{"bridge", "host", "none"}, name) || strings.HasPrefix(name, "container:")
+}
+
+func (o *containerFlags) fillRestart(r *api.CreateContainerRequest) error {
+	name, retries, hasRetries := strings.Cut(o.restart, ":")
+	p := &api.LocalRestartPolicy{Name: name}
+	if !slices.Contains([]string{"no", "on-failure", "always", "unless-stopped"}, name) {
+		return fmt.Errorf("invalid restart policy '%s': use no, on-failure[:MAX], always or unless-stopped", o.restart)
+	}
+	if hasRetries {
+		n, err := strconv.ParseInt(retries, 10, 32)
+		if err != nil || n < 0 || name != "on-failure" {
+			return fmt.Errorf("invalid restart policy '%s': only on-failure takes a number of retries", o.restart)
+		}
+		p.MaxRetries = int32(n)
+	}
+	if o.rm && name != "no" {
+		return fmt.Errorf("conflicting options: cannot specify both --restart and --rm")
+	}
+	r.Restart = p
+	return nil
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-dev/shoal/client"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+func newContainerRemoveCommand(c *cli) *cobra.Command {
+	var force, volumes bool
+	cmd := &cobra.Command{
+		Use:               "rm [OPTIONS] CONTAINER [CONTAINER...]",
+		Short:             "Remove one or more containers",
+		Args:              minArgs(1),
+		ValidArgsFunction: c.complete(c.containerNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := c.client()
+			if err != nil {
+				return err
+			}
+			return c.eachPrint(args, func(name string) error {
+				_, err := d.Containers.Remove(cmd.Context(), &api.RemoveContainerRequest{Ref: name, Force: force, Volumes: volumes})
+				if force && client.IsNotFound(err) {
+					return nil
+				}
+				return err
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Force the removal of a running container (uses SIGKILL)")
+	cmd.Flags().BoolVarP(&volumes, "volumes", "v", false, "Remove anonymous volumes associated with the container")
+	return cmd
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	units "github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+func newInfoCommand(c *cli) *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:               "info [OPTIONS]",
+		Short:             "Display system-wide information",
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.showInfo(cmd.Context(), format)
+		},
+	}
+	addObjectFormat(cmd, &format)
+	return cmd
+}
+
+func (c *cli) showInfo(ctx context.Context, format string) error {
+	info, err := c.info(ctx)
+	if err != nil {
+		return err
+	}
+	if format != "" {
+		return c.printObject(format, infoObject(info))
+	}
+	fmt.Fprintf(c.out, "Client:\n Version: %s\n\nServer:\n", buildVersion())
+	p := pretty{c.out}
+	p.item("Containers", info.Containers)
+	fmt.Fprintf(c.out, "  Running: %d\n  Paused: %d\n  Stopped: %d\n", info.ContainersRunning, info.ContainersPaused, info.ContainersStopped)
+	p.item("Images", info.Images)
+	p.item("Server Version", info.Version)
+	p.item("Storage Driver", info.StorageDriver)
+	p.item("Cgroup Version", info.CgroupVersion)
+	p.item("Runtimes", strings.Join(info.Runtimes, " "))
+	p.item("Security", strings.Join(info.SecurityOptions, " "))
+	p.item("Kernel Version", info.Kernel)
+	p.item("OS/Arch", info.Os+"/"+info.Architecture)
+	p.item("CPUs", info.Cpus)
+	p.item("Total Memory", units.BytesSize(float64(info.MemoryBytes)))
+	p.item("Name", info.Hostname)
+	p.item("Data Directory", info.DataDir)
+	p.item("Run Directory", info.RunDir)
+	p.item("Cluster", lower(info.GetCluster().GetState()))
+	if info.Cluster != nil {
+		p.membership(info.Cluster)
+	}
+	c.warn(info.Warnings)
+	return nil
+}
+
+// infoObject has Docker's names where Docker has one.
+func infoObject(i *api.InfoResponse) map[string]any {
+	return map[string]any{
+		"ServerVersion": i.Version, "GitCommit": i.Commit, "GoVersion": i.GoVersion, "Name": i.Hostname,
+		"KernelVersion": i.Kernel, "OSType": i.Os, "Architecture": i.Architecture, "NCPU": i.Cpus, "MemTotal": i.MemoryBytes,
+		"DataDir": i.DataDir, "RunDir": i.RunDir, "CgroupVersion": i.CgroupVersion, "Runtimes": i.Runtimes, "Driver": i.StorageDriver,
+		"SecurityOptions": i.SecurityOptions, "Containers": i.Containers, "ContainersRunning": i.ContainersRunning,
+		"ContainersPaused": i.ContainersPaused, "ContainersStopped": i.ContainersStopped, "Images": i.Images, "Warnings": i.Warnings,
+		"Cluster": clusterObject(orEmpty(i.Cluster), nil), "ClientVersion": buildVersion(),
+	}
+}
+
+func orEmpty(c *api.ClusterInfo) *api.ClusterInfo {
+	if c == nil {
+		return &api.ClusterInfo{}
+	}
+	return c
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+func (c *cli) lookupContainer(ctx context.Context, name string) (map[string]any, error) {
+	d, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.Containers.Inspect(ctx, &api.ContainerRequest{Ref: name})
+	if err != nil {
+		return nil, err
+	}
+	return containerObject(r.Container), nil
+}
+
+// containerObject has Docker's shape, so that templates written for docker inspect work.
+func containerObject(k *api.Container) map[string]any {
+	path, args := "", []string{}
+	if len(k.Command) > 0 {
+		path, args = k.Command[0], k.Command[1:]
+	}
+	return map[string]any{
+		"Id": k.Id, "Created": rfc3339(k.CreatedAt), "Path": path, "Args": args,
+		"State": containerStateObject(k), "Image": k.ImageId, "LogPath": k.LogPath, "Name": "/" + k.Name,
+		"RestartCount": k.RestartCount, "Driver": k.Driver, "Runtime": k.Runtime,
+		"HostConfig": hostConfigObject(k), "Mounts": mountObjects(k), "Config": configObject(k),
+		"NetworkSettings": networkSettingsObject(k), "TaskID": k.TaskId,
+	}
+}
+
+func containerStateObject(k *api.Container) map[string]any {
+	s := map[string]any{
+		"Status": stateName(k.State), "Running": k.State == api.ContainerState_CONTAINER_RUNNING || k.State == api.ContainerState_PAUSED,
+		"Paused": k.State == api.ContainerState_PAUSED, "Restarting": k.State == api.ContainerState_RESTARTING,
+		"Dead": k.State == api.ContainerState_DEAD, "OOMKilled": k.OomKilled, "Pid": k.Pid, "ExitCode": k.ExitCode,
+		"Error": k.Error, "StartedAt": rfc3339(k.StartedAt), "FinishedAt": rfc3339(k.FinishedAt),
+	}
+	if k.Health != "" {
+		var log []any
+		for _, r := range k.HealthLog {
+			log = append(log, map[string]any{"Start": rfc3339(r.Start), "End": rfc3339(r.End), "ExitCode": r.ExitCode, "Output": r.Output})
+		}
+		s["Health"] = map[string]any{"Status": k.Health, "Log": log}
+	}
+	return s
+}
+
+// stateName is a state in Docker's words.
+func stateName(s api.ContainerState) string {
+	if s == api.ContainerState_CONTAINER_RUNNING {
+		return "running"
+	}
+	return lower(s)
+}
+
+func hostConfigObject(k *api.Container) map[string]any {
+	s := k.GetSpec()
+	l := s.GetLimits()
+	mode := k.NetworkMode
+	if mode == "" {
+		mode = "bridge"
+		if len(k.Networks) > 0 {
+			mode = k.Networks[0].Network
+		}
+	}
+	return map[string]any{
+		"NetworkMode": mode, "PortBindings": portObjects(k.Ports), "AutoRemove": k.AutoRemove,
+		"RestartPolicy": map[string]any{"Name": orElse(k.Restart.GetName(), "no"), "MaximumRetryCount": k.Restart.GetMaxRetries()},
+		"CapAdd":        s.GetCapAdd(), "CapDrop": s.GetCapDrop(), "Privileged": s.GetPrivileged(), "ReadonlyRootfs": s.GetReadOnly(),
+		"Dns": s.GetDns().GetNameservers(), "DnsOptions": s.GetDns().GetOptions(), "DnsSearch": s.GetDns().GetSearch(),
+		"ExtraHosts": s.GetHosts(), "GroupAdd": s.GetGroups(), "PidMode": s.GetPidMode(), "IpcMode": s.GetIpcMode(),
+		"UTSMode": s.GetUtsMode(), "UsernsMode": s.GetUsernsMode(), "CgroupnsMode": s.GetCgroupnsMode(), "Sysctls": s.GetSysctls(),
+		"Init": s.GetInit(), "ShmSize": s.GetShmSize(), "OomScoreAdj": s.GetOomScoreAdj(), "SecurityOpt": securityOptions(s),
+		"Memory": l.GetMemoryBytes(), "MemoryReservation": l.GetMemoryReservation(), "MemorySwap": l.GetMemorySwap(),
+		"NanoCpus": l.GetNanoCpus(), "CpuShares": l.GetCpuShares(), "CpuPeriod": l.GetCpuPeriod(), "CpuQuota": l.GetCpuQuota(),
+		"CpusetCpus": l.GetCpusetCpus(), "CpusetMems": l.GetCpusetMems(), "PidsLimit": l.GetPids(), "BlkioWeight": l.GetBlkioWeight(),
+		"OomKillDisable": l.GetOomKillDisable(),
+		"LogConfig":      map[string]any{"Type": orElse(s.GetLog().GetDriver(), "json-file"), "Config": s.GetLog().GetOptions()},
+		"Ulimits":        ulimitObjects(s.GetUlimits()),
+		"Runtime":        k.Runtime,
+	}
+}
+
+func ulimitObjects(limits []*api.Ulimit) []any {
+	out := []any{}
+	for _, u := range limits {
+		out = append(out, map[string]any{"Name": u.Name, "Soft": u.Soft, "Hard": u.Hard})
+	}
+	return out
+}
+
+func securityOptions(s *api.ContainerSpec) []string {
+	var out []string
+	if s.GetNoNewPrivileges() {
+		out = append(out, "no-new-privileges")
+	}
+	if s.GetSeccomp() != "" {
+		out = append(out, "seccomp="+s.Seccomp)
+	}
+	if s.GetApparmor() != "" {
+		out = append(out, "apparmor="+s.Apparmor)
+	}
+	return out
+}
+
+func mountObjects(k *api.Container) []any {
+	out := []any{}
+	for _, m := range k.Mounts {
+		out = append(out, map[string]any{
+			"Type": m.Type, "Name": m.Name, "Source": m.Source, "Destination": m.Destination, "RW": !m.ReadOnly,
+		})
+	}
+	return out
+}
+
+func configObject(k *api.Container) map[string]any {
+	s := k.GetSpec()
+	return map[string]any{
+		"Hostname": k.Hostname, "User": k.User, "Tty": s.GetTty(), "OpenStdin": s.GetOpenStdin(), "Env": k.Env,
+		"Cmd": s.GetArgs(), "Entrypoint": s.GetEntrypoint(), "Image": k.ImageName, "WorkingDir": k.Workdir,
+		"Labels": s.GetLabels(), "StopSignal": s.GetStopSignal(), "StopTimeout": int(s.GetStopGracePeriod().AsDuration().Seconds()),
+	}
+}
+
+func networkSettingsObject(k *api.Container) map[string]any {
+	networks := map[string]any{}
+	first := map[string]any{"IPAddress": "", "Gateway": "", "MacAddress": "", "GlobalIPv6Address": "", "IPPrefixLen": 0}
+	for i, e := range k.Endpoints {
+		o := endpointObject(e)
+		networks[e.Network] = o
+		if i == 0 {
+			for key := range first {
+				first[key] = o[key]
+			}
+		}
+	}
+	first["SandboxKey"], first["Ports"], first["Networks"] = k.Netns, portObjects(k.Ports), networks
+	return first
+}
+
+func endpointObject(e *api.NetworkEndpoint) map[string]any {
+	o := map[string]any{
+		"NetworkID": e.NetworkId, "MacAddress": e.Mac, "Aliases": e.Aliases, "IPAddress": "", "IPPrefixLen": 0,
+		"Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "IPv6Gateway": "",
+	}
+	for _, a := range e.Addresses {
+		addr, bits := splitAddress(a)
+		if addr.Is4() {
+			o["IPAddress"], o["IPPrefixLen"] = addr.String(), bits
+		} else if addr.IsValid() {
+			o["GlobalIPv6Address"], o["GlobalIPv6PrefixLen"] = addr.String(), bits
+		}
+	}
+	for _, g := range e.Gateways {
+		if addr, _ := splitAddress(g); addr.Is4() {
+			o["Gateway"] = addr.String()
+		} else if addr.IsValid() {
+			o["IPv6Gateway"] = addr.String()
+		}
+	}
+	return o
+}
+
+// splitAddress reads an address with or without a prefix length.
+func splitAddress(s string) (netip.Addr, int) {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p.Addr(), p.Bits()
+	}
+	a, _ := netip.ParseAddr(s)
+	return a, a.BitLen()
+}
+
+// portObjects maps "80/tcp" to the addresses of the host that lead there.
+func portObjects(ports []*api.PortBinding) map[string]any {
+	out := map[string]any{}
+	for _, p := range ports {
+		key := fmt.Sprintf("%d/%s", p.ContainerPort, orElse(p.Protocol, "tcp"))
+		list, _ := out[key].([]any)
+		if p.HostPort != 0 {
+			list = append(list, map[string]any{"HostIp": orElse(p.HostIp, "0.0.0.0"), "HostPort": strconv.Itoa(int(p.HostPort))})
+		}
+		out[key] = slices.Clip(list)
+	}
+	return out
+}

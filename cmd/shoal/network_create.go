@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// networkCreateFlags describe a network of either kind.
+type networkCreateFlags struct {
+	driver                     choiceOpt
+	attachable, internal       bool
+	ipv4, ipv6                 bool
+	label                      listOpt
+	opts                       mapOpt
+	subnets, gateways, ipRange []string
+}
+
+func newNetworkCreateCommand(c *cli) *cobra.Command {
+	o := networkCreateFlags{driver: choiceOpt{value: "bridge", choices: []string{"bridge", "overlay"}}, label: listOpt{check: checkLabel}}
+	cmd := &cobra.Command{
+		Use:               "create [OPTIONS] NETWORK",
+		Short:             "Create a network",
+		Args:              exactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := c.createNetwork(cmd, args[0], &o)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(c.out, id)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.VarP(&o.driver, "driver", "d", "Driver to manage the Network (bridge, overlay)")
+	f.BoolVar(&o.attachable, "attachable", false, "Enable manual container attachment")
+	f.BoolVar(&o.internal, "internal", false, "Restrict external access to the network")
+	f.BoolVar(&o.ipv4, "ipv4", true, "Enable IPv4 address assignment: always on")
+	f.BoolVar(&o.ipv6, "ipv6", false, "Enable or disable IPv6 address assignment (overlay: default true)")
+	f.Var(&o.label, "label", "Set metadata on a network")
+	f.VarP(&o.opts, "opt", "o", "Set driver specific options")
+	f.StringSliceVar(&o.subnets, "subnet", nil, "Subnet in CIDR format that represents a network segment")
+	f.StringSliceVar(&o.gateways, "gateway", nil, "IPv4 or IPv6 Gateway for the master subnet")
+	f.StringSliceVar(&o.ipRange, "ip-range", nil, "Allocate container ip from a sub-range")
+	return cmd
+}
+
+func (c *cli) createNetwork(cmd *cobra.Command, name string, o *networkCreateFlags) (id string, err error) {
+	if !o.ipv4 {
+		return "", fmt.Errorf("--ipv4=false is not supported: every network has IPv4 addresses")
+	}
+	ipam, err := o.ipam()
+	if err != nil {
+		return "", err
+	}
+	if o.driver.value == "overlay" {
+		return c.createOverlay(cmd.Context(), name, o, ipam, o.ipv6 || !cmd.Flags().Changed("ipv6"))
+	}
+	if o.attachable {
+		return "", fmt.Errorf("--attachable is for overlay networks: a bridge is open to every container of its node")
+	}
+	d, err := c.client()
+	if err != nil {
+		return "", err
+	}
+	r, err := d.Containers.CreateNetwork(cmd.Context(), &api.CreateLocalNetworkRequest{Network: &api.LocalNetwork{
+		Name: name, Driver: o.driver.value, Ipam: ipam, Internal: o.internal, Ipv6: o.ipv6, Labels: pairs(o.label.values), Options: o.opts.values,
+	}})
+	return r.GetNetwork().GetId(), err
+}
+
+func (c *cli) createOverlay(ctx context.Context, name string, o *networkCreateFlags, ipam []*api.IPAMConfig, ipv6 bool) (string, error) {
+	d, err := c.client()
+	if err != nil {
+		return "", err
+	}
+	r, err := d.Control.CreateNetwork(ctx, &api.CreateNetworkRequest{Spec: &api.NetworkSpec{
+		Name: name, Driver: "overlay", Labels: pairs(o.label.values), Ipam: ipam, Ipv6: ipv6,
+		Internal: o.internal, Attachable: o.attachable, Options: o.opts.values,
+	}})
+	return r.GetNetwork().GetId(), err
+}
+
+// ipam puts gateways and ranges to the subnets that hold them.
+func (o *networkCreateFlags) ipam() ([]*api.IPAMConfig, error) {
+	var out []*api.IPAMConfig
+	var subnets []netip.Prefix
+	for _, s := range o.subnets {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("invalid subnet '%s': write it like 10.1.0.0/24", s)
+		}
+		if p != p.Masked() {
+			return nil, fmt.Errorf("invalid subnet '%s': it should be %s", s, p.Masked())
+		}
+		subnets = append(subnets, p)
+		out = append(out, &api.IPAMConfig{Subnet: p.String()})
+	}
+	within := func(a netip.Addr) *api.IPAMConfig {
+		for i, p := range subnets {
+			if p.Contains(a) {
+				return out[i]
+			}
+		}
+		return nil
+	}
+	for _, g := range o.gateways {
+		a, err := netip.ParseAddr(g)
+		if err != nil {
+			return nil, fmt.Errorf("invalid gateway '%s': not an IP address", g)
+		}
+		c := within(a)
+		if c == nil || c.Gateway != "" {
+			return nil, fmt.Errorf("no matching subnet for gateway %s", g)
+		}
+		c.Gateway = a.String()
+	}
+	for _, r := range o.ipRange {
+		p, err := netip.ParsePrefix(r)
+		if err != nil {
+			return nil, fmt.Errorf("invalid ip-range '%s': write it like 10.1.0.128/25", r)
+		}
+		c := within(p.Addr())
+		if c == nil || c.IpRange != "" {
+			return nil, fmt.Errorf("no matching subnet for range %s", r)
+		}
+		c.IpRange = p.String()
+	}
+	return out, nil
+}

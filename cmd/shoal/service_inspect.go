@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	units "github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+func newServiceInspectCommand(c *cli) *cobra.Command {
+	var format string
+	var pretty bool
+	cmd := &cobra.Command{
+		Use:               "inspect [OPTIONS] SERVICE [SERVICE...]",
+		Short:             "Display detailed information on one or more services",
+		Args:              minArgs(1),
+		ValidArgsFunction: c.complete(c.serviceNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if pretty && format != "" {
+				return usageError(cmd, "--format is incompatible with human friendly format")
+			}
+			if pretty {
+				return c.each(args, func(name string) error { return c.prettyService(cmd.Context(), name) })
+			}
+			return c.inspect(cmd.Context(), args, format, c.lookupService)
+		},
+	}
+	addObjectFormat(cmd, &format)
+	cmd.Flags().BoolVar(&pretty, "pretty", false, "Print the information in a human friendly format")
+	return cmd
+}
+
+func (c *cli) lookupService(ctx context.Context, name string) (map[string]any, error) {
+	r, err := c.getService(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return serviceObject(r.Service), nil
+}
+
+// serviceObject has Docker's shape: the parts that make a task are gathered in TaskTemplate.
+func serviceObject(s *api.Service) map[string]any {
+	o := meta(s.Id, s.Meta)
+	o["Spec"] = serviceSpecObject(s.Spec)
+	o["Revision"], o["PreviousRevision"] = s.Revision, s.PreviousRevision
+	o["Endpoint"] = map[string]any{
+		"Spec": endpointSpecObject(s.Spec.GetEndpoint()), "Ports": portConfigObjects(s.Endpoint.GetPorts()), "VirtualIPs": virtualIPObjects(s.Endpoint.GetVirtualIps()),
+	}
+	if s.UpdateStatus.GetState() != api.UpdateStatus_NONE {
+		u := s.UpdateStatus
+		o["UpdateStatus"] = map[string]any{
+			"State": updateState(u.State), "StartedAt": rfc3339(u.StartedAt), "CompletedAt": rfc3339(u.CompletedAt), "Message": u.Message,
+		}
+	}
+	if s.AllocationError != "" {
+		o["AllocationError"] = s.AllocationError
+	}
+	return o
+}
+
+// updateState is Docker's word: rollback_started, completed.
+func updateState(s api.UpdateStatus_State) string { return strings.ToLower(s.String()) }
+
+func serviceSpecObject(s *api.ServiceSpec) map[string]any {
+	l := s.GetContainer().GetLimits()
+	mode := map[string]any{"Replicated": map[string]any{"Replicas": s.GetMode().GetReplicas()}}
+	if s.GetMode().GetGlobal() {
+		mode = map[string]any{"Global": map[string]any{}}
+	}
+	networks := []any{}
+	for _, n := range s.GetNetworks() {
+		networks = append(networks, map[string]any{"Target": n.Network, "Aliases": n.Aliases})
+	}
+	labels := s.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	return map[string]any{
+		"Name": s.GetName(), "Labels": labels, "Mode": mode,
+		"TaskTemplate": map[string]any{
+			"ContainerSpec": messageValue(s.GetContainer()),
+			"Resources": map[string]any{
+				"Limits":       map[string]any{"NanoCPUs": l.GetNanoCpus(), "MemoryBytes": l.GetMemoryBytes(), "Pids": l.GetPids()},
+				"Reservations": map[string]any{"NanoCPUs": s.GetReservations().GetNanoCpus(), "MemoryBytes": s.GetReservations().GetMemoryBytes()},
+			},
+			"RestartPolicy": messageValue(s.GetRestart()), "Placement": messageValue(s.GetPlacement()),
+			"Networks": networks, "ForceUpdate": s.GetForceUpdate(),
+		},
+		"UpdateConfig": messageValue(s.GetUpdate()), "RollbackConfig": messageValue(s.GetRollback()),
+		"EndpointSpec": endpointSpecObject(s.GetEndpoint()),
+	}
+}
+
+func endpointSpecObject(e *api.EndpointSpec) map[string]any {
+	return map[string]any{"Mode": lower(e.GetMode()), "Ports": portConfigObjects(e.GetPorts())}
+}
+
+func portConfigObjects(ports []*api.PortConfig) []any {
+	out := []any{}
+	for _, p := range ports {
+		out = append(out, map[string]any{
+			"Name": p.Name, "Protocol": protocolOf(p), "TargetPort": p.TargetPort, "PublishedPort": p.PublishedPort, "PublishMode": lower(p.Mode),
+		})
+	}
+	return out
+}
+
+func virtualIPObjects(ips []*api.VirtualIP) []any {
+	out := []any{}
+	for _, v := range ips {
+		for _, a := range v.Addresses {
+			out = append(out, map[string]any{"NetworkID": v.NetworkId, "Addr": a})
+		}
+	}
+	return out
+}
+
+// prettyService prints what a person most often asks of a service.
+func (c *cli) prettyService(ctx context.Context, name string) error {
+	r, err := c.getService(ctx, name)
+	if err != nil {
+		return err
+	}
+	names, err := c.networkNames(ctx)
+	if err != nil {
+		return err
+	}
+	p := pretty{c.out}
+	s := r.Service
+	p.head("ID", s.Id)
+	p.head("Name", s.Spec.Name)
+	p.pairs("Labels", s.Spec.Labels)
+	p.head("Service Mode", strings.ToUpper(modeName(s.Spec)[:1])+modeName(s.Spec)[1:])
+	if !s.Spec.GetMode().GetGlobal() {
+		p.item("Replicas", s.Spec.GetMode().GetReplicas())
+	}
+	p.item("Running", fmt.Sprintf("%d of %d", r.Counts.GetRunning(), r.Counts.GetDesired()))
+	p.update("UpdateStatus", s.UpdateStatus)
+	p.placement(s.Spec.Placement)
+	p.updateConfig("UpdateConfig", s.Spec.Update)
+	p.updateConfig("RollbackConfig", s.Spec.Rollback)
+	p.container(s.Spec.Container)
+	p.resources(s.Spec)
+	if len(s.Spec.Networks) > 0 {
+		var list []string
+		for _, n := range s.Spec.Networks {
+			list = append(list, orElse(names[n.Network], n.Network))
+		}
+		p.head("Networks", strings.Join(list, " "))
+	}
+	p.head("Endpoint Mode", lower(s.Spec.GetEndpoint().GetMode()))
+	for _, v := range s.Endpoint.GetVirtualIps() {
+		p.item("Virtual IP", orElse(names[v.NetworkId], v.NetworkId)+" "+strings.Join(v.Addresses, " "))
+	}
+	for _, port := range s.Endpoint.GetPorts() {
+		p.item("Port", fmt.Sprintf("%d -> %d/%s (%s)", port.PublishedPort, port.TargetPort, protocolOf(port), lower(port.Mode)))
+	}
+	if s.AllocationError != "" {
+		p.head("Problem", s.AllocationError)
+	}
+	fmt.Fprintln(c.out)
+	return nil
+}
+
+// pretty prints "Name: value" lines, items below a head indented.
+type pretty struct{ w io.Writer }
+
+func (p pretty) head(name string, v any) { fmt.Fprintf(p.w, "%-16s%v\n", name+":", v) }
+func (p pretty) title(name string)       { fmt.Fprintf(p.w, "%s:\n", name) }
+func (p pretty) item(name string, v any) { fmt.Fprintf(p.w, " %-15s%v\n", name+":", v) }
+
+func (p pretty) pairs(name string, m map[string]string) {
+	if len(m) == 0 {
+		return
+	}
+	p.title(name)
+	for _, pair := range sortedPairs(m) {
+		fmt.Fprintf(p.w, " - %s\n", pair)
+	}
+}
+
+func (p pretty) update(name string, u *api.UpdateStatus) {
+	if u.GetState() == api.UpdateStatus_NONE {
+		return
+	}
+	p.title(name)
+	p.item("State", updateState(u.State))
+	if !isZero(u.StartedAt) {
+		p.item("Started", ago(u.StartedAt))
+	}
+	if !isZero(u.CompletedAt) {
+		p.item("Completed", ago(u.CompletedAt))
+	}
+	if u.Message != "" {
+		p.item("Message", u.Message)
+	}
+}
+
+func (p pretty) placement(pl *api.Placement) {
+	if len(pl.GetConstraints())+len(pl.GetPreferences())+int(pl.GetMaxReplicasPerNode()) == 0 {
+		return
+	}
+	p.title("Placement")
+	if len(pl.Constraints) > 0 {
+		p.item("Constraints", "["+strings.Join(pl.Constraints, " ")+"]")
+	}
+	for _, pref := range pl.Preferences {
+		p.item("Preference", "spread="+pref.Spread)
+	}
+	if pl.MaxReplicasPerNode > 0 {
+		p.item("Max per node", pl.MaxReplicasPerNode)
+	}
+}
+
+func (p pretty) updateConfig(name string, u *api.UpdateConfig) {
+	if u == nil {
+		return
+	}
+	p.title(name)
+	p.item("Parallelism", u.Parallelism)
+	if d := u.Delay.AsDuration(); d > 0 {
+		p.item("Delay", d)
+	}
+	p.item("On failure", strings.TrimPrefix(lower(u.FailureAction), "fail-"))
+	p.item("Monitoring", u.Monitor.AsDuration())
+	p.item("Max failures", u.MaxFailureRatio)
+	p.item("Order", lower(u.Order))
+}
+
+func (p pretty) container(s *api.ContainerSpec) {
+	p.title("ContainerSpec")
+	p.item("Image", s.Image)
+	p.list("Entrypoint", s.Entrypoint)
+	p.list("Args", s.Args)
+	p.list("Env", s.Env)
+	if s.Workdir != "" {
+		p.item("Dir", s.Workdir)
+	}
+	if s.User != "" {
+		p.item("User", s.User)
+	}
+	for _, m := range s.Mounts {
+		mode := "rw"
+		if m.ReadOnly {
+			mode = "ro"
+		}
+		p.item("Mount", fmt.Sprintf("%s %s -> %s (%s)", lower(m.Type), orElse(m.Source, "-"), m.Target, mode))
+	}
+	if d := s.StopGracePeriod.AsDuration(); d > 0 {
+		p.item("Stop grace", d.Round(time.Millisecond))
+	}
+}
+
+func (p pretty) list(name string, words []string) {
+	if len(words) > 0 {
+		p.item(name, strings.Join(words, " "))
+	}
+}
+
+func (p pretty) resources(s *api.ServiceSpec) {
+	l, r := s.GetContainer().GetLimits(), s.GetReservations()
+	amount := func(title string, cpus, memory int64) {
+		if cpus+memory == 0 {
+			return
+		}
+		p.title(title)
+		if cpus > 0 {
+			p.item("CPU", float64(cpus)/1e9)
+		}
+		if memory > 0 {
+			p.item("Memory", units.BytesSize(float64(memory)))
+		}
+	}
+	amount("Reservations", r.GetNanoCpus(), r.GetMemoryBytes())
+	amount("Limits", l.GetNanoCpus(), l.GetMemoryBytes())
+}
