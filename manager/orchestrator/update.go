@@ -58,16 +58,17 @@ func (p *pass) updateConfig() *api.UpdateConfig {
 	return p.svc.GetSpec().GetUpdate()
 }
 
-// begin notes the start of an update when a wanted slot has a task of another revision only. A service whose new
-// spec cannot have its ports or addresses waits for those first.
+// begin notes the start of an update: control has pointed the service at another revision and taken the old status
+// away, or a slot has a task of another revision only. A service whose new spec cannot have its ports or addresses
+// waits for those first.
 func (p *pass) begin() {
 	if p.updating() || p.svc.AllocationError != "" {
 		return
 	}
-	if !slices.ContainsFunc(p.wantedSlots(), func(s *slot) bool { return s.newest((*task).wanted).Revision != p.svc.Revision }) {
-		return
+	asked := p.svc.UpdateStatus == nil && p.svc.PreviousRevision != 0
+	if asked || slices.ContainsFunc(p.wantedSlots(), func(s *slot) bool { return s.newest((*task).wanted).Revision != p.svc.Revision }) {
+		p.setUpdate(api.UpdateStatus_UPDATING, "update in progress")
 	}
-	p.setUpdate(api.UpdateStatus_UPDATING, "update in progress")
 }
 
 func (p *pass) setUpdate(s api.UpdateStatus_State, message string) {
@@ -263,14 +264,16 @@ func (p *pass) replace(s *slot, cfg *api.UpdateConfig) {
 		p.comeBack(p.now)
 		return
 	}
-	if cfg.GetOrder() == api.UpdateConfig_STOP_FIRST || len(hostPorts(p.svc.GetSpec())) > 0 {
-		for _, t := range s.tasks {
-			if t.live() {
-				p.want(t, api.TaskState_SHUTDOWN)
-			}
-		}
-		p.settle(s.tasks)
+	var stays *task // start-first: the one task that serves until the new one does
+	if cfg.GetOrder() == api.UpdateConfig_START_FIRST && len(hostPorts(p.svc.GetSpec())) == 0 {
+		stays = s.newest(func(t *task) bool { return t.live() && t.up() })
 	}
+	for _, t := range s.tasks {
+		if t.live() && t != stays {
+			p.want(t, api.TaskState_SHUTDOWN)
+		}
+	}
+	p.settle(s.tasks)
 	failed := s.newest(func(t *task) bool { return t.failed() && t.Revision == revision })
 	p.fill(s, revision, func(row *api.Task) {
 		if failed != nil { // a new try of what failed waits as a restart does
@@ -290,7 +293,11 @@ func (p *pass) finish() {
 		monitor = m.AsDuration()
 	}
 	stable := p.svc.GetUpdateStatus().GetStartedAt().AsTime()
-	for _, s := range p.wantedSlots() {
+	slots := p.wantedSlots()
+	if len(slots) == 0 {
+		monitor = 0
+	}
+	for _, s := range slots {
 		g := p.progressOf(s)
 		switch {
 		case g.goal == nil && len(g.old) == 0 && !p.outdated(s) && s.newest((*task).wanted).state() == api.TaskState_COMPLETE:

@@ -101,7 +101,8 @@ func failures(tx *store.Tx, service string, now time.Time) map[string]int {
 		if s.GetState() != api.TaskState_FAILED && s.GetState() != api.TaskState_REJECTED {
 			continue
 		}
-		if now.Sub(s.GetTimestamp().AsTime()) < failureMemory {
+		// The row's time and not the report's: nodes' clocks may differ from the leader's.
+		if now.Sub(t.GetMeta().GetUpdatedAt().AsTime()) < failureMemory {
 			out[t.NodeId]++
 		}
 	}
