@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
 	"strings"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -16,7 +18,9 @@ import (
 type Error struct {
 	Code    codes.Code
 	Message string
-	cause   error
+	// ExitCode is set if a container's or exec session's command could not be started: 125, 126 or 127.
+	ExitCode int
+	cause    error
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -65,7 +69,18 @@ func (c *Client) clean(ctx context.Context, err error) error {
 	case codes.Unimplemented:
 		return &Error{Code: s.Code(), Message: fmt.Sprintf("the daemon at %s does not know this request (%s): client and daemon may be of different versions", c.host, s.Message())}
 	}
-	return &Error{Code: s.Code(), Message: oneLine(s.Message())}
+	return &Error{Code: s.Code(), Message: oneLine(s.Message()), ExitCode: exitCode(s)}
+}
+
+// exitCode reads the detail that a failed start carries.
+func exitCode(s *status.Status) int {
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Reason == "START_FAILED" {
+			code, _ := strconv.Atoi(info.Metadata["exit_code"])
+			return code
+		}
+	}
+	return 0
 }
 
 // unreachable says why nobody answered and what to do about it.

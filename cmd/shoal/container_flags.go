@@ -291,11 +291,10 @@ func (o *containerFlags) fillNetwork(f *pflag.FlagSet, r *api.CreateContainerReq
 		return nil
 	}
 	if len(r.Networks) == 0 {
-		if r.NetworkMode != "" && r.NetworkMode != "bridge" {
+		if r.NetworkMode != "" {
 			return fmt.Errorf("--ip, --ip6, --mac-address and --network-alias need a network: %s has no addresses of its own", r.NetworkMode)
 		}
 		r.Networks = []*api.LocalNetworkAttachment{{Network: "bridge"}}
-		r.NetworkMode = ""
 	}
 	first := r.Networks[0]
 	given(f, "mac-address", &first.Mac, o.mac)
@@ -323,7 +322,7 @@ func (o *containerFlags) port(s string) ([]*api.PortBinding, error) {
 }
 
 func isNetworkMode(name string) bool {
-	return slices.Contains([]string{"bridge", "host", "none"}, name) || strings.HasPrefix(name, "container:")
+	return slices.Contains([]string{"host", "none"}, name) || strings.HasPrefix(name, "container:")
 }
 
 func (o *containerFlags) fillRestart(r *api.CreateContainerRequest) error {

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/shoal-dev/shoal/client"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -95,15 +95,9 @@ func (c *cli) startCreated(ctx context.Context, id string, rm bool) error {
 
 // startCode is 127 for a command that is not there, 126 for one that cannot be executed, else 125.
 func startCode(err error) int {
-	msg := err.Error()
-	has := func(words ...string) bool {
-		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(msg, w) })
-	}
-	switch {
-	case has("command not found", "executable file not found", "no such file or directory"):
-		return exitNoFile
-	case has("cannot execute", "permission denied", "is a directory", "exec format error"):
-		return exitNoExec
+	var e *client.Error
+	if errors.As(err, &e) && e.ExitCode != 0 {
+		return e.ExitCode
 	}
 	return exitUsage
 }

@@ -62,6 +62,7 @@ func (c *cli) load(ctx context.Context, r io.Reader, platform *api.Platform, qui
 	}
 	sent := upload(stream, &api.ImageUpload{Platform: platform}, r)
 	view := newImageView(c.out, quiet)
+	said := map[string]bool{}
 	for {
 		m, err := stream.Recv()
 		if isEOF(err) {
@@ -74,10 +75,13 @@ func (c *cli) load(ctx context.Context, r io.Reader, platform *api.Platform, qui
 			view.show(m)
 			continue
 		}
-		if m.Ref != "" {
-			fmt.Fprintln(c.out, "Loaded image:", m.Ref)
-		} else {
-			fmt.Fprintln(c.out, "Loaded image ID:", m.ImageId)
+		line := "Loaded image: " + m.Ref
+		if m.Ref == "" {
+			line = "Loaded image ID: " + m.ImageId
+		}
+		if !said[line] {
+			said[line] = true
+			fmt.Fprintln(c.out, line)
 		}
 	}
 }

@@ -73,6 +73,7 @@ func showImageProgress(s progressStream, w io.Writer, quiet bool) (last *api.Ima
 		}
 		if m.ImageId != "" {
 			last = m
+			continue
 		}
 		view.show(m)
 	}

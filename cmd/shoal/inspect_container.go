@@ -55,12 +55,7 @@ func containerStateObject(k *api.Container) map[string]any {
 }
 
 // stateName is a state in Docker's words.
-func stateName(s api.ContainerState) string {
-	if s == api.ContainerState_CONTAINER_RUNNING {
-		return "running"
-	}
-	return lower(s)
-}
+func stateName(s api.ContainerState) string { return lower(s) }
 
 func hostConfigObject(k *api.Container) map[string]any {
 	s := k.GetSpec()
@@ -78,13 +73,13 @@ func hostConfigObject(k *api.Container) map[string]any {
 		"CapAdd":        s.GetCapAdd(), "CapDrop": s.GetCapDrop(), "Privileged": s.GetPrivileged(), "ReadonlyRootfs": s.GetReadOnly(),
 		"Dns": s.GetDns().GetNameservers(), "DnsOptions": s.GetDns().GetOptions(), "DnsSearch": s.GetDns().GetSearch(),
 		"ExtraHosts": s.GetHosts(), "GroupAdd": s.GetGroups(), "PidMode": s.GetPidMode(), "IpcMode": s.GetIpcMode(),
-		"UTSMode": s.GetUtsMode(), "UsernsMode": s.GetUsernsMode(), "CgroupnsMode": s.GetCgroupnsMode(), "Sysctls": s.GetSysctls(),
+		"UTSMode": s.GetUtsMode(), "UsernsMode": s.GetUsernsMode(), "CgroupnsMode": s.GetCgroupnsMode(), "Sysctls": orEmptyMap(s.GetSysctls()),
 		"Init": s.GetInit(), "ShmSize": s.GetShmSize(), "OomScoreAdj": s.GetOomScoreAdj(), "SecurityOpt": securityOptions(s),
 		"Memory": l.GetMemoryBytes(), "MemoryReservation": l.GetMemoryReservation(), "MemorySwap": l.GetMemorySwap(),
 		"NanoCpus": l.GetNanoCpus(), "CpuShares": l.GetCpuShares(), "CpuPeriod": l.GetCpuPeriod(), "CpuQuota": l.GetCpuQuota(),
 		"CpusetCpus": l.GetCpusetCpus(), "CpusetMems": l.GetCpusetMems(), "PidsLimit": l.GetPids(), "BlkioWeight": l.GetBlkioWeight(),
 		"OomKillDisable": l.GetOomKillDisable(),
-		"LogConfig":      map[string]any{"Type": orElse(s.GetLog().GetDriver(), "json-file"), "Config": s.GetLog().GetOptions()},
+		"LogConfig":      map[string]any{"Type": orElse(s.GetLog().GetDriver(), "json-file"), "Config": orEmptyMap(s.GetLog().GetOptions())},
 		"Ulimits":        ulimitObjects(s.GetUlimits()),
 		"Runtime":        k.Runtime,
 	}
@@ -127,7 +122,7 @@ func configObject(k *api.Container) map[string]any {
 	return map[string]any{
 		"Hostname": k.Hostname, "User": k.User, "Tty": s.GetTty(), "OpenStdin": s.GetOpenStdin(), "Env": k.Env,
 		"Cmd": s.GetArgs(), "Entrypoint": s.GetEntrypoint(), "Image": k.ImageName, "WorkingDir": k.Workdir,
-		"Labels": s.GetLabels(), "StopSignal": s.GetStopSignal(), "StopTimeout": int(s.GetStopGracePeriod().AsDuration().Seconds()),
+		"Labels": orEmptyMap(s.GetLabels()), "StopSignal": s.GetStopSignal(), "StopTimeout": int(s.GetStopGracePeriod().AsDuration().Seconds()),
 	}
 }
 

@@ -52,8 +52,7 @@ func oneValue(d protoreflect.FieldDescriptor, v protoreflect.Value) any {
 	case protoreflect.MessageKind:
 		return messageValue(v.Message().Interface())
 	case protoreflect.EnumKind:
-		name := string(d.Enum().Values().ByNumber(v.Enum()).Name())
-		return strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		return lower(enumName(d.Enum().Values().ByNumber(v.Enum()).Name()))
 	case protoreflect.BytesKind:
 		return string(v.Bytes())
 	}
@@ -67,11 +66,25 @@ func messageValue(m proto.Message) any {
 	case *durationpb.Duration:
 		return int64(m.AsDuration())
 	}
-	if !m.ProtoReflect().IsValid() { // unset: its fields are there for templates
-		m = m.ProtoReflect().Type().New().Interface()
+	if !m.ProtoReflect().IsValid() {
+		return unsetFields(m.ProtoReflect().Descriptor())
 	}
 	return messageFields(m)
 }
+
+// unsetFields stand for a message that is not there: templates find every field, none says anything.
+func unsetFields(d protoreflect.MessageDescriptor) fields {
+	out := fields{}
+	for i := range d.Fields().Len() {
+		out[pascal(string(d.Fields().Get(i).Name()))] = ""
+	}
+	return out
+}
+
+// enumName lets lower read the name of an enum's value.
+type enumName protoreflect.Name
+
+func (n enumName) String() string { return string(n) }
 
 var initials = map[string]string{
 	"id": "ID", "ip": "IP", "ip6": "IP6", "ips": "IPs", "ca": "CA", "vni": "VNI", "cpus": "CPUs", "dns": "DNS",

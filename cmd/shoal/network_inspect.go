@@ -44,7 +44,7 @@ func clusterNetworkObject(n *api.Network) map[string]any {
 	o := map[string]any{
 		"Name": s.GetName(), "Id": n.Id, "Created": rfc3339(n.Meta.GetCreatedAt()), "Scope": "cluster", "Driver": orElse(s.GetDriver(), "overlay"),
 		"EnableIPv4": true, "EnableIPv6": s.GetIpv6(), "Internal": s.GetInternal(), "Attachable": s.GetAttachable(), "Ingress": s.GetIngress(),
-		"IPAM": ipamObject(n.Ipam), "Options": s.GetOptions(), "Labels": s.GetLabels(), "VNI": n.Vni,
+		"IPAM": ipamObject(n.Ipam), "Options": orEmptyMap(s.GetOptions()), "Labels": orEmptyMap(s.GetLabels()), "VNI": n.Vni,
 		"Version": map[string]any{"Index": n.Meta.GetVersion()},
 	}
 	if n.AllocationError != "" {
@@ -69,7 +69,7 @@ func localNetworkObject(n *api.LocalNetwork) map[string]any {
 	return map[string]any{
 		"Name": n.Name, "Id": n.Id, "Created": rfc3339(n.CreatedAt), "Scope": "local", "Driver": n.Driver,
 		"EnableIPv4": true, "EnableIPv6": n.Ipv6, "Internal": n.Internal, "Attachable": false, "Ingress": false,
-		"IPAM": ipamObject(n.Ipam), "Containers": containers, "Options": n.Options, "Labels": n.Labels, "Bridge": n.Bridge,
+		"IPAM": ipamObject(n.Ipam), "Containers": containers, "Options": orEmptyMap(n.Options), "Labels": orEmptyMap(n.Labels), "Bridge": n.Bridge,
 	}
 }
 

@@ -45,12 +45,8 @@ func (c *cli) lookupNode(ctx context.Context, name string) (map[string]any, erro
 func nodeObject(n *api.Node) map[string]any {
 	o := meta(n.Id, n.Meta)
 	d := n.Description
-	labels := n.Spec.GetLabels()
-	if labels == nil {
-		labels = map[string]string{}
-	}
 	o["Spec"] = map[string]any{
-		"Name": n.Spec.GetName(), "Labels": labels, "Role": lower(n.Spec.GetRole()), "Availability": lower(n.Spec.GetAvailability()),
+		"Name": n.Spec.GetName(), "Labels": orEmptyMap(n.Spec.GetLabels()), "Role": lower(n.Spec.GetRole()), "Availability": lower(n.Spec.GetAvailability()),
 	}
 	o["Description"] = map[string]any{
 		"Hostname":  d.GetHostname(),

@@ -75,14 +75,10 @@ func serviceSpecObject(s *api.ServiceSpec) map[string]any {
 	}
 	networks := []any{}
 	for _, n := range s.GetNetworks() {
-		networks = append(networks, map[string]any{"Target": n.Network, "Aliases": n.Aliases})
-	}
-	labels := s.GetLabels()
-	if labels == nil {
-		labels = map[string]string{}
+		networks = append(networks, map[string]any{"Target": n.Network, "Aliases": orNone(n.Aliases)})
 	}
 	return map[string]any{
-		"Name": s.GetName(), "Labels": labels, "Mode": mode,
+		"Name": s.GetName(), "Labels": orEmptyMap(s.GetLabels()), "Mode": mode,
 		"TaskTemplate": map[string]any{
 			"ContainerSpec": messageValue(s.GetContainer()),
 			"Resources": map[string]any{
@@ -171,9 +167,9 @@ func (c *cli) prettyService(ctx context.Context, name string) error {
 // pretty prints "Name: value" lines, items below a head indented.
 type pretty struct{ w io.Writer }
 
-func (p pretty) head(name string, v any) { fmt.Fprintf(p.w, "%-16s%v\n", name+":", v) }
+func (p pretty) head(name string, v any) { fmt.Fprintf(p.w, "%-18s %v\n", name+":", v) }
 func (p pretty) title(name string)       { fmt.Fprintf(p.w, "%s:\n", name) }
-func (p pretty) item(name string, v any) { fmt.Fprintf(p.w, " %-15s%v\n", name+":", v) }
+func (p pretty) item(name string, v any) { fmt.Fprintf(p.w, " %-17s %v\n", name+":", v) }
 
 func (p pretty) pairs(name string, m map[string]string) {
 	if len(m) == 0 {
@@ -227,7 +223,7 @@ func (p pretty) updateConfig(name string, u *api.UpdateConfig) {
 	if d := u.Delay.AsDuration(); d > 0 {
 		p.item("Delay", d)
 	}
-	p.item("On failure", strings.TrimPrefix(lower(u.FailureAction), "fail-"))
+	p.item("On failure", lower(u.FailureAction))
 	p.item("Monitoring", u.Monitor.AsDuration())
 	p.item("Max failures", u.MaxFailureRatio)
 	p.item("Order", lower(u.Order))

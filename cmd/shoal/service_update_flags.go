@@ -150,7 +150,11 @@ func samePort(a, b *api.PortConfig) bool {
 func (o *serviceUpdateFlags) changePlacement(spec *api.ServiceSpec) {
 	if len(o.constraintAdd.values)+len(o.constraintRm.values) > 0 {
 		p := placement(spec)
-		p.Constraints = editList(p.Constraints, o.constraintRm.values, o.constraintAdd.values, noSpaces)
+		var rm []string
+		for _, r := range o.constraintRm.values {
+			rm = append(rm, noSpaces(r))
+		}
+		p.Constraints = editList(p.Constraints, rm, o.constraintAdd.values, noSpaces)
 	}
 	if len(o.prefAdd.values)+len(o.prefRm.values) > 0 {
 		p := placement(spec)

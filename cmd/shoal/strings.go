@@ -98,7 +98,20 @@ func sortedPairs(m map[string]string) []string {
 	return pairs
 }
 
-// lower is an enum's value as people write it: START_FIRST is start-first.
+// lower is an enum's value as people write it: START_FIRST is start-first. Prefixes that only keep the names of
+// different enums apart are left out.
 func lower(v fmt.Stringer) string {
-	return strings.ReplaceAll(strings.ToLower(v.String()), "_", "-")
+	s := strings.ReplaceAll(strings.ToLower(v.String()), "_", "-")
+	for _, prefix := range []string{"fail-", "container-"} {
+		s = strings.TrimPrefix(s, prefix)
+	}
+	return s
+}
+
+// orEmptyMap keeps null out of JSON.
+func orEmptyMap(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
 }

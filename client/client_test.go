@@ -1,0 +1,172 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+func TestParseHost(t *testing.T) {
+	for in, want := range map[string]string{
+		"": DefaultHost, "unix:///a/b.sock": "unix:///a/b.sock", "10.0.0.1:2377": "10.0.0.1:2377", "tcp://h:1": "h:1", "[::1]:2377": "[::1]:2377",
+	} {
+		if h, err := ParseHost(in); err != nil || h.String() != want {
+			t.Errorf("ParseHost(%q) = %v, %v, want %s", in, h, err, want)
+		}
+	}
+	for _, bad := range []string{"unix://a", "host", "http://h:1", "h:", ":1"} {
+		if _, err := ParseHost(bad); err == nil {
+			t.Errorf("ParseHost(%q) took it", bad)
+		}
+	}
+}
+
+// server counts calls and fails as told.
+type server struct {
+	api.UnimplementedControlServer
+	calls, fail atomic.Int32
+	code        codes.Code
+}
+
+func (s *server) answer() error {
+	s.calls.Add(1)
+	if s.fail.Add(-1) >= 0 {
+		return status.Error(s.code, "no leader:\n1 of 3 managers answer")
+	}
+	return nil
+}
+
+func (s *server) ListNodes(context.Context, *api.ListNodesRequest) (*api.ListNodesResponse, error) {
+	return &api.ListNodesResponse{}, s.answer()
+}
+
+func (s *server) CreateService(context.Context, *api.CreateServiceRequest) (*api.CreateServiceResponse, error) {
+	return &api.CreateServiceResponse{}, s.answer()
+}
+
+func (s *server) Watch(_ *api.WatchRequest, w grpc.ServerStreamingServer[api.WatchMessage]) error {
+	return s.answer()
+}
+
+func serve(t *testing.T, s *server) *Client {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := grpc.NewServer()
+	api.RegisterControlServer(g, s)
+	go g.Serve(l)
+	c, err := New("unix://"+l.Addr().String(), Options{RetryFor: 400 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Close()
+		g.Stop()
+		os.RemoveAll(dir)
+	})
+	return c
+}
+
+func TestRetry(t *testing.T) {
+	ctx := context.Background()
+	for _, tc := range []struct {
+		name  string
+		fail  int32
+		code  codes.Code
+		call  func(*Client) error
+		ok    bool
+		calls int32 // 0: several
+	}{
+		{"a read during an election", 2, codes.Unavailable, read(ctx), true, 3},
+		{"a read that is wrong", 1, codes.InvalidArgument, read(ctx), false, 1},
+		{"a write is never repeated", 1, codes.Unavailable, write(ctx), false, 1},
+		{"a read without an end", 1000, codes.Unavailable, read(ctx), false, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := &server{code: tc.code}
+			s.fail.Store(tc.fail)
+			err := tc.call(serve(t, s))
+			if (err == nil) != tc.ok {
+				t.Fatalf("got %v", err)
+			}
+			if got := s.calls.Load(); tc.calls != 0 && got != tc.calls || got == 0 {
+				t.Errorf("%d calls, want %d", got, tc.calls)
+			}
+			if err != nil && (err.Error() != "no leader: 1 of 3 managers answer" || CodeOf(err) != tc.code) {
+				t.Errorf("got %q, code %v", err, CodeOf(err))
+			}
+		})
+	}
+}
+
+func read(ctx context.Context) func(*Client) error {
+	return func(c *Client) error {
+		_, err := c.Control.ListNodes(ctx, &api.ListNodesRequest{})
+		return err
+	}
+}
+
+func write(ctx context.Context) func(*Client) error {
+	return func(c *Client) error {
+		_, err := c.Control.CreateService(ctx, &api.CreateServiceRequest{})
+		return err
+	}
+}
+
+func TestStreamErrors(t *testing.T) {
+	s := &server{code: codes.NotFound}
+	s.fail.Store(1)
+	w, err := serve(t, s).Control.Watch(context.Background(), &api.WatchRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = w.Recv(); !IsNotFound(err) || strings.Contains(err.Error(), "rpc error") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	start := time.Now()
+	c, err := New("unix:///nowhere/shoal.sock", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	err = read(context.Background())(c)
+	if err == nil || !strings.HasPrefix(err.Error(), "cannot connect to the Shoal daemon at unix:///nowhere/shoal.sock") || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if d := time.Since(start); d > time.Second {
+		t.Errorf("it took %v to notice that nobody is there", d)
+	}
+	if e := c.unreachable(&net.OpError{Err: os.NewSyscallError("connect", os.ErrPermission)}); !strings.Contains(e.Error(), "group shoal") {
+		t.Errorf("got %v", e)
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := read(ctx)(serve(t, &server{}))
+	if !errors.Is(err, context.Canceled) || err.Error() != "interrupted" {
+		t.Errorf("got %v", err)
+	}
+}
