@@ -27,10 +27,6 @@ func taskChange(t *api.Task) *api.Change {
 	return &api.Change{Kind: api.ChangeKind_UPDATE, Object: &api.Object{Kind: &api.Object_Task{Task: t}}}
 }
 
-func serviceChange(s *api.Service) *api.Change {
-	return &api.Change{Kind: api.ChangeKind_UPDATE, Object: &api.Object{Kind: &api.Object_Service{Service: s}}}
-}
-
 func message(changes ...*api.Change) *api.WatchMessage { return &api.WatchMessage{Changes: changes} }
 
 func TestConvergence(t *testing.T) {

@@ -546,7 +546,6 @@ type fakeImages struct {
 	images   []*api.Image
 	uploaded []byte
 	upload   *api.ImageUpload
-	removed  []string
 }
 
 func (f *fakeImages) List(context.Context, *api.ListImagesRequest) (*api.ListImagesResponse, error) {

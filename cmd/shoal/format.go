@@ -26,7 +26,6 @@ type field struct{ name, header string }
 type listing struct {
 	fields []field
 	table  string // the default template, tab separated
-	wide   string // with --no-trunc, where that shows more columns; empty: the same
 	quiet  string // the field that -q prints
 }
 
