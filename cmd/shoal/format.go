@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 	"text/tabwriter"
 
@@ -125,18 +124,11 @@ func printJSONRows(w io.Writer, rows []row) error {
 	return nil
 }
 
-var noEntry = regexp.MustCompile(`map has no entry for key "([^"]*)"`)
-
 // templateError says in one line what a template asked for in vain.
 func templateError(err error, fields string) error {
-	if m := noEntry.FindStringSubmatch(err.Error()); m != nil {
-		if fields == "" {
-			return fmt.Errorf("--format: there is no field .%s", m[1])
-		}
-		return fmt.Errorf("--format: there is no field .%s, use one of %s", m[1], fields)
-	}
-	if inner := errors.Unwrap(err); inner != nil {
-		err = inner
+	var missing *missingField
+	if errors.As(err, &missing) && fields != "" {
+		return fmt.Errorf("--format: there is no field .%s, use one of %s", missing.name, fields)
 	}
 	return fmt.Errorf("--format: %w", err)
 }
