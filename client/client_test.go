@@ -132,14 +132,18 @@ func write(ctx context.Context) func(*Client) error {
 }
 
 func TestStreamErrors(t *testing.T) {
-	s := &server{code: codes.NotFound}
-	s.fail.Store(1)
-	w, err := serve(t, s).Control.Watch(context.Background(), &api.WatchRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err = w.Recv(); !IsNotFound(err) || strings.Contains(err.Error(), "rpc error") {
-		t.Errorf("got %v", err)
+	// A deadline or a cancellation of the daemon's own is not ours.
+	for _, code := range []codes.Code{codes.NotFound, codes.DeadlineExceeded, codes.Canceled} {
+		s := &server{code: code}
+		s.fail.Store(1)
+		w, err := serve(t, s).Control.Watch(context.Background(), &api.WatchRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.Recv()
+		if CodeOf(err) != code || err.Error() != "no leader: 1 of 3 managers answer" || errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 

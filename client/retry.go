@@ -53,18 +53,20 @@ func (c *Client) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 	if err != nil {
 		return nil, c.clean(ctx, err)
 	}
-	return &cleanStream{ClientStream: s, c: c}, nil
+	return &cleanStream{ClientStream: s, c: c, ctx: ctx}, nil
 }
 
+// cleanStream remembers the caller's context: the stream's own has ended by the time an error comes out.
 type cleanStream struct {
 	grpc.ClientStream
-	c *Client
+	c   *Client
+	ctx context.Context
 }
 
 func (s *cleanStream) RecvMsg(m any) error {
-	return s.c.clean(s.Context(), s.ClientStream.RecvMsg(m))
+	return s.c.clean(s.ctx, s.ClientStream.RecvMsg(m))
 }
 
 func (s *cleanStream) SendMsg(m any) error {
-	return s.c.clean(s.Context(), s.ClientStream.SendMsg(m))
+	return s.c.clean(s.ctx, s.ClientStream.SendMsg(m))
 }

@@ -77,6 +77,7 @@ type liveProgress struct {
 	w     io.Writer
 	width int
 	drawn int
+	last  string
 }
 
 func (w *liveProgress) show(p progress) {
@@ -96,6 +97,11 @@ func (w *liveProgress) show(p progress) {
 
 // draw goes back over what it drew before. \x1b[K clears to the end of the line, \x1b[J what is left below.
 func (w *liveProgress) draw(lines []string) {
+	all := strings.Join(lines, "\n")
+	if all == w.last {
+		return // what changed is not in view
+	}
+	w.last = all
 	var b strings.Builder
 	if w.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", w.drawn)
