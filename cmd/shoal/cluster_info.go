@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -86,12 +87,23 @@ func (p pretty) membership(cl *api.ClusterInfo) {
 	p.list("Manager Addrs", cl.ManagerAddrs)
 }
 
+// clusterSpec shows what is set; the managers have defaults for the rest.
 func (p pretty) clusterSpec(s *api.ClusterSpec) {
 	p.title("Settings")
-	p.item("Address Pools", strings.Join(s.GetAddressPools(), " "))
-	p.item("Subnet Size", s.GetSubnetSize())
-	p.item("Node Pool", s.GetNodePool())
-	p.item("Lost After", s.GetLostAfter().AsDuration())
-	p.item("Cert Expiry", s.GetNodeCertExpiry().AsDuration())
-	p.item("Task History", s.GetTaskHistoryLimit())
+	for _, setting := range []struct {
+		name, value string
+		set         bool
+	}{
+		{"Address Pools", strings.Join(s.GetAddressPools(), " "), len(s.GetAddressPools()) > 0},
+		{"Subnet Size", fmt.Sprint(s.GetSubnetSize()), s.GetSubnetSize() > 0},
+		{"Node Pool", s.GetNodePool(), s.GetNodePool() != ""},
+		{"Lost After", s.GetLostAfter().AsDuration().String(), s.GetLostAfter() != nil},
+		{"Cert Expiry", s.GetNodeCertExpiry().AsDuration().String(), s.GetNodeCertExpiry() != nil},
+		{"Task History", fmt.Sprint(s.GetTaskHistoryLimit()), s.GetTaskHistoryLimit() > 0},
+	} {
+		if !setting.set {
+			setting.value = "default"
+		}
+		p.item(setting.name, setting.value)
+	}
 }
