@@ -12,7 +12,6 @@ import (
 	"github.com/shoal-dev/shoal/engine/content"
 	"github.com/shoal-dev/shoal/engine/image"
 	"github.com/shoal-dev/shoal/engine/network"
-	"github.com/shoal-dev/shoal/engine/runtime"
 	"github.com/shoal-dev/shoal/engine/snapshot"
 	"github.com/shoal-dev/shoal/engine/volume"
 )

@@ -22,7 +22,7 @@ var (
 	ErrExists      = errors.New("container exists")
 	ErrNotRunning  = errors.New("container is not running")
 	ErrNoSuchExec  = errors.New("no such exec session")
-	ErrNotRunnable = errors.New("cannot execute") // exit code 126
+	ErrNotRunnable = errors.New("cannot execute")    // exit code 126
 	ErrNoCommand   = errors.New("command not found") // exit code 127
 )
 
