@@ -21,7 +21,7 @@ const stalled = 30 * time.Second
 
 // fetch brings a blob in from the registry, continuing where an earlier attempt stopped. Concurrent calls for one blob
 // share the work.
-func (s *Store) fetch(ctx context.Context, reg *registry, d v1.Descriptor, p *progress) error {
+func (s *Store) fetch(ctx context.Context, reg *remoteRepo, d v1.Descriptor, p *progress) error {
 	p.say(d.Digest, "Waiting", 0, d.Size)
 	in, err := s.Content.Resume(ctx, d.Digest)
 	if err != nil {
@@ -46,7 +46,7 @@ func (s *Store) fetch(ctx context.Context, reg *registry, d v1.Descriptor, p *pr
 
 // download fills the ingest and commits it. What a broken connection brought counts: only attempts without any
 // progress are numbered.
-func (r *registry) download(ctx context.Context, in *content.Ingest, d v1.Descriptor, p *progress) error {
+func (r *remoteRepo) download(ctx context.Context, in *content.Ingest, d v1.Descriptor, p *progress) error {
 	resumed := in.Size() > 0
 	if in.Size() > d.Size {
 		if err := in.Truncate(); err != nil {
@@ -62,7 +62,7 @@ func (r *registry) download(ctx context.Context, in *content.Ingest, d v1.Descri
 		if in.Size() > before {
 			n = 1
 		}
-		if !temporary(err) || n >= r.retry.attempts || r.retry.wait(ctx, n) != nil {
+		if !temporary(err) || n >= r.retry.Attempts || r.retry.wait(ctx, n) != nil {
 			return err
 		}
 	}
@@ -74,7 +74,7 @@ func (r *registry) download(ctx context.Context, in *content.Ingest, d v1.Descri
 }
 
 // attempt makes one request for what is missing and reads it to its end.
-func (r *registry) attempt(ctx context.Context, in *content.Ingest, d v1.Descriptor, p *progress) error {
+func (r *remoteRepo) attempt(ctx context.Context, in *content.Ingest, d v1.Descriptor, p *progress) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	dog := time.AfterFunc(stalled, func() { cancel(errStalled) })
@@ -111,7 +111,7 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-func (r *registry) request(ctx context.Context, d v1.Descriptor, from int64) (*http.Response, error) {
+func (r *remoteRepo) request(ctx context.Context, d v1.Descriptor, from int64) (*http.Response, error) {
 	url := fmt.Sprintf("%s://%s/v2/%s/blobs/%s", r.repo.Scheme(), r.repo.RegistryStr(), r.repo.RepositoryStr(), d.Digest)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

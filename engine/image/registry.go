@@ -23,12 +23,12 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// registry is an authenticated way to one repository.
-type registry struct {
+// remoteRepo is an authenticated way to one repository.
+type remoteRepo struct {
 	repo   name.Repository
 	rt     http.RoundTripper
 	client *http.Client
-	retry  retrier
+	retry  Retry
 }
 
 func newTransport() http.RoundTripper {
@@ -44,7 +44,7 @@ func newTransport() http.RoundTripper {
 }
 
 // connect finds out how the registry wants to be talked to and logs in.
-func (s *Store) connect(ctx context.Context, named reference.Named, o PullOptions) (*registry, error) {
+func (s *Store) connect(ctx context.Context, named reference.Named, o PullOptions) (*remoteRepo, error) {
 	var opts []name.Option
 	base := s.Transport
 	if o.Insecure {
@@ -61,7 +61,7 @@ func (s *Store) connect(ctx context.Context, named reference.Named, o PullOption
 	if err != nil {
 		return nil, fmt.Errorf("credentials for %s: %w", repo.RegistryStr(), err)
 	}
-	reg := &registry{repo: repo, retry: s.retrier()}
+	reg := &remoteRepo{repo: repo, retry: s.Retry}
 	err = reg.retry.do(ctx, func() error {
 		reg.rt, err = transport.NewWithContext(ctx, repo.Registry, auth, base, []string{repo.Scope(transport.PullScope)})
 		return err
@@ -108,7 +108,7 @@ func unverified(rt http.RoundTripper) http.RoundTripper {
 }
 
 // identifier is the digest or tag to ask for.
-func (r *registry) identifier(named reference.Named) string {
+func (r *remoteRepo) identifier(named reference.Named) string {
 	if d, ok := named.(reference.Digested); ok {
 		return d.Digest().String()
 	}
@@ -116,7 +116,7 @@ func (r *registry) identifier(named reference.Named) string {
 }
 
 // manifest fetches a manifest or index by tag or digest.
-func (r *registry) manifest(ctx context.Context, identifier string) (rawManifest, error) {
+func (r *remoteRepo) manifest(ctx context.Context, identifier string) (rawManifest, error) {
 	var ref name.Reference = r.repo.Tag(identifier)
 	if strings.Contains(identifier, ":") {
 		ref = r.repo.Digest(identifier)
@@ -143,7 +143,7 @@ func (r *registry) manifest(ctx context.Context, identifier string) (rawManifest
 }
 
 // choose follows indexes down to the manifest for the platform.
-func (r *registry) choose(ctx context.Context, m rawManifest, want Platform) (rawManifest, error) {
+func (r *remoteRepo) choose(ctx context.Context, m rawManifest, want Platform) (rawManifest, error) {
 	for range 4 { // indexes in indexes, but not without end
 		switch m.mediaType {
 		case v1.MediaTypeImageManifest, dockerManifest:

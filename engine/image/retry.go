@@ -14,22 +14,18 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// retrier tries again what may succeed later.
-type retrier struct {
-	attempts int // without any progress between them
-	first    time.Duration
-	longest  time.Duration
-}
-
-func (s *Store) retrier() retrier {
-	return retrier{attempts: 5, first: 200 * time.Millisecond, longest: 5 * time.Second}
+// Retry says how often and how soon to try again what may succeed later.
+type Retry struct {
+	Attempts int           // without any progress between them
+	First    time.Duration // wait before the second attempt, then twice as long each time
+	Longest  time.Duration
 }
 
 // do calls try until it succeeds, fails for good, or has failed too often.
-func (r retrier) do(ctx context.Context, try func() error) error {
+func (r Retry) do(ctx context.Context, try func() error) error {
 	for n := 1; ; n++ {
 		err := try()
-		if err == nil || !temporary(err) || n >= r.attempts {
+		if err == nil || !temporary(err) || n >= r.Attempts {
 			return err
 		}
 		if r.wait(ctx, n) != nil {
@@ -39,8 +35,8 @@ func (r retrier) do(ctx context.Context, try func() error) error {
 }
 
 // wait before attempt n+1: twice as long each time, spread so that many nodes do not come back together.
-func (r retrier) wait(ctx context.Context, n int) error {
-	d := min(r.first<<min(n-1, 16), r.longest)
+func (r Retry) wait(ctx context.Context, n int) error {
+	d := min(r.First<<min(n-1, 16), r.Longest)
 	d = d/2 + rand.N(d/2+1)
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -46,6 +46,7 @@ type Config struct {
 	Platform Platform
 	// Transport connects to registries; nil: a plain HTTP transport.
 	Transport http.RoundTripper
+	Retry     Retry // zero: five attempts within some ten seconds
 }
 
 // Platform is an operating system and architecture in Go's names.
@@ -77,6 +78,9 @@ func Open(c Config) (*Store, error) {
 	}
 	if c.Transport == nil {
 		c.Transport = newTransport()
+	}
+	if c.Retry == (Retry{}) {
+		c.Retry = Retry{Attempts: 5, First: 300 * time.Millisecond, Longest: 5 * time.Second}
 	}
 	db, err := openDB(filepath.Join(c.Dir, "images.db"))
 	if err != nil {

@@ -113,6 +113,9 @@ func (m *Manager) ensureBridge(n *api.LocalNetwork) (netlink.Link, error) {
 	if err := m.sysctl("net/ipv4/conf/"+n.Bridge+"/route_localnet", "1"); err != nil {
 		return nil, err
 	}
+	if err := m.sysctl("net/ipv4/conf/"+n.Bridge+"/send_redirects", "0"); err != nil {
+		return nil, err
+	}
 	if l.Attrs().Flags&net.FlagUp == 0 {
 		if err := m.nl.LinkSetUp(l); err != nil {
 			return nil, fmt.Errorf("set bridge %s up: %w", n.Bridge, err)
@@ -176,7 +179,17 @@ func (m *Manager) addVeth(host, peer, mac string, bridge netlink.Link, container
 		return err
 	}
 	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: peer, PeerHardwareAddr: hw, PeerNamespace: netlink.NsFd(containerNS), PeerMTU: uint32(attrs.MTU)}
-	return m.nl.LinkAdd(veth)
+	if err := m.nl.LinkAdd(veth); err != nil {
+		return err
+	}
+	if !m.bridgeFilter {
+		return nil
+	}
+	l, err := m.nl.LinkByName(host)
+	if err != nil {
+		return err
+	}
+	return m.nl.LinkSetHairpin(l, true)
 }
 
 // configure sets addresses and routes inside the container.
@@ -227,6 +240,9 @@ func firstWithGateway(endpoints []*api.NetworkEndpoint) int {
 // with it, a router does not by default.
 func (m *Manager) forwarding() error {
 	if err := m.sysctl("net/ipv4/ip_forward", "1"); err != nil {
+		return err
+	}
+	if err := m.sysctl("net/ipv4/conf/all/send_redirects", "0"); err != nil {
 		return err
 	}
 	if !m.ipv6 {

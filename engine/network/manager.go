@@ -68,6 +68,9 @@ type Manager struct {
 	holds    map[string][]*hold           // by container
 	applied  *ruleset                     // what the kernel has; nil: unknown
 	ipv6     bool
+	// bridgeFilter says that bridged packets pass through nftables too (module br_netfilter): then a container that calls
+	// itself by a published port is answered within the bridge, which must be told to send packets back where they came from.
+	bridgeFilter bool
 }
 
 // Attachment is one container's place on local networks, as its row says.
@@ -114,6 +117,8 @@ func (m *Manager) open() (err error) {
 	return m.inNS(func() error {
 		_, err := os.Stat("/proc/sys/net/ipv6/conf/all/forwarding")
 		m.ipv6 = err == nil
+		filter, err := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables")
+		m.bridgeFilter = err == nil && strings.TrimSpace(string(filter)) == "1"
 		return nil
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"syscall"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -104,7 +105,7 @@ func (m *Manager) hold(p *api.PortBinding, to []netip.Addr) (h *hold, err error)
 				return err
 			}
 			p.HostPort = uint32(l.Addr().(*net.TCPAddr).Port)
-			px := newProxy(l, to, p.ContainerPort)
+			px := newProxy(l, to, p.ContainerPort, m.dial)
 			h = &hold{port: p, close: px.Close}
 		case "udp":
 			c, err := net.ListenPacket(networkFor("udp", p.HostIp), address)
@@ -122,6 +123,17 @@ func (m *Manager) hold(p *api.PortBinding, to []netip.Addr) (h *hold, err error)
 		return nil
 	})
 	return h, err
+}
+
+// dialTimeout bounds how long a proxied connection waits for the container.
+const dialTimeout = 5 * time.Second
+
+func (m *Manager) dial(to netip.AddrPort) (c net.Conn, err error) {
+	err = m.inNS(func() (err error) {
+		c, err = net.DialTimeout("tcp", to.String(), dialTimeout)
+		return err
+	})
+	return c, err
 }
 
 // networkFor takes both families unless the address names one.

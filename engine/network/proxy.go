@@ -7,19 +7,19 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"time"
 )
 
 // proxy passes connections to a held port on to the container.
 type proxy struct {
 	l    net.Listener
 	to   []netip.AddrPort
+	dial func(netip.AddrPort) (net.Conn, error)
 	mu   sync.Mutex
 	open map[net.Conn]bool // nil once closed
 }
 
-func newProxy(l net.Listener, to []netip.Addr, port uint32) *proxy {
-	p := &proxy{l: l, open: map[net.Conn]bool{}}
+func newProxy(l net.Listener, to []netip.Addr, port uint32, dial func(netip.AddrPort) (net.Conn, error)) *proxy {
+	p := &proxy{l: l, dial: dial, open: map[net.Conn]bool{}}
 	for _, a := range to {
 		p.to = append(p.to, netip.AddrPortFrom(a, uint16(port)))
 	}
@@ -72,7 +72,7 @@ func (p *proxy) pass(client net.Conn) {
 		return
 	}
 	for _, to := range p.to {
-		server, err := net.DialTimeout("tcp", to.String(), 5*time.Second)
+		server, err := p.dial(to)
 		if err != nil {
 			continue
 		}

@@ -49,10 +49,14 @@ type rule []term
 // buildRules computes the table from networks that have somebody on them, and all attachments.
 func buildRules(networks []*api.LocalNetwork, attached []Attachment) *ruleset {
 	rs := &ruleset{maps: portMaps(attached)}
-	var nat []rule
+	var nat, local []rule
 	for _, m := range rs.maps {
-		if len(m.elements) > 0 {
-			nat = append(nat, rule{fibLocal(), dnatTo(m)})
+		nat = append(nat, rule{fibLocal(), dnatTo(m)})
+		if m.v6 {
+			// IPv6 has no way out of the loopback: there the held socket is a proxy.
+			local = append(local, rule{fibLocal(), notLoopback6(), dnatTo(m)})
+		} else {
+			local = append(local, rule{fibLocal(), dnatTo(m)})
 		}
 	}
 	raw, forward := []rule{}, []rule{{ctEstablished(), verdict("accept")}, {ctDNAT(), verdict("accept")}}
@@ -76,7 +80,7 @@ func buildRules(networks []*api.LocalNetwork, attached []Attachment) *ruleset {
 	rs.chains = []chain{
 		{name: "guard", kind: "filter", hook: "prerouting", priority: -300, rules: raw},
 		{name: "publish", kind: "nat", hook: "prerouting", priority: -100, rules: nat},
-		{name: "publish_local", kind: "nat", hook: "output", priority: -100, rules: nat},
+		{name: "publish_local", kind: "nat", hook: "output", priority: -100, rules: local},
 		{name: "forward", kind: "filter", hook: "forward", priority: 0, rules: forward},
 		{name: "leave", kind: "nat", hook: "postrouting", priority: 100, rules: post},
 	}

@@ -1,0 +1,52 @@
+//go:build linux
+
+package network
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// testNetworks are a usual one, an internal one and attachments to both.
+func testNetworks() ([]*api.LocalNetwork, []Attachment) {
+	usual := &api.LocalNetwork{Id: "a1", Name: "bridge", Driver: Bridge, Bridge: "shbr0", Ipv6: true, Ipam: []*api.IPAMConfig{
+		{Subnet: "172.17.0.0/16", Gateway: "172.17.0.1"}, {Subnet: "fd00:1::/64", Gateway: "fd00:1::1"},
+	}}
+	internal := &api.LocalNetwork{Id: "b2", Name: "back", Driver: Bridge, Bridge: "shbr-b2", Internal: true, Ipam: []*api.IPAMConfig{
+		{Subnet: "172.18.0.0/16", Gateway: "172.18.0.1"},
+	}}
+	web := Attachment{Container: "web", Name: "web", Endpoints: []*api.NetworkEndpoint{
+		{NetworkId: "b2", Addresses: []string{"172.18.0.2/16"}},
+		{NetworkId: "a1", Addresses: []string{"172.17.0.2/16", "fd00:1::2/64"}, Gateways: []string{"172.17.0.1", "fd00:1::1"}},
+	}, Ports: []*api.PortBinding{
+		{Protocol: "tcp", HostPort: 8080, ContainerPort: 80},
+		{Protocol: "udp", HostPort: 53, ContainerPort: 5353, HostIp: "0.0.0.0"},
+		{Protocol: "tcp", HostPort: 443, ContainerPort: 8443, HostIp: "127.0.0.1"},
+		{Protocol: "tcp", HostPort: 444, ContainerPort: 8443, HostIp: "2001:db8::1"},
+	}}
+	return []*api.LocalNetwork{internal, usual}, []Attachment{web}
+}
+
+func TestRulesGolden(t *testing.T) {
+	networks, attached := testNetworks()
+	got := buildRules(networks, attached).String()
+	if *update {
+		if err := os.WriteFile("testdata/rules.nft", []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/rules.nft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("rules differ (-want +got), run with -update if that is right:\n%s", diff)
+	}
+}
