@@ -21,14 +21,14 @@ import (
 )
 
 // describe says what this host is and has. Routes and resolvers go along so that address pools can avoid them.
-func describe(hostname, version string, ours []netip.Prefix) *api.NodeDescription {
+func describe(hostname, version string) *api.NodeDescription {
 	return &api.NodeDescription{
 		Hostname:      hostname,
 		Platform:      &api.Platform{Architecture: runtime.GOARCH, Os: runtime.GOOS},
 		Resources:     &api.Resources{NanoCpus: int64(runtime.NumCPU()) * 1e9, MemoryBytes: memoryTotal()},
 		EngineVersion: version,
 		Kernel:        kernelRelease(),
-		LocalSubnets:  localSubnets(ours),
+		LocalSubnets:  localSubnets(),
 	}
 }
 
@@ -56,18 +56,18 @@ func kernelRelease() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// localSubnets are the destinations of this host's routes, default routes and our own pools left out, and its resolvers.
-func localSubnets(ours []netip.Prefix) []string {
+// localSubnets are the destinations of this host's routes, default routes and those over our own links left out, and
+// its resolvers.
+func localSubnets() []string {
 	var found []string
 	add := func(p netip.Prefix) {
-		inOurs := slices.ContainsFunc(ours, func(o netip.Prefix) bool { return o.Overlaps(p) })
-		if !inOurs && !slices.Contains(found, p.String()) {
+		if !slices.Contains(found, p.String()) {
 			found = append(found, p.String())
 		}
 	}
 	routes, _ := netlink.RouteList(nil, netlink.FAMILY_ALL)
 	for _, r := range routes {
-		if r.Dst == nil {
+		if r.Dst == nil || ourLink(r.LinkIndex) {
 			continue
 		}
 		addr, ok := netip.AddrFromSlice(r.Dst.IP)
@@ -83,6 +83,12 @@ func localSubnets(ours []netip.Prefix) []string {
 	}
 	slices.Sort(found)
 	return found
+}
+
+// ourLink: links of Shoal begin with "sh". A link that is gone has no say.
+func ourLink(index int) bool {
+	ifi, err := net.InterfaceByIndex(index)
+	return err == nil && strings.HasPrefix(ifi.Name, "sh")
 }
 
 func resolvers(path string) []netip.Addr {

@@ -1,0 +1,101 @@
+//go:build linux
+
+package node
+
+import (
+	"context"
+	"runtime"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/shoal-dev/shoal/internal/identity"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// local implements api.LocalServer: the daemon's own door.
+type local struct {
+	api.UnimplementedLocalServer
+	node *Node
+}
+
+// Info says what this daemon is and what state its membership is in.
+func (l *local) Info(ctx context.Context, _ *api.InfoRequest) (*api.InfoResponse, error) {
+	n := l.node
+	r := &api.InfoResponse{
+		Version: n.cfg.Version, Commit: n.cfg.Commit, GoVersion: runtime.Version(), Hostname: n.cfg.Hostname,
+		Kernel: kernelRelease(), Os: runtime.GOOS, Architecture: runtime.GOARCH, Cpus: int32(runtime.NumCPU()), MemoryBytes: memoryTotal(),
+		DataDir: n.cfg.DataDir, RunDir: n.cfg.RunDir, CgroupVersion: cgroupVersion(), Runtimes: []string{"shoal"},
+		StorageDriver: "overlayfs", SecurityOptions: []string{"seccomp"},
+		Cluster: l.cluster(ctx),
+	}
+	if err := n.count(ctx, r); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (l *local) cluster(ctx context.Context) *api.ClusterInfo {
+	m, broken := l.node.current()
+	c := &api.ClusterInfo{}
+	if broken != nil {
+		c.State, c.Error = api.ClusterInfo_ERROR, broken.Error()
+	}
+	if m == nil {
+		return c
+	}
+	info := m.id.Info()
+	c.NodeId, c.ClusterId, c.NodeAddr = info.NodeID, info.ClusterID, m.state.AdvertiseAddr
+	c.ManagerAddrs = m.managerAddrs()
+	if info.Role == identity.Manager {
+		c.Role = api.NodeRole_MANAGER
+	}
+	select {
+	case <-m.done:
+		if c.State = api.ClusterInfo_ERROR; c.Error == "" && m.err != nil {
+			c.Error = m.err.Error()
+		}
+		return c
+	default:
+	}
+	if c.State == api.ClusterInfo_INACTIVE {
+		c.State = m.session2state()
+	}
+	m.fillManagers(ctx, c)
+	return c
+}
+
+// session2state: PENDING until a manager has spoken to this node.
+func (m *member) session2state() api.ClusterInfo_State {
+	select {
+	case <-m.joined:
+		return api.ClusterInfo_ACTIVE
+	default:
+		return api.ClusterInfo_PENDING
+	}
+}
+
+// CheckNetwork says where the kernel differs from what the cluster's rows want.
+func (l *local) CheckNetwork(ctx context.Context, _ *api.CheckNetworkRequest) (*api.CheckNetworkResponse, error) {
+	m, _ := l.node.current()
+	if m == nil {
+		return nil, errNoCluster()
+	}
+	diff, err := m.overlay.Check(ctx)
+	if err != nil {
+		return nil, status.Errorf(codes.Internal, "check network: %v", err)
+	}
+	return &api.CheckNetworkResponse{Differences: diff}, nil
+}
+
+func errNoCluster() error {
+	return status.Error(codes.FailedPrecondition, "this node is not in a cluster: run 'shoal cluster init' or 'shoal cluster join'")
+}
+
+func refused(format string, a ...any) error {
+	return status.Errorf(codes.FailedPrecondition, format, a...)
+}
+
+func invalid(format string, a ...any) error {
+	return status.Errorf(codes.InvalidArgument, format, a...)
+}

@@ -1,0 +1,181 @@
+//go:build linux
+
+// Package node is one machine of Shoal: the daemon. It is the one place where manager and agent meet.
+//
+// Node holds what every daemon has (the engine and the local socket) and, while it is in a cluster, a member: identity, gossip,
+// overlay, DNS, agent and, if its certificate says so, a manager. Parts know each other only through
+// the functions that are handed to them here.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/shoal-dev/shoal/engine"
+	"github.com/shoal-dev/shoal/engine/server"
+	"github.com/shoal-dev/shoal/engine/shim"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// Config is what `shoal daemon` was told.
+type Config struct {
+	DataDir       string
+	RunDir        string
+	Hostname      string
+	ListenAddr    string // default of cluster init and join
+	AdvertiseAddr string
+	DataPathAddr  string
+	GossipPort    uint16
+	DataPathPort  uint16
+	CgroupParent  string
+	Version       string
+	Commit        string
+	Logger        *slog.Logger
+}
+
+// ClusterPort is where managers listen, for gRPC and Raft alike.
+const ClusterPort = 2377
+
+// Node is a running daemon.
+type Node struct {
+	cfg    Config
+	log    *slog.Logger
+	engine *engine.Engine
+
+	ctx context.Context // ends when the daemon does
+
+	change sync.Mutex // held by init, join and leave, which exclude each other
+
+	mu     sync.Mutex
+	member *member // nil outside a cluster
+	broken error   // why a membership that is on disk could not be taken up
+}
+
+// Run is the daemon: it returns when ctx ends, leaving every container as it is.
+func Run(ctx context.Context, cfg Config) error {
+	lock, err := prepare(cfg)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	n := &Node{cfg: cfg, log: cfg.Logger}
+	g, ctx := errgroup.WithContext(ctx)
+	n.ctx = ctx
+	if err := n.openEngine(ctx); err != nil {
+		return err
+	}
+	defer n.engine.Close()
+	listener, err := listenUnix(filepath.Join(cfg.RunDir, "shoal.sock"))
+	if err != nil {
+		return err
+	}
+	srv := n.localServer()
+	g.Go(func() error { return n.engine.Run(ctx) })
+	g.Go(func() error { return srv.Serve(listener) })
+	g.Go(func() error {
+		<-ctx.Done()
+		n.stopMember()
+		srv.Stop()
+		return nil
+	})
+	n.resume()
+	if err := notifyReady(); err != nil {
+		n.log.Warn("systemd was not told", "err", err)
+	}
+	n.log.Info("daemon is ready", "version", cfg.Version, "data", cfg.DataDir, "run", cfg.RunDir)
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
+}
+
+// prepare makes the directories and takes the lock that keeps a second daemon off them.
+func prepare(cfg Config) (*os.File, error) {
+	if os.Getuid() != 0 {
+		return nil, errors.New("the daemon needs root: it makes namespaces, cgroups and mounts")
+	}
+	if err := os.MkdirAll(cfg.DataDir, 0o710); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	if err := os.MkdirAll(cfg.RunDir, 0o711); err != nil {
+		return nil, fmt.Errorf("make run directory: %w", err)
+	}
+	return lockFile(filepath.Join(cfg.DataDir, "daemon.lock"))
+}
+
+func (n *Node) openEngine(ctx context.Context) error {
+	shimPath, err := shim.Path(n.cfg.RunDir)
+	if err != nil {
+		return err
+	}
+	opened, err := engine.Open(ctx, engine.OpenConfig{
+		DataDir: n.cfg.DataDir, RunDir: n.cfg.RunDir, CgroupParent: n.cfg.CgroupParent, Hostname: n.cfg.Hostname,
+		ShimPath: shimPath, Logger: n.log,
+	})
+	if err != nil {
+		return fmt.Errorf("open engine: %w", err)
+	}
+	n.engine = opened
+	return nil
+}
+
+// localServer answers on the unix socket. Who may open the socket may do everything.
+func (n *Node) localServer() *grpc.Server {
+	srv := grpc.NewServer(
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.UnknownServiceHandler(passOn(n.manager)),
+		grpc.MaxRecvMsgSize(64<<20),
+	)
+	api.RegisterLocalServer(srv, &local{node: n})
+	server.Register(srv, n.engine)
+	return srv
+}
+
+// listenUnix makes the socket, for root and the group shoal where there is one. A socket that a dead daemon left is
+// replaced: the lock says that it is dead.
+func listenUnix(path string) (net.Listener, error) {
+	if len(path) > 100 {
+		return nil, fmt.Errorf("run directory %s is too long: a unix socket's path has at most 107 characters", filepath.Dir(path))
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("replace old socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		return nil, err
+	}
+	if g, err := user.LookupGroup("shoal"); err == nil {
+		gid, _ := strconv.Atoi(g.Gid)
+		if err := os.Chown(path, 0, gid); err != nil {
+			return nil, fmt.Errorf("give the socket to group shoal: %w", err)
+		}
+	}
+	return l, nil
+}
+
+func (n *Node) current() (*member, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.member, n.broken
+}
+
+func (n *Node) addr(s string) netip.Addr {
+	a, _ := netip.ParseAddr(s)
+	return a
+}
