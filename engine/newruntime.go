@@ -2,12 +2,8 @@
 
 package engine
 
-import (
-	"errors"
+import "github.com/shoal-dev/shoal/engine/runtime"
 
-	"github.com/shoal-dev/shoal/engine/runtime"
-)
-
-func newRuntime(OpenConfig) (runtime.Runtime, error) {
-	return nil, errors.New("this build has no runtime yet")
+func newRuntime(o OpenConfig) (runtime.Runtime, error) {
+	return runtime.New(runtime.Config{RunDir: o.RunDir, ShimPath: o.ShimPath, Logger: o.Logger})
 }

@@ -1,0 +1,212 @@
+//go:build linux
+
+package runtime
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/engine/shim"
+	"github.com/shoal-dev/shoal/engine/shim/wire"
+)
+
+// Exec implements Runtime.
+func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, error) {
+	rec, err := s.place(id).record()
+	if err != nil {
+		return nil, err
+	}
+	sp, err := readSpec(rec.Bundle)
+	if err != nil {
+		return nil, fmt.Errorf("exec: %w", err)
+	}
+	g, err := s.tree.Group(rec.CgroupPath)
+	if err != nil {
+		return nil, err
+	}
+	in, err := s.input(rec, sp, g)
+	if err != nil {
+		return nil, fmt.Errorf("exec: %w", err)
+	}
+	if o.Privileged {
+		in.filter = nil
+	}
+	blob, err := compileExec(in, o)
+	if err != nil {
+		return nil, fmt.Errorf("exec: %w", err)
+	}
+	conn, err := s.connect(id)
+	if err != nil {
+		return nil, err
+	}
+	p, err := start(ctx, conn, blob, o)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("exec: %w", err)
+	}
+	go p.follow()
+	return p, nil
+}
+
+// compileExec turns one more process into a program. Its thread of the shim enters
+// the namespaces that a child is born into; user, time and mount namespaces can
+// only be entered by the single-threaded child itself.
+func compileExec(in input, o ExecOptions) ([]byte, error) {
+	ns, err := sortNamespaces(in.spec.Linux.Namespaces)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{program: newProgram(), in: in, ns: ns, userns: ns.all&unix.CLONE_NEWUSER != 0}
+	b.in.options.Init = false
+	if o.Process.Terminal {
+		b.hdr.Flags |= wire.FlagTTY
+		b.hdr.Width, b.hdr.Height = o.Size.Width, o.Size.Height
+	}
+	b.enterCgroups(in.groups)
+	for _, flag := range []int{unix.CLONE_NEWNET, unix.CLONE_NEWIPC, unix.CLONE_NEWUTS, unix.CLONE_NEWCGROUP, unix.CLONE_NEWPID} {
+		if ns.all&flag != 0 {
+			b.join("", flag)
+		}
+	}
+	b.do("die with the shim", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL))
+	b.oomScore(o.Process.OOMScoreAdj)
+	for _, flag := range []int{unix.CLONE_NEWUSER, unix.CLONE_NEWTIME, unix.CLONE_NEWNS} {
+		if ns.all&flag != 0 {
+			b.do("enter the container's namespaces", unix.SYS_SETNS, reg(wire.RegPidfd), flag)
+		}
+	}
+	b.do("", unix.SYS_CLOSE, reg(wire.RegPidfd))
+	if b.userns {
+		b.becomeRoot()
+	}
+	if o.Process.Terminal {
+		b.terminal(o.Process.User, false)
+	}
+	b.process(o.Process, in.filter, false)
+	return b.encode()
+}
+
+// start sends the program to the shim and waits until the command has been executed.
+func start(ctx context.Context, conn *shim.Conn, blob []byte, o ExecOptions) (*execProcess, error) {
+	p := &execProcess{conn: conn, done: make(chan struct{}), replies: make(chan shim.Reply)}
+	var fds []int
+	var theirs []*os.File
+	if !o.Process.Terminal {
+		var err error
+		if p.stream, theirs, err = newPipes(o.Stdin); err != nil {
+			return nil, err
+		}
+		for _, f := range theirs {
+			fds = append(fds, int(f.Fd()))
+		}
+	}
+	r, err := conn.Call(ctx, wire.OpRunExec, 0, blob, fds...)
+	for _, f := range theirs {
+		f.Close()
+	}
+	if err == nil && (r.Op != wire.OpCreated || len(r.Payload) < 4) {
+		err = fmt.Errorf("the shim answers exec with %d", r.Op)
+	}
+	if err != nil {
+		if p.stream != nil {
+			p.stream.abandon()
+		}
+		return nil, understand(err)
+	}
+	p.pid = int(binary.NativeEndian.Uint32(r.Payload))
+	if o.Process.Terminal {
+		if r.File == nil {
+			return nil, errors.New("the shim sent no terminal")
+		}
+		p.stream = newTerminal(r.File, o.Stdin)
+	}
+	p.stream.ended = p.done
+	return p, nil
+}
+
+// execProcess is an exec session. Its streams are held here, its process by the shim.
+type execProcess struct {
+	conn    *shim.Conn
+	pid     int
+	stream  *pipeStream
+	replies chan shim.Reply // to signals
+	done    chan struct{}
+	exit    Exit // valid once done is closed
+	err     error
+}
+
+// follow reads what the shim says of the process, until its end.
+func (p *execProcess) follow() {
+	defer close(p.done)
+	defer p.conn.Close()
+	for {
+		r, err := p.conn.Receive()
+		if err != nil {
+			p.err = fmt.Errorf("exec: the container's supervisor is gone: %w", ErrNotRunning)
+			return
+		}
+		if r.Op == wire.OpExit {
+			p.exit, p.err = exitOf(r)
+			return
+		}
+		select {
+		case p.replies <- r:
+		default: // whoever sent the signal has left
+		}
+	}
+}
+
+func (p *execProcess) Pid() int       { return p.pid }
+func (p *execProcess) Stream() Stream { return p.stream }
+
+// Resize implements Process.
+func (p *execProcess) Resize(s Size) error {
+	if p.stream.terminal == nil {
+		return errors.New("resize: the session has no terminal")
+	}
+	raw, err := p.stream.terminal.SyscallConn() // and not Fd, which would make reads block for ever
+	if err != nil {
+		return err
+	}
+	cerr := raw.Control(func(fd uintptr) {
+		err = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Col: s.Width, Row: s.Height})
+	})
+	return errors.Join(cerr, err)
+}
+
+// Signal implements Process.
+func (p *execProcess) Signal(sig syscall.Signal) error {
+	select {
+	case <-p.done:
+		return ErrNotRunning
+	default:
+	}
+	if err := p.conn.Send(wire.OpKill, uint16(sig), nil); err != nil {
+		return understand(err)
+	}
+	select {
+	case <-p.done:
+		return ErrNotRunning
+	case r := <-p.replies:
+		if r.Op == wire.OpErr {
+			return understand(&shim.Error{Code: r.Arg, Text: string(r.Payload)})
+		}
+		return nil
+	}
+}
+
+// Wait implements Process.
+func (p *execProcess) Wait(ctx context.Context) (Exit, error) {
+	select {
+	case <-p.done:
+		return p.exit, p.err
+	case <-ctx.Done():
+		return Exit{}, ctx.Err()
+	}
+}
