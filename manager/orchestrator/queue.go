@@ -22,15 +22,22 @@ func newQueue() *queue {
 	return &queue{changed: make(chan struct{}, 1), due: map[string]time.Time{}}
 }
 
+// now puts all in at once, so that they share transactions.
 func (q *queue) now(ids ...string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	for _, id := range ids {
-		q.at(id, time.Time{})
+		q.put(id, time.Time{})
 	}
 }
 
 func (q *queue) at(id string, t time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.put(id, t)
+}
+
+func (q *queue) put(id string, t time.Time) {
 	if old, ok := q.due[id]; ok && !t.Before(old) {
 		return
 	}
