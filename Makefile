@@ -11,7 +11,7 @@ RACE  := ./manager/... ./agent/... ./engine/... ./overlay/gossip ./overlay/dns .
 TOOLS := $(GO) tool -modfile=tools/go.mod
 export CGO_ENABLED = 0
 
-.PHONY: help build shim test unit race e2e demo demo-down bench lint generate check-generated cross deps clean
+.PHONY: help build shim web test unit race e2e demo demo-down bench lint generate check-generated cross deps clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ build: shim ## build bin/shoal: one file that needs nothing beside it
 shim:
 	$(GO) build -trimpath -ldflags "-s -w" -o $(SHIM) ./cmd/shoal-shim
 
+web:
+	$(GO) build -trimpath -ldflags "-s -w" -o bin/demo-web ./e2e/web
+
 test: deps build lint unit race e2e ## all tests: unit, race detector, end to end (root)
 
 unit: shim
@@ -30,18 +33,16 @@ unit: shim
 race: shim
 	CGO_ENABLED=1 $(GO) test -race -timeout 8m $(RACE)
 
-e2e: build ## end-to-end tests in network namespaces (root)
+e2e: build web ## end-to-end tests in network namespaces (root)
 	SHOAL_E2E=1 $(GO) test -count=1 -timeout 8m ./e2e/...
 
-demo: build ## a cluster of five hosts on this machine (root); KEEP=1 leaves it up
-	$(GO) build -trimpath -o bin/demo-web ./e2e/web
+demo: build web ## a cluster of five hosts on this machine (root); KEEP=1 leaves it up
 	$(GO) run ./e2e/demo $(if $(KEEP),--keep)
 
 demo-down: ## take down a demo that was left up
 	$(GO) run ./e2e/demo --down
 
-bench: build ## measure, print a table and write docs/benchmarks.md (root)
-	$(GO) build -trimpath -o bin/demo-web ./e2e/web
+bench: build web ## measure, print a table and write docs/benchmarks.md (root)
 	$(GO) run ./bench
 
 lint: check-generated cross ## vet, staticcheck, formatting, generated code

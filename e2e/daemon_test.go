@@ -76,7 +76,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	first, second := l.Hosts[0], l.Hosts[1]
 	fails(t, first, "not in a cluster: run 'shoal cluster init' or 'shoal cluster join'", "service", "ls")
 	fails(t, first, "unknown flag: --nope", "service", "ls", "--nope")
-	fails(t, first, "No such image: nope", "run", "--pull", "never", "nope")
+	fails(t, first, "no such image: nope", "run", "--pull", "never", "nope")
 	if err := l.Join(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}

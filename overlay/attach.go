@@ -33,6 +33,9 @@ func (o *Overlay) attach(ctx context.Context, a Attachment) error {
 	}
 	before := o.claim(a)
 	v, err := o.view()
+	if err == nil && v == nil {
+		err = errors.New("managers have not told this node its own number yet")
+	}
 	if err == nil {
 		err = o.wireUp(v, &a)
 	}

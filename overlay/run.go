@@ -54,7 +54,7 @@ func (o *Overlay) run(ctx context.Context) error {
 	}
 }
 
-// view takes a snapshot of what is wanted, nil before the first Set.
+// view takes a snapshot of what is wanted, nil before the first Set that knows this node.
 func (o *Overlay) view() (*view, error) {
 	o.mu.Lock()
 	d, down := o.desired, maps.Clone(o.down)
@@ -68,7 +68,7 @@ func (o *Overlay) view() (*view, error) {
 		return nil, err
 	}
 	if v.self.NodeID == "" {
-		return v, fmt.Errorf("this node (%s) is not among the peers yet", o.cfg.NodeID)
+		return nil, nil // just admitted: its number is on its way
 	}
 	return v, nil
 }

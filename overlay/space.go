@@ -186,7 +186,7 @@ func (s *space) surplus(v *view, w *want) ([]netstate.Op, error) {
 	var ops []netstate.Op
 	for name, l := range have {
 		if !wanted[name] && isOurs(name) {
-			ops = append(ops, netstate.Op{What: fmt.Sprintf("link %s is unwanted", name), Do: func() error { return s.h.LinkDel(l) }})
+			ops = append(ops, netstate.Op{What: fmt.Sprintf("link %s is unwanted", name), Do: func() error { return netstate.Gone(s.h.LinkDel(l)) }})
 		}
 	}
 	return ops, nil

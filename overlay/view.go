@@ -68,7 +68,9 @@ func (v *view) addPeer(p Peer) {
 		p.VTEP = v.cfg.VTEP
 	}
 	switch {
-	case p.Number == 0 || p.Number > maxNumber:
+	case p.Number == 0:
+		return // just admitted: its number is on its way
+	case p.Number > maxNumber:
 		v.problem("node %s has number %d, which cannot be used (1 to %d)", cmp.Or(p.Hostname, p.NodeID), p.Number, maxNumber)
 		return
 	case !p.VTEP.IsValid():

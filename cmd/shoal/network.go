@@ -13,6 +13,7 @@ import (
 
 func newNetworkCommand(c *cli) *cobra.Command {
 	return group(&cobra.Command{Use: "network", Short: "Manage networks"},
+		newNetworkCheckCommand(c),
 		newNetworkCreateCommand(c),
 		newNetworkListCommand(c),
 		newNetworkInspectCommand(c),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Traces lists what a host has in the kernel that a container or a cluster could have left: links, addresses, routes, rules, nft
@@ -74,6 +75,9 @@ func networkTraces(add func(string, ...any)) error {
 		return err
 	}
 	for _, r := range routes {
+		if r.Type == unix.RTN_ANYCAST || r.Dst != nil && r.Dst.IP.IsLinkLocalUnicast() {
+			continue // the kernel makes them for every link, in its own time, and when forwarding is switched on
+		}
 		add("route %v table %d dev %s", r.Dst, r.Table, names[r.LinkIndex])
 	}
 	rules, err := netlink.RuleList(netlink.FAMILY_ALL)

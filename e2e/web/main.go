@@ -25,7 +25,7 @@ func main() {
 		return
 	}
 	addr := ":" + cmp.Or(os.Getenv("PORT"), "80")
-	log.Printf("listening on %s", addr)
+	fmt.Println("listening on", addr)
 	log.Fatal(http.ListenAndServe(addr, http.HandlerFunc(answer)))
 }
 

@@ -67,7 +67,7 @@ func (d *differ) addrs() (add, del []Op, err error) {
 		add = append(add, Op{fmt.Sprintf("address %s on %s is missing", a.Prefix, a.Dev), func() error { return d.addrDo(a, d.H.AddrReplace) }})
 	}
 	for _, a := range extra {
-		del = append(del, Op{fmt.Sprintf("address %s on %s is unwanted", a.Prefix, a.Dev), func() error { return gone(d.addrDo(a, d.H.AddrDel)) }})
+		del = append(del, Op{fmt.Sprintf("address %s on %s is unwanted", a.Prefix, a.Dev), func() error { return Gone(d.addrDo(a, d.H.AddrDel)) }})
 	}
 	return add, del, nil
 }
@@ -106,7 +106,7 @@ func (d *differ) neighs() (add, del []Op, err error) {
 		if d.keep(n.Dev) || replaced[Neigh{Dev: n.Dev, Addr: n.Addr}] {
 			continue
 		}
-		del = append(del, Op{fmt.Sprintf("neighbour %s on %s is unwanted", n.Addr, n.Dev), func() error { return gone(d.neighDo(n, d.H.NeighDel)) }})
+		del = append(del, Op{fmt.Sprintf("neighbour %s on %s is unwanted", n.Addr, n.Dev), func() error { return Gone(d.neighDo(n, d.H.NeighDel)) }})
 	}
 	return add, del, nil
 }
@@ -144,7 +144,7 @@ func (d *differ) fdb() (add, del []Op, err error) {
 		if d.keep(f.Dev) || replaced[FDB{Dev: f.Dev, MAC: f.MAC}] {
 			continue
 		}
-		del = append(del, Op{fmt.Sprintf("forwarding entry %s on %s is unwanted", f.MAC, f.Dev), func() error { return gone(d.fdbDo(f, d.H.NeighDel)) }})
+		del = append(del, Op{fmt.Sprintf("forwarding entry %s on %s is unwanted", f.MAC, f.Dev), func() error { return Gone(d.fdbDo(f, d.H.NeighDel)) }})
 	}
 	return add, del, nil
 }
@@ -158,8 +158,8 @@ func (d *differ) fdbDo(f FDB, do func(*netlink.Neigh) error) error {
 		Flags: netlink.NTF_SELF, IP: f.VTEP.AsSlice()})
 }
 
-// gone takes "it is not there" for success.
-func gone(err error) error {
+// Gone takes "it is not there" for success of a removal.
+func Gone(err error) error {
 	for _, e := range []error{unix.ENOENT, unix.ESRCH, unix.EADDRNOTAVAIL, unix.ENODEV} {
 		if errors.Is(err, e) {
 			return nil

@@ -43,7 +43,7 @@ func (d *differ) routes() (add, del []Op, err error) {
 			continue
 		}
 		k := kernel[r]
-		del = append(del, Op{fmt.Sprintf("route %s is unwanted", r), func() error { return gone(d.H.RouteDel(&k)) }})
+		del = append(del, Op{fmt.Sprintf("route %s is unwanted", r), func() error { return Gone(d.H.RouteDel(&k)) }})
 	}
 	return add, del, nil
 }
@@ -148,7 +148,7 @@ func (d *differ) rules() (add, del []Op, err error) {
 	}
 	for _, r := range extra {
 		k := kernel[r]
-		del = append(del, Op{fmt.Sprintf("routing rule for mark %#x is unwanted", r.Mark), func() error { return gone(d.H.RuleDel(&k)) }})
+		del = append(del, Op{fmt.Sprintf("routing rule for mark %#x is unwanted", r.Mark), func() error { return Gone(d.H.RuleDel(&k)) }})
 	}
 	return add, del, nil
 }
