@@ -44,8 +44,9 @@ func (s *Store) fetch(ctx context.Context, reg *remoteRepo, d v1.Descriptor, p *
 	return nil
 }
 
-// download fills the ingest and commits it. What a broken connection brought counts: only attempts without any
-// progress are numbered.
+// download fills the ingest and commits it. What a broken connection brought counts: only attempts are numbered that
+// came no further than any before. (Further than the last one is not enough: a registry whose blob is too short brings
+// it all, refuses to continue, brings it all again, without end.)
 func (r *remoteRepo) download(ctx context.Context, in *content.Ingest, d v1.Descriptor, p *progress) error {
 	resumed := in.Size() > 0
 	if in.Size() > d.Size {
@@ -53,14 +54,14 @@ func (r *remoteRepo) download(ctx context.Context, in *content.Ingest, d v1.Desc
 			return err
 		}
 	}
+	furthest := in.Size()
 	for n := 1; in.Size() < d.Size || d.Size == 0; n++ {
-		before := in.Size()
 		err := r.attempt(ctx, in, d, p)
 		if err == nil {
 			break
 		}
-		if in.Size() > before {
-			n = 1
+		if in.Size() > furthest {
+			furthest, n = in.Size(), 1
 		}
 		if !temporary(err) || n >= r.retry.Attempts || r.retry.wait(ctx, n) != nil {
 			return err
