@@ -14,8 +14,12 @@ import (
 type table struct {
 	audit   uint32 // AUDIT_ARCH_*
 	mask    uint32 // or-ed into every number (x32)
+	x32Bit  uint32 // the bit that turns a number into one of x32, if there is such a thing
 	numbers map[string]int
 }
+
+// x32Bit tells x32's calls from x86-64's.
+const x32Bit = 1 << 30
 
 // x32Only are the calls that x32 has under numbers of its own. Calls that it shares
 // with x86-64 keep their number, but for the ones listed here.
@@ -37,7 +41,7 @@ func x32Table() table {
 	for name, n := range x32Only {
 		numbers[name] = n
 	}
-	return table{audit: t.audit, mask: 1 << 30, numbers: numbers}
+	return table{audit: t.audit, mask: x32Bit, numbers: numbers}
 }
 
 func fromInfo(i *arch.Info) table {
@@ -66,7 +70,9 @@ func (t table) number(name string) (uint32, bool) {
 func tables(list []specs.Arch) ([]table, error) {
 	switch runtime.GOARCH {
 	case "amd64":
-		out := []table{fromInfo(arch.X86_64)}
+		native := fromInfo(arch.X86_64)
+		native.x32Bit = x32Bit
+		out := []table{native}
 		for _, a := range list {
 			switch a {
 			case specs.ArchX86:

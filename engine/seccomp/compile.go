@@ -3,6 +3,7 @@
 package seccomp
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -115,23 +116,26 @@ func skipUnless(audit uint32, body []bpf.Instruction) []bpf.Instruction {
 // x86-64 is also x32's.
 func archBody(p *specs.LinuxSeccomp, def uint32, list []table) ([]bpf.Instruction, error) {
 	var spans []span
-	for i, t := range list {
+	for _, t := range list {
 		s, err := tableSpans(p, def, t)
 		if err != nil {
 			return nil, err
 		}
-		if i == 0 && len(list) == 1 && t.mask == 0 {
-			spans = append(spans, s...)
-			continue
-		}
 		spans = append(spans, s...)
 	}
-	// Numbers of x32 on a profile that does not list it end in the kernel's own ENOSYS or the default.
-	slices.SortStableFunc(spans, func(a, b span) int { return int(int64(a.from) - int64(b.from)) })
-	spans = merge(spans)
+	if list[0].x32Bit != 0 && len(list) == 1 {
+		spans = append(spans, noX32(list[0]))
+	}
+	slices.SortStableFunc(spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	code := []bpf.Instruction{bpf.LoadAbsolute{Off: offNumber, Size: 4}}
-	body, err := search(spans)
+	body, err := search(merge(spans))
 	return append(code, body...), err
+}
+
+// noX32 answers as a kernel without x32 does. A profile that names what is forbidden
+// and does not list x32 would otherwise be walked around by setting one bit.
+func noX32(t table) span {
+	return span{t.x32Bit, rule{fallback: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)}}
 }
 
 // tableSpans lists the treatment of all numbers of one table, ascending.
