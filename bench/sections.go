@@ -89,6 +89,9 @@ func (b *bench) service(ctx context.Context) error {
 	d, dockerErr := startDocker(ctx, l.Client, rootfs)
 	if dockerErr == nil {
 		defer d.stop()
+		if rss, err := d.rss(); err == nil {
+			b.add(row{what: "dockerd and containerd idle, swarm manager, RSS", peer: fmt.Sprintf("%.1f MB", rss)})
+		}
 	}
 	for _, n := range []int{1, 10, 100} {
 		ours, err := b.repeat(func() (time.Duration, error) { return shoalReplicas(ctx, h, n) })

@@ -5,7 +5,6 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -96,23 +95,7 @@ func (c *cluster) write(fn func(tx *store.Tx) error) {
 	}
 }
 
-func (c *cluster) node(id string) (n *api.Node) {
-	c.store.View(func(tx *store.Tx) { n = tx.Nodes().Get(id) })
-	return n
-}
-
 func (c *cluster) task(id string) (t *api.Task) {
 	c.store.View(func(tx *store.Tx) { t = tx.Tasks().Get(id) })
 	return t
-}
-
-// eventually waits for ok, because streams and loops run on their own.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); {
-		if time.Now().After(end) {
-			t.Fatalf("did not happen: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
 }

@@ -35,6 +35,7 @@ func (d *Dispatcher) present(manager, node string) {
 	s := d.signs[node]
 	s.manager, s.registered, s.ended = manager, time.Now(), time.Time{}
 	d.signs[node] = s
+	d.nudge() // a node that has just come is READY at once
 }
 
 // lost notes that a session ended, unless the node has meanwhile gone to another manager.

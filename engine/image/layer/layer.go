@@ -191,7 +191,8 @@ func (x *extractor) create(dir int, base string, h *tar.Header, content io.Reade
 			return setOpaque(dir, base)
 		}
 		return nil
-	case tar.TypeReg, tar.TypeRegA, tar.TypeCont, tar.TypeGNUSparse: //nolint:staticcheck // TypeRegA is in old archives
+	//lint:ignore SA1019 TypeRegA is in old archives
+	case tar.TypeReg, tar.TypeRegA, tar.TypeCont, tar.TypeGNUSparse:
 		return x.file(dir, base, content)
 	case tar.TypeLink:
 		return x.link(dir, base, h.Linkname)
