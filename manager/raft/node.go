@@ -212,6 +212,7 @@ func (n *Node) Close() error {
 		errs = append(errs, n.raft.Shutdown().Error())
 	}
 	if n.trans != nil {
+		n.trans.CloseStreams()
 		errs = append(errs, n.trans.Close())
 	}
 	return errors.Join(append(errs, n.logs.Close())...)

@@ -22,11 +22,40 @@ type streams struct {
 	own      chan net.Conn // streams to itself
 	accepted chan net.Conn
 	closed   chan struct{}
-	once     sync.Once
+
+	mu   sync.Mutex
+	open map[*stream]bool // accepted and not closed; nil once all are
+}
+
+// stream is a connection that streams may have to close: raft only ever closes those that it has dialled.
+type stream struct {
+	net.Conn
+	in *streams
+}
+
+// Close implements net.Conn.
+func (c *stream) Close() error {
+	c.in.mu.Lock()
+	delete(c.in.open, c)
+	c.in.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// keep makes a connection end with s.
+func (s *streams) keep(c net.Conn) net.Conn {
+	k := &stream{c, s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		c.Close()
+	} else {
+		s.open[k] = true
+	}
+	return k
 }
 
 func newStreams(cfg Config, p *peers) *streams {
-	s := &streams{cfg: cfg, peers: p, own: make(chan net.Conn), accepted: make(chan net.Conn), closed: make(chan struct{})}
+	s := &streams{cfg: cfg, peers: p, own: make(chan net.Conn), accepted: make(chan net.Conn), closed: make(chan struct{}), open: map[*stream]bool{}}
 	go s.accept()
 	return s
 }
@@ -50,9 +79,9 @@ func (s *streams) accept() {
 func (s *streams) Accept() (net.Conn, error) {
 	select {
 	case c := <-s.accepted:
-		return c, nil
+		return s.keep(c), nil
 	case c := <-s.own:
-		return c, nil
+		return s.keep(c), nil
 	case <-s.closed:
 		return nil, net.ErrClosed
 	}
@@ -60,7 +89,15 @@ func (s *streams) Accept() (net.Conn, error) {
 
 // Close implements net.Listener.
 func (s *streams) Close() error {
-	s.once.Do(func() { close(s.closed) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open != nil {
+		close(s.closed)
+	}
+	for c := range s.open {
+		c.Conn.Close()
+	}
+	s.open = nil
 	return s.cfg.Listener.Close()
 }
 
