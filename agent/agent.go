@@ -124,6 +124,9 @@ func (a *Agent) Announce() {
 	}
 }
 
+// Close lets go of the database of an Agent that is not run after all.
+func (a *Agent) Close() error { return a.db.Close() }
+
 // Run works until ctx ends. Containers go on running.
 func (a *Agent) Run(ctx context.Context) error {
 	a.life = ctx

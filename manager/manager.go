@@ -73,8 +73,9 @@ type Manager struct {
 	ca         *ca.Server
 	rules      map[string]rule
 
-	mu   sync.Mutex
-	conn *leaderConn
+	mu      sync.Mutex
+	conn    *leaderConn
+	joinErr error // why this manager is not a member yet
 }
 
 // New opens the manager's state and its port. Run does the rest, and closes both.

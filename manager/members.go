@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -17,6 +18,9 @@ const (
 	changeTimeout = 5 * time.Second // for one change of the Raft group
 	rolesResync   = 5 * time.Second
 	joinPause     = 200 * time.Millisecond
+	readyPause    = 5 * time.Millisecond
+	// stranded is how long a member may hear of no leader before it asks to be let in again. Elections take a second.
+	stranded = 5 * time.Second
 )
 
 // membership implements api.MembershipServer: who votes.
@@ -225,26 +229,98 @@ func (m *Manager) forgetOthers(ctx context.Context) error {
 	})
 }
 
-// join makes this manager a member of the group, if it is none yet. It tries until it is.
+// join makes this manager a member of the group, if it is none yet. It tries until it is. It goes on watching: a manager
+// that was removed while it was off, and promoted again, takes itself for a member, and no leader speaks to it.
 func (m *Manager) join(ctx context.Context) error {
-	self := m.cfg.Identity.NodeID()
-	failed := ""
-	for !m.raft.IsMember(self) && len(m.cfg.Managers) > 0 {
-		for _, addr := range m.cfg.Managers {
-			err := m.joinThrough(ctx, addr)
-			if err == nil {
-				return nil
-			}
-			if failed != err.Error() && ctx.Err() == nil {
-				failed = err.Error()
-				m.log.Warn("joining the managers failed, will try again", "through", addr, "error", err)
-			}
+	led := time.Now()
+	for {
+		changed, wait := m.raft.LeaderChanged(), joinPause
+		follows := false
+		switch member := m.raft.IsMember(m.cfg.Identity.NodeID()); {
+		case member && m.leaderID() != "":
+			follows, wait = true, stranded
+		case member && time.Since(led) < stranded:
+			wait = stranded
+		case member:
+			wait = stranded
+			m.joinThroughAny(ctx)
+		default:
+			m.joinThroughAny(ctx)
 		}
-		if !pause(ctx, joinPause) {
+		select {
+		case <-ctx.Done():
 			return ctx.Err()
+		case <-changed:
+		case <-time.After(wait):
+		}
+		if follows {
+			led = time.Now()
 		}
 	}
-	return nil
+}
+
+// joinThroughAny asks one manager after the other, and remembers why none did it.
+func (m *Manager) joinThroughAny(ctx context.Context) {
+	for _, addr := range m.doors() {
+		err := m.joinThrough(ctx, addr)
+		if err != nil && ctx.Err() == nil && m.setJoinErr(err) {
+			m.log.Warn("joining the managers failed, will try again", "through", addr, "error", err)
+		}
+		if err == nil {
+			m.setJoinErr(nil)
+			return
+		}
+	}
+}
+
+// doors are the managers that may be asked to let this one in.
+func (m *Manager) doors() []string {
+	addrs := slices.Clone(m.cfg.Managers)
+	for _, a := range m.otherManagers() {
+		if !slices.Contains(addrs, a) {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
+}
+
+// setJoinErr tells whether that is news.
+func (m *Manager) setJoinErr(err error) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	news := err != nil && (m.joinErr == nil || m.joinErr.Error() != err.Error())
+	m.joinErr = err
+	return news
+}
+
+// Ready waits until this manager is a member of the group and knows who leads it.
+func (m *Manager) Ready(ctx context.Context) error {
+	for {
+		if m.raft.Started() && m.leaderID() != "" && m.raft.IsMember(m.cfg.Identity.NodeID()) {
+			return nil
+		}
+		if !pause(ctx, readyPause) {
+			return m.notReady()
+		}
+	}
+}
+
+func (m *Manager) notReady() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.joinErr != nil {
+		return fmt.Errorf("join the other managers: %s", status.Convert(m.joinErr).Message())
+	}
+	return errors.New("there is no leader yet")
+}
+
+// Quorum says who leads, and how many managers answer of how many there are. It takes half a second at most.
+func (m *Manager) Quorum(ctx context.Context) (leader string, answer, all int) {
+	if !m.raft.Started() {
+		return "", 0, 0
+	}
+	answer, all = m.probe(ctx)
+	return m.leaderID(), answer, all
 }
 
 func (m *Manager) joinThrough(ctx context.Context, addr string) error {

@@ -8,15 +8,19 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
+	"github.com/shoal-dev/shoal/internal/identity"
 	"github.com/shoal-dev/shoal/manager"
 	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -32,36 +36,116 @@ type boss struct {
 	err     error // valid once done is closed
 }
 
-// keepaliveParams notice a manager whose host is gone, where no packet says so.
-var keepaliveParams = keepalive.ClientParameters{Time: 2 * time.Second, Timeout: 1500 * time.Millisecond, PermitWithoutStream: true}
+// promoteRetry is the pause after a manager could not be started while the node goes on as it is.
+const promoteRetry = 2 * time.Second
+
+// followRole starts and stops the manager as the certificate says.
+func (m *member) followRole(ctx context.Context) error {
+	for {
+		changed := m.id.Changed()
+		retry, err := m.takeRole(ctx)
+		if err != nil {
+			return err
+		}
+		var ended chan struct{} // never, without a manager
+		boss := m.currentBoss()
+		if boss != nil {
+			ended = boss.done
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-retry:
+		case <-ended:
+			if ctx.Err() == nil && m.id.Role() == identity.Manager {
+				return boss.error()
+			}
+		}
+	}
+}
+
+// takeRole compares the certificate with what runs. A manager that cannot be started is tried again: retry says when.
+func (m *member) takeRole(ctx context.Context) (retry <-chan time.Time, err error) {
+	runs := m.currentBoss() != nil
+	switch m.id.Role() {
+	case identity.Manager:
+		if runs {
+			return nil, nil
+		}
+		m.log.Info("this node becomes a manager")
+		if err := m.promote(ctx, false); err != nil {
+			m.log.Error("this node should be a manager, will try again", "err", err)
+			m.setNoBoss(err)
+			return time.After(promoteRetry), nil
+		}
+	case identity.Worker:
+		m.setNoBoss(nil)
+		if runs {
+			m.log.Info("this node is no manager any more")
+			m.demote()
+		}
+		// Also where no manager ran: the daemon may have ended before this. What is left would pass for membership later.
+		if err := os.RemoveAll(filepath.Join(m.node.cfg.DataDir, "raft")); err != nil {
+			return nil, fmt.Errorf("remove the manager's log: %w", err)
+		}
+		if !runs {
+			return nil, nil
+		}
+	}
+	m.agent.Announce()
+	return nil, nil
+}
 
 // promote starts the manager.
 func (m *member) promote(ctx context.Context, force bool) error {
 	advertise := m.clusterAddr()
-	mgr, err := manager.New(manager.Config{
-		Dir: m.node.cfg.DataDir, Identity: m.id, ListenAddr: m.state.ListenAddr, AdvertiseAddr: advertise,
-		Managers: without(m.managerAddrs(), advertise), ForceNewCluster: force, Liveness: m.live, Logger: m.log,
-	})
-	if err != nil {
-		return fmt.Errorf("start manager: %w", err)
-	}
 	pipe := newPipeListener()
 	conn, err := pipe.connect()
 	if err != nil {
 		return err
 	}
+	mgr, err := manager.New(manager.Config{
+		Dir: m.node.cfg.DataDir, Identity: m.id, ListenAddr: m.state.ListenAddr, AdvertiseAddr: advertise,
+		Managers: without(m.managerAddrs(), advertise), ForceNewCluster: force, Liveness: m.live, Logger: m.log,
+	})
+	if err != nil {
+		conn.Close()
+		return m.notStarted(err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	b := &boss{manager: mgr, conn: conn, cancel: cancel, done: make(chan struct{})}
-	b.server = grpc.NewServer(grpc.ChainUnaryInterceptor(mgr.UnaryInterceptor), grpc.ChainStreamInterceptor(mgr.StreamInterceptor))
+	b.server = grpc.NewServer(
+		grpc.ChainUnaryInterceptor(mgr.UnaryInterceptor), grpc.ChainStreamInterceptor(mgr.StreamInterceptor),
+		grpc.MaxRecvMsgSize(maxMessage),
+	)
 	mgr.Register(b.server)
-	var wg sync.WaitGroup
-	wg.Go(func() { b.server.Serve(pipe) })
-	wg.Go(func() { b.err = mgr.Run(ctx); b.server.Stop() })
-	go func() { wg.Wait(); close(b.done) }()
+	b.run(ctx, pipe)
 	m.mu.Lock()
-	m.boss = b
+	m.boss, m.noBoss = b, nil
 	m.mu.Unlock()
 	return nil
+}
+
+func (b *boss) run(ctx context.Context, pipe *pipeListener) {
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = b.server.Serve(pipe) }) // ends with Stop only
+	wg.Go(func() {
+		b.err = b.manager.Run(ctx)
+		b.server.Stop()
+	})
+	go func() {
+		wg.Wait()
+		close(b.done)
+	}()
+}
+
+// notStarted says what to do where that is known.
+func (m *member) notStarted(err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("another program listens on %s: stop it, or give another port with --listen-addr", m.state.ListenAddr)
+	}
+	return fmt.Errorf("start manager: %w", err)
 }
 
 // demote ends the manager and waits for it.
@@ -84,6 +168,12 @@ func (m *member) currentBoss() *boss {
 	return m.boss
 }
 
+func (m *member) setNoBoss(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.noBoss = err
+}
+
 // clusterAddr is HOST:PORT where others reach this node's manager.
 func (m *member) clusterAddr() string {
 	listen, _ := netip.ParseAddrPort(m.state.ListenAddr)
@@ -91,13 +181,7 @@ func (m *member) clusterAddr() string {
 }
 
 func without(list []string, s string) []string {
-	var rest []string
-	for _, x := range list {
-		if x != s {
-			rest = append(rest, x)
-		}
-	}
-	return rest
+	return slices.DeleteFunc(slices.Clone(list), func(x string) bool { return x == s })
 }
 
 // managerStatus is what a session says of the manager here.
@@ -119,16 +203,28 @@ func (b *boss) error() error {
 // manager is where the local socket passes requests on to, or why it cannot.
 func (n *Node) manager() (*grpc.ClientConn, error) {
 	m, broken := n.current()
-	if m == nil {
-		if broken != nil {
-			return nil, status.Error(codes.FailedPrecondition, broken.Error())
-		}
+	switch {
+	case m == nil && broken == nil:
 		return nil, errNoCluster()
+	case m == nil || m.ended() && broken != nil:
+		return nil, refused("this node's part in the cluster does not run: %v", broken)
+	case m.ended():
+		return nil, status.Errorf(codes.Unavailable, "this node's part in the cluster has ended and will be started again: %v", m.err)
 	}
 	if b := m.currentBoss(); b != nil {
 		return b.conn, nil
 	}
+	if m.id.Role() == identity.Manager {
+		return nil, status.Errorf(codes.Unavailable, "the manager of this node does not run: %v", or(errorText(m.trouble()), "it is starting, try again in a moment"))
+	}
 	return nil, refused("this node is a worker: run this on a manager%s", m.somewhere())
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // somewhere names managers that this worker knows.
@@ -145,7 +241,7 @@ func (m *member) somewhere() string {
 	return fmt.Sprintf(" (%s)", strings.Join(hosts, ", "))
 }
 
-// fillManagers adds what a manager knows of the cluster.
+// fillManagers adds what a manager knows of the cluster. It asks the other managers, but not for long.
 func (m *member) fillManagers(ctx context.Context, c *api.ClusterInfo) {
 	b := m.currentBoss()
 	if b == nil {
@@ -159,21 +255,8 @@ func (m *member) fillManagers(ctx context.Context, c *api.ClusterInfo) {
 			}
 		}
 	})
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	st, err := api.NewMembershipClient(b.conn).Status(ctx, &api.MembershipStatusRequest{})
-	if err == nil {
-		c.LeaderId = st.LeaderId
-	}
-	r, err := api.NewControlClient(b.conn).ListNodes(ctx, &api.ListNodesRequest{})
-	if err != nil {
-		return
-	}
-	for _, n := range r.Nodes {
-		if n.ManagerStatus.GetReachable() {
-			c.ManagersReachable++
-		}
-	}
+	leader, answer, _ := b.manager.Quorum(ctx)
+	c.LeaderId, c.ManagersReachable = leader, int32(answer)
 }
 
 // voters counts the members of the Raft group, 0 if nobody can say.
@@ -182,17 +265,24 @@ func (m *member) voters(ctx context.Context) int {
 	if b == nil {
 		return 0
 	}
-	st, err := api.NewMembershipClient(b.conn).Status(ctx, &api.MembershipStatusRequest{})
-	if err != nil {
-		return 0
-	}
-	return len(st.Members)
+	_, _, all := b.manager.Quorum(ctx)
+	return all
 }
 
-// leaveGroup takes this manager out of the Raft group.
+const leaveTimeout = 10 * time.Second
+
+// leaveGroup takes this manager out of the Raft group. The others may have done so, and this node may have heard of it,
+// before the answer is here.
 func (m *member) leaveGroup(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	b := m.currentBoss()
+	if b == nil {
+		return errors.New("the manager of this node does not run")
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
-	_, err := api.NewMembershipClient(m.currentBoss().conn).Leave(ctx, &api.MembershipLeaveRequest{NodeId: m.id.NodeID()})
+	_, err := api.NewMembershipClient(b.conn).Leave(ctx, &api.MembershipLeaveRequest{NodeId: m.id.NodeID()})
+	if m.id.Role() == identity.Worker {
+		return nil
+	}
 	return err
 }

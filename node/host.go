@@ -4,7 +4,6 @@ package node
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -199,7 +198,7 @@ func splitListen(s string, advertise netip.Addr, port uint16) (netip.AddrPort, e
 	}
 	a, err := netip.ParseAddr(host)
 	if err != nil {
-		return netip.AddrPort{}, errors.Join(fmt.Errorf("--listen-addr %q: %q is not an address", s, host))
+		return netip.AddrPort{}, fmt.Errorf("--listen-addr %q: %q is not an address", s, host)
 	}
 	return netip.AddrPortFrom(a, uint16(n)), nil
 }

@@ -3,12 +3,12 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -34,12 +34,16 @@ func (n *Node) where(advertise, listen, dataPath string) (state, error) {
 		return state{}, invalid("%v", err)
 	}
 	bind, err := splitListen(or(listen, n.cfg.ListenAddr), adv, ClusterPort)
+	if err == nil && !bind.Addr().IsUnspecified() {
+		err = hasAddress("--listen-addr", bind.Addr())
+	}
 	if err != nil {
 		return state{}, invalid("%v", err)
 	}
 	return state{
 		ListenAddr: bind.String(), AdvertiseAddr: adv.String(), DataPathAddr: data.String(), DataPathPort: uint32(n.cfg.DataPathPort),
-		Managers: []string{netip.AddrPortFrom(adv, bind.Port()).String()},
+		AdvertiseWish: advertise,
+		Managers:      []string{netip.AddrPortFrom(adv, bind.Port()).String()},
 	}, nil
 }
 
@@ -67,7 +71,7 @@ func (l *local) InitCluster(ctx context.Context, r *api.InitClusterRequest) (*ap
 	n.change.Lock()
 	defer n.change.Unlock()
 	if r.ForceNewCluster {
-		return n.forceNew(ctx)
+		return n.forceNew(ctx, r)
 	}
 	if err := n.outside(); err != nil {
 		return nil, err
@@ -80,52 +84,76 @@ func (l *local) InitCluster(ctx context.Context, r *api.InitClusterRequest) (*ap
 		Dir: n.cfg.DataDir, CertDir: n.certs(), AdvertiseAddr: st.Managers[0], Spec: r.Spec, DataPathPort: st.DataPathPort, Logger: n.log,
 	})
 	if err == nil {
-		err = st.save(n.cfg.DataDir)
-	}
-	if err == nil {
-		err = n.enter(st, ident, false)
-	}
-	if err == nil {
-		err = n.awaitActive(ctx)
+		err = n.begin(ctx, st, ident, false)
 	}
 	if err != nil {
-		n.forget()
-		return nil, refused("cannot make a cluster: %v", err)
+		return nil, n.giveUp("cannot make a cluster", err)
 	}
-	return n.initialized(st), nil
+	return n.initialized(st)
+}
+
+// begin starts a membership that is to last, and waits until it works.
+func (n *Node) begin(ctx context.Context, st state, id *identity.Identity, force bool) error {
+	if err := st.save(n.cfg.DataDir); err != nil {
+		return err
+	}
+	if err := n.enter(st, id, force); err != nil {
+		return err
+	}
+	return n.awaitActive(ctx)
+}
+
+// giveUp leaves nothing behind of a membership that did not come to be.
+func (n *Node) giveUp(what string, err error) error {
+	if left := n.forget(); left != nil {
+		n.log.Error("not everything was removed, will try again", "err", left)
+		n.setBroken(left)
+	}
+	return refused("%s: %v", what, err)
 }
 
 // initialized tells the user how others can join.
-func (n *Node) initialized(st state) *api.InitClusterResponse {
+func (n *Node) initialized(st state) (*api.InitClusterResponse, error) {
 	m, _ := n.current()
+	b := m.currentBoss()
+	if b == nil {
+		return nil, refused("the manager has ended again: see 'shoal cluster info'")
+	}
 	r := &api.InitClusterResponse{NodeId: m.id.NodeID(), Addr: st.Managers[0]}
-	m.currentBoss().manager.Store().View(func(tx *store.Tx) {
+	b.manager.Store().View(func(tx *store.Tx) {
 		r.WorkerToken, r.ManagerToken = tx.Cluster().GetWorkerToken(), tx.Cluster().GetManagerToken()
 	})
-	return r
+	return r, nil
 }
 
-// forceNew makes this manager the only one, when the majority of the others is lost for good. Everything it knows stays.
-func (n *Node) forceNew(ctx context.Context) (*api.InitClusterResponse, error) {
-	m, broken := n.current()
-	if m == nil {
-		if broken != nil {
-			return nil, refused("%v", broken)
-		}
+// forceNew makes this manager the only one, when the majority of the others is lost for good. Everything it knows
+// stays. The host may have another address by now: the request says so.
+func (n *Node) forceNew(ctx context.Context, r *api.InitClusterRequest) (*api.InitClusterResponse, error) {
+	old, err := loadState(n.cfg.DataDir)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, refused("there is no cluster here to be forced: run 'shoal cluster init'")
 	}
-	if m.id.Role() != identity.Manager {
+	var id *identity.Identity
+	if err == nil {
+		id, err = identity.Load(n.certs())
+	}
+	if err != nil {
+		return nil, refused("cannot force a new cluster: %v", err)
+	}
+	if id.Role() != identity.Manager {
 		return nil, refused("this node is a worker: only a manager has the cluster's state")
 	}
-	m.end()
-	if err := n.enter(m.state, m.id, true); err != nil {
+	st, err := n.where(or(r.AdvertiseAddr, old.AdvertiseAddr), or(r.ListenAddr, old.ListenAddr), or(r.DataPathAddr, old.DataPathAddr))
+	if err != nil {
+		return nil, err
+	}
+	st.DataPathPort, st.AdvertiseWish = old.DataPathPort, or(r.AdvertiseAddr, old.AdvertiseWish)
+	n.stopMember()
+	if err := n.begin(ctx, st, id, true); err != nil {
 		n.setBroken(err)
 		return nil, refused("cannot force a new cluster: %v", err)
 	}
-	if err := n.awaitActive(ctx); err != nil {
-		return nil, refused("cannot force a new cluster: %v", err)
-	}
-	return n.initialized(m.state), nil
+	return n.initialized(st)
 }
 
 // JoinCluster makes this node a member of an existing cluster.
@@ -144,24 +172,19 @@ func (l *local) JoinCluster(ctx context.Context, r *api.JoinClusterRequest) (*ap
 	if err != nil {
 		return nil, err
 	}
+	if remote == st.Managers[0] {
+		return nil, invalid("%s is this node itself: name a manager of the cluster to join", remote)
+	}
 	ident, issued, err := ca.Join(ctx, n.certs(), remote, r.Token)
 	if err != nil {
-		n.forget()
 		return nil, err
 	}
 	st.DataPathPort = issued.DataPathPort
 	if st.Managers = issued.Managers; len(st.Managers) == 0 {
 		st.Managers = []string{remote}
 	}
-	if err = st.save(n.cfg.DataDir); err == nil {
-		err = n.enter(st, ident, false)
-	}
-	if err == nil {
-		err = n.awaitActive(ctx)
-	}
-	if err != nil {
-		n.forget()
-		return nil, refused("cannot join: %v", err)
+	if err := n.begin(ctx, st, ident, false); err != nil {
+		return nil, n.giveUp("cannot join", err)
 	}
 	return &api.JoinClusterResponse{NodeId: ident.NodeID(), Role: issued.Role}, nil
 }
@@ -180,39 +203,37 @@ func remoteAddr(s string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// awaitActive returns once a manager has spoken to this node, or says why that did not happen.
+// awaitActive returns once a manager has spoken to this node and, if it is to be a manager, it is a member of the group;
+// or it says why that did not happen.
 func (n *Node) awaitActive(ctx context.Context) error {
 	m, _ := n.current()
-	late := time.NewTimer(activeWait)
-	defer late.Stop()
+	late, cancel := context.WithTimeoutCause(ctx, activeWait, errors.New("no manager opened a session within 15s: is the cluster port open between the nodes?"))
+	defer cancel()
+	if b := m.currentBoss(); b != nil {
+		if err := b.ready(late); err != nil {
+			return err
+		}
+	}
 	select {
 	case <-m.joined:
 		return nil
 	case <-m.done:
-		return m.err
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-late.C:
-		return errors.New("no manager opened a session within 15s: is the cluster port open between the nodes?")
+		return cmp.Or(m.err, errors.New("the daemon is stopping"))
+	case <-late.Done():
+		return context.Cause(late)
 	}
 }
 
-// forget ends the membership and removes all of it from disk; containers of tasks go too.
-func (n *Node) forget() {
-	n.stopMember()
-	n.mu.Lock()
-	m := n.member
-	n.member, n.broken = nil, nil
-	n.mu.Unlock()
-	n.forgetTasks()
-	if m != nil {
-		if err := m.overlay.Cleanup(n.ctx); err != nil {
-			n.log.Error("overlay was not removed fully", "err", err)
-		}
-	}
-	for _, name := range []string{"cluster.json", "agent.db", "raft", "certs"} {
-		if err := os.RemoveAll(filepath.Join(n.cfg.DataDir, name)); err != nil {
-			n.log.Error("membership was not removed fully", "file", name, "err", err)
-		}
+// ready waits until the manager takes part. If it ends instead, the membership does, and knows why.
+func (b *boss) ready(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	waited := make(chan error, 1)
+	go func() { waited <- b.manager.Ready(ctx) }()
+	select {
+	case err := <-waited:
+		return err
+	case <-b.done:
+		return nil
 	}
 }

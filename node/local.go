@@ -50,36 +50,44 @@ func (l *local) cluster(ctx context.Context) *api.ClusterInfo {
 	if info.Role == identity.Manager {
 		c.Role = api.NodeRole_MANAGER
 	}
-	select {
-	case <-m.done:
-		if c.State = api.ClusterInfo_ERROR; c.Error == "" && m.err != nil {
-			c.Error = m.err.Error()
-		}
+	if m.ended() {
+		c.State, c.Error = api.ClusterInfo_ERROR, or(c.Error, errorText(m.err), "the cluster membership has ended")
 		return c
-	default:
 	}
-	if c.State == api.ClusterInfo_INACTIVE {
-		c.State = m.session2state()
-	}
+	c.State, c.Error = m.condition()
 	m.fillManagers(ctx, c)
 	return c
 }
 
-// session2state: PENDING until a manager has spoken to this node.
-func (m *member) session2state() api.ClusterInfo_State {
+// condition is PENDING until a manager has spoken to this node.
+func (m *member) condition() (api.ClusterInfo_State, string) {
+	why := errorText(m.trouble())
+	switch {
+	case m.removed.Load():
+		return api.ClusterInfo_ERROR, why
+	case m.spokenTo():
+		return api.ClusterInfo_ACTIVE, why
+	}
+	return api.ClusterInfo_PENDING, why
+}
+
+func (m *member) spokenTo() bool {
 	select {
 	case <-m.joined:
-		return api.ClusterInfo_ACTIVE
+		return true
 	default:
-		return api.ClusterInfo_PENDING
+		return false
 	}
 }
 
 // CheckNetwork says where the kernel differs from what the cluster's rows want.
 func (l *local) CheckNetwork(ctx context.Context, _ *api.CheckNetworkRequest) (*api.CheckNetworkResponse, error) {
-	m, _ := l.node.current()
-	if m == nil {
+	m, broken := l.node.current()
+	if m == nil && broken == nil {
 		return nil, errNoCluster()
+	}
+	if m == nil || m.ended() {
+		return nil, refused("this node's part in the cluster does not run: see 'shoal cluster info'")
 	}
 	diff, err := m.overlay.Check(ctx)
 	if err != nil {

@@ -10,14 +10,14 @@ import (
 )
 
 // lockFile takes an exclusive lock that ends with the process, however it ends.
-func lockFile(path string) (*os.File, error) {
+func lockFile(path, what string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("another daemon uses this data directory (%s is locked): stop it, or give --data-dir and --run-dir", path)
+		return nil, fmt.Errorf("another daemon uses this %s (%s is locked): stop it, or give --data-dir and --run-dir", what, path)
 	}
 	return f, nil
 }

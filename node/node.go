@@ -3,8 +3,9 @@
 // Package node is one machine of Shoal: the daemon. It is the one place where manager and agent meet.
 //
 // Node holds what every daemon has (the engine and the local socket) and, while it is in a cluster, a member: identity, gossip,
-// overlay, DNS, agent and, if its certificate says so, a manager. Parts know each other only through
-// the functions that are handed to them here.
+// overlay, DNS, agent and, if its certificate says so, a manager (boss.go). Parts know each other only through
+// the functions that are handed to them here. keep.go takes a membership up at start and again when it breaks; join.go
+// and leave.go begin and end one.
 package node
 
 import (
@@ -24,9 +25,11 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/shoal-dev/shoal/agent/container"
 	"github.com/shoal-dev/shoal/engine"
 	"github.com/shoal-dev/shoal/engine/server"
 	"github.com/shoal-dev/shoal/engine/shim"
+	"github.com/shoal-dev/shoal/overlay"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -54,10 +57,14 @@ type Node struct {
 	cfg    Config
 	log    *slog.Logger
 	engine *engine.Engine
+	tasks  container.Engine // the engine, as the agent sees it
 
-	ctx context.Context // ends when the daemon does
+	openOverlay func(overlay.Config) (fabric, error)
 
-	change sync.Mutex // held by init, join and leave, which exclude each other
+	ctx     context.Context // ends when the daemon does
+	entered chan struct{}   // buffered by one: there is a new member
+
+	change sync.Mutex // held by init, join, leave and a start after a break, which exclude each other
 
 	mu     sync.Mutex
 	member *member // nil outside a cluster
@@ -66,14 +73,13 @@ type Node struct {
 
 // Run is the daemon: it returns when ctx ends, leaving every container as it is.
 func Run(ctx context.Context, cfg Config) error {
-	lock, err := prepare(cfg)
+	unlock, err := prepare(cfg)
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
-	n := &Node{cfg: cfg, log: cfg.Logger}
+	defer unlock()
 	g, ctx := errgroup.WithContext(ctx)
-	n.ctx = ctx
+	n := newNode(ctx, cfg)
 	if err := n.openEngine(ctx); err != nil {
 		return err
 	}
@@ -83,27 +89,44 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	srv := n.localServer()
+	server.Register(srv, n.engine)
 	g.Go(func() error { return n.engine.Run(ctx) })
-	g.Go(func() error { return srv.Serve(listener) })
-	g.Go(func() error {
-		<-ctx.Done()
-		n.stopMember()
-		srv.Stop()
-		return nil
-	})
-	n.resume()
-	if err := notifyReady(); err != nil {
-		n.log.Warn("systemd was not told", "err", err)
-	}
-	n.log.Info("daemon is ready", "version", cfg.Version, "data", cfg.DataDir, "run", cfg.RunDir)
+	g.Go(func() error { return n.serve(ctx, srv, listener) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, grpc.ErrServerStopped) {
 		return err
 	}
 	return nil
 }
 
-// prepare makes the directories and takes the lock that keeps a second daemon off them.
-func prepare(cfg Config) (*os.File, error) {
+func newNode(ctx context.Context, cfg Config) *Node {
+	return &Node{
+		cfg: cfg, log: cfg.Logger, ctx: ctx, entered: make(chan struct{}, 1),
+		openOverlay: func(c overlay.Config) (fabric, error) { return overlay.New(c) },
+	}
+}
+
+// serve takes up the membership first, so that nobody is told that there is none, and then answers until ctx ends.
+func (n *Node) serve(ctx context.Context, srv *grpc.Server, l net.Listener) error {
+	if _, err := n.resume(); err != nil {
+		n.log.Error("cannot take up the cluster membership, will try again", "err", err)
+	}
+	var g errgroup.Group
+	g.Go(func() error { return n.keep(ctx) })
+	g.Go(func() error { return srv.Serve(l) })
+	if err := notifyReady(); err != nil {
+		n.log.Warn("systemd was not told", "err", err)
+	}
+	n.log.Info("daemon is ready", "version", n.cfg.Version, "data", n.cfg.DataDir, "run", n.cfg.RunDir)
+	<-ctx.Done()
+	srv.Stop()
+	n.change.Lock() // an init, join or leave that is cut short is not cut off
+	defer n.change.Unlock()
+	n.stopMember()
+	return g.Wait()
+}
+
+// prepare makes the directories and takes the locks that keep a second daemon off them.
+func prepare(cfg Config) (unlock func(), err error) {
 	if os.Getuid() != 0 {
 		return nil, errors.New("the daemon needs root: it makes namespaces, cgroups and mounts")
 	}
@@ -113,7 +136,16 @@ func prepare(cfg Config) (*os.File, error) {
 	if err := os.MkdirAll(cfg.RunDir, 0o711); err != nil {
 		return nil, fmt.Errorf("make run directory: %w", err)
 	}
-	return lockFile(filepath.Join(cfg.DataDir, "daemon.lock"))
+	data, err := lockFile(filepath.Join(cfg.DataDir, "daemon.lock"), "data directory")
+	if err != nil {
+		return nil, err
+	}
+	run, err := lockFile(filepath.Join(cfg.RunDir, "daemon.lock"), "run directory")
+	if err != nil {
+		data.Close()
+		return nil, err
+	}
+	return func() { run.Close(); data.Close() }, nil
 }
 
 func (n *Node) openEngine(ctx context.Context) error {
@@ -128,7 +160,7 @@ func (n *Node) openEngine(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open engine: %w", err)
 	}
-	n.engine = opened
+	n.engine, n.tasks = opened, engineAdapter{opened}
 	return nil
 }
 
@@ -137,10 +169,9 @@ func (n *Node) localServer() *grpc.Server {
 	srv := grpc.NewServer(
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.UnknownServiceHandler(passOn(n.manager)),
-		grpc.MaxRecvMsgSize(64<<20),
+		grpc.MaxRecvMsgSize(maxMessage),
 	)
 	api.RegisterLocalServer(srv, &local{node: n})
-	server.Register(srv, n.engine)
 	return srv
 }
 
@@ -167,12 +198,6 @@ func listenUnix(path string) (net.Listener, error) {
 		}
 	}
 	return l, nil
-}
-
-func (n *Node) current() (*member, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.member, n.broken
 }
 
 func (n *Node) addr(s string) netip.Addr {

@@ -22,6 +22,9 @@ import (
 // The local socket outlives memberships: a manager comes and goes with the node's role. Requests for services that the
 // socket's own server does not have are passed on, frame by frame and unread, to the manager of the moment.
 
+// maxMessage bounds what is passed on either way. Nothing here comes from another host.
+const maxMessage = 512 << 20
+
 // frame is a message that nobody here looks into.
 type frame struct{ data mem.BufferSlice }
 
@@ -143,5 +146,7 @@ func (l *pipeListener) dial(ctx context.Context, _ string) (net.Conn, error) {
 
 // connect returns a client of the listener's server.
 func (l *pipeListener) connect() (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:in-process", grpc.WithContextDialer(l.dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return grpc.NewClient("passthrough:in-process",
+		grpc.WithContextDialer(l.dial), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
 }
