@@ -13,6 +13,7 @@ has unshare util-linux
 has shellcheck shellcheck
 has docker-registry docker-registry # what image pulls are tested against
 has crun crun                       # the runtime that ours is compared with
+has busybox busybox-static          # the root file system of containers in tests
 has ruby ruby                       # parses the Vagrantfile
 has systemd-analyze systemd         # checks the unit; installing it starts nothing
 [ ${#need[@]} -eq 0 ] && exit 0

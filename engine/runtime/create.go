@@ -156,7 +156,7 @@ func (s *Shoal) launch(p place) (*shim.Conn, error) {
 		return nil, err
 	}
 	cmd := exec.Command("/proc/self/fd/" + strconv.Itoa(int(s.program.Fd())))
-	cmd.Args = []string{"shoal-shim", p.dir} // for those who look at ps
+	cmd.Args = []string{"shoal-shim", p.dir}      // for those who look at ps
 	cmd.Env = []string{"GOMAXPROCS=1", "GOGC=10"} // small rather than fast: it hardly ever allocates
 	cmd.Dir = p.dir
 	cmd.ExtraFiles = []*os.File{theirs, lock}

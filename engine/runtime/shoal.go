@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -210,5 +212,16 @@ func readSpec(bundle string) (*specs.Spec, error) {
 	if err := json.Unmarshal(data, &sp); err != nil {
 		return nil, fmt.Errorf("read %s/config.json: %w", bundle, err)
 	}
+	withoutTime(&sp)
 	return &sp, nil
+}
+
+// withoutTime drops a time namespace that makes no difference where the kernel has none (before 5.6).
+func withoutTime(sp *specs.Spec) {
+	if sp.Linux == nil || len(sp.Linux.TimeOffsets) > 0 {
+		return
+	}
+	if _, err := os.Stat("/proc/self/ns/time"); errors.Is(err, fs.ErrNotExist) {
+		sp.Linux.Namespaces = slices.DeleteFunc(sp.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.TimeNamespace })
+	}
 }

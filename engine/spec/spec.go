@@ -279,9 +279,7 @@ func namespaces(o Options) []specs.LinuxNamespace {
 	add(specs.IPCNamespace, o.Namespaces.IPC)
 	add(specs.UTSNamespace, o.Namespaces.UTS)
 	add(specs.CgroupNamespace, o.Namespaces.Cgroup)
-	if len(o.Spec.GetTimeOffsets()) > 0 {
-		add(specs.TimeNamespace, "")
-	}
+	add(specs.TimeNamespace, "")
 	return ns
 }
 

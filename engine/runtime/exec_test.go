@@ -1,0 +1,126 @@
+//go:build linux
+
+package runtime
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+func TestExec(t *testing.T) {
+	s := sh("sleep 100")
+	s.CapDrop = []string{"NET_RAW"}
+	b := newBox(t, s).start()
+	out, errs, exit := b.exec(ExecOptions{Process: b.process("sh", "-c", "echo out; echo err >&2; cat; exit 4"), Stdin: true}, "from stdin\n")
+	if out != "out\nfrom stdin\n" || errs != "err\n" || exit.Code != 4 {
+		t.Errorf("got %q, %q, %+v", out, errs, exit)
+	}
+	out, _, _ = b.exec(ExecOptions{Process: b.process("sh", "-c", "hostname; cat /proc/self/status; ls /proc/self/fd")}, "")
+	for _, want := range []string{"box\n", "Seccomp:\t2", "CapEff:\t00000000a80405fb", "0\n1\n2\n3\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("exec sees\n%s\nwant %q in it", out, want)
+		}
+	}
+	if strings.Contains(out, "\n4\n") {
+		t.Errorf("exec has inherited descriptors:\n%s", out)
+	}
+	bob := b.process("sh", "-c", "id; pwd; echo $A")
+	bob.User, bob.Cwd, bob.Env = specs.User{UID: 1000, GID: 1000, AdditionalGids: []uint32{2000}}, "/tmp", append(bob.Env, "A=b")
+	bob.Capabilities = &specs.LinuxCapabilities{Bounding: bob.Capabilities.Bounding}
+	if out, _, _ = b.exec(ExecOptions{Process: bob}, ""); out != "uid=1000(bob) gid=1000(bob) groups=2000(more)\n/tmp\nb\n" {
+		t.Errorf("bob sees %q", out)
+	}
+	inside := must(b.rt.Pids(b.ctx(), b.opts.ID))(t)
+	p, err := b.rt.Exec(b.ctx(), b.opts.ID, ExecOptions{Process: b.process("sleep", "99")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now := must(b.rt.Pids(b.ctx(), b.opts.ID))(t); len(now) != len(inside)+1 {
+		t.Errorf("processes in the cgroup: %v, before the exec %v", now, inside)
+	}
+	if err := p.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if exit, err := p.Wait(b.ctx()); err != nil || exit.Code != 137 {
+		t.Errorf("killed exec: %+v, %v", exit, err)
+	}
+	if err := p.Signal(syscall.SIGKILL); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("signal after the end: %v", err)
+	}
+	p.Stream().Close()
+}
+
+func TestExecPrivileged(t *testing.T) {
+	b := newBox(t, sh("sleep 100")).start()
+	proc := b.process("grep", "-E", "^(CapEff|Seccomp):", "/proc/self/status")
+	proc.Capabilities = allCaps()
+	out, _, _ := b.exec(ExecOptions{Process: proc, Privileged: true}, "")
+	if want := fmt.Sprintf("CapEff:\t%016x\nSeccomp:\t0\n", b.rt.caps&(1<<len(capNames)-1)); out != want {
+		t.Errorf("got %q, want %q", out, want)
+	}
+}
+
+func TestExecThatCannotRun(t *testing.T) {
+	b := newBox(t, sh("sleep 100")).start()
+	_, err := b.rt.Exec(b.ctx(), b.opts.ID, ExecOptions{Process: b.process("nope")})
+	if !errors.Is(err, ErrNoCommand) || !strings.Contains(err.Error(), "executable file not found in $PATH") {
+		t.Errorf("got %v", err)
+	}
+	_, err = b.rt.Exec(b.ctx(), b.opts.ID, ExecOptions{Process: b.process("/etc/passwd")})
+	if !errors.Is(err, ErrNotRunnable) {
+		t.Errorf("got %v", err)
+	}
+	over := newBox(t, sh("true")).start()
+	over.wait()
+	if _, err := over.rt.Exec(over.ctx(), over.opts.ID, ExecOptions{Process: over.process("true")}); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("exec in a stopped container: %v", err)
+	}
+	if _, err := over.rt.Exec(over.ctx(), "none", ExecOptions{Process: over.process("true")}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("exec in no container: %v", err)
+	}
+}
+
+func TestExecTerminal(t *testing.T) {
+	b := newBox(t, &api.ContainerSpec{Args: []string{"sleep", "100"}}).start()
+	proc := b.process("sh", "-c", "tty; read x; stty size; echo got $x")
+	proc.Terminal = true
+	p, err := b.rt.Exec(b.ctx(), b.opts.ID, ExecOptions{Process: proc, Stdin: true, Size: Size{Width: 70, Height: 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Resize(Size{Width: 71, Height: 21}); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(p.Stream().Stdin(), "abc\n")
+	var out bytes.Buffer
+	if err := p.Stream().Output(&out, &out); err != nil {
+		t.Fatal(err)
+	}
+	if exit, err := p.Wait(b.ctx()); err != nil || exit.Code != 0 {
+		t.Errorf("exit %+v, %v", exit, err)
+	}
+	for _, want := range []string{"/dev/pts/0\r\n", "21 71\r\n", "got abc\r\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("terminal shows %q, want %q in it", out.String(), want)
+		}
+	}
+}
+
+// A grandchild that keeps the streams open does not keep the session open.
+func TestExecLeavesGrandchildren(t *testing.T) {
+	b := newBox(t, sh("sleep 100")).start()
+	start := time.Now()
+	out, _, exit := b.exec(ExecOptions{Process: b.process("sh", "-c", "sleep 60 & echo done")}, "")
+	if out != "done\n" || exit.Code != 0 || time.Since(start) > 30*time.Second {
+		t.Errorf("got %q, %+v after %s", out, exit, time.Since(start))
+	}
+}
