@@ -27,6 +27,7 @@ done
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 unit_dir=$root/etc/systemd/system
 target=$root$prefix/bin/shoal
+completions="bash:usr/share/bash-completion/completions/shoal zsh:usr/share/zsh/vendor-completions/_shoal fish:usr/share/fish/vendor_completions.d/shoal.fish"
 systemd() { [ "$start" = yes ] && [ -d /run/systemd/system ]; }
 
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || die "run it as root (or with --root DIR to install into a directory)"
@@ -34,6 +35,7 @@ systemd() { [ "$start" = yes ] && [ -d /run/systemd/system ]; }
 if [ "$uninstall" = yes ]; then
 	if systemd; then systemctl disable --now shoal.service || true; fi
 	rm -f "$target" "$unit_dir/shoal.service"
+	for completion in $completions; do rm -f "$root/${completion#*:}"; done
 	if systemd; then systemctl daemon-reload; fi
 	echo "Shoal is removed. Its data is still in $root/var/lib/shoal: delete it by hand if you mean it."
 	exit 0
@@ -46,7 +48,8 @@ if [ -z "$binary" ]; then
 fi
 [ -n "$binary" ] || die "no binary found: build it with 'make build', or name one with --binary FILE"
 [ -f "$binary" ] || die "$binary is not a file"
-"$binary" version --format '{{.Client.Version}}' >/dev/null 2>&1 || die "$binary does not run on this machine: is it built for $(uname -m)?"
+says=$("$binary" --version 2>/dev/null) || die "$binary does not run on this machine: is it built for $(uname -m)?"
+case $says in [Ss]hoal*) ;; *) die "$binary is not a shoal" ;; esac
 
 # The group whose members may use the socket.
 if ! grep -q '^shoal:' "$root/etc/group" 2>/dev/null; then
@@ -66,7 +69,7 @@ mv -f "$target.new" "$target"
 sed "s|/usr/local/bin/shoal|$prefix/bin/shoal|" "$here/shoal.service" >"$unit_dir/shoal.service.new"
 mv -f "$unit_dir/shoal.service.new" "$unit_dir/shoal.service"
 
-for shell in bash:usr/share/bash-completion/completions/shoal zsh:usr/share/zsh/vendor-completions/_shoal fish:usr/share/fish/vendor_completions.d/shoal.fish; do
+for shell in $completions; do
 	file=$root/${shell#*:}
 	mkdir -p "$(dirname "$file")"
 	"$target" completion "${shell%%:*}" >"$file"
