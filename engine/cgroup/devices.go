@@ -69,12 +69,26 @@ func (g *Group) devicesV1(w *writer, rules []specs.LinuxDeviceCgroup) {
 		if r.Allow {
 			file = "devices.allow"
 		}
-		if r.Type == "a" {
-			w.v1("devices", file, "a")
-			continue
+		for _, line := range deviceLines(r) {
+			w.v1("devices", file, line)
 		}
-		w.v1("devices", file, fmt.Sprintf("%s %s:%s %s", r.Type, star(r.Major), star(r.Minor), r.Access))
 	}
+}
+
+// deviceLines is a rule in version 1's words. There, "a" is all kinds of access, whatever stands behind it.
+func deviceLines(r specs.LinuxDeviceCgroup) []string {
+	types := []string{r.Type}
+	if r.Type == "a" {
+		if accessBits(r.Access) == bpfMknod|bpfR|bpfW {
+			return []string{"a"}
+		}
+		types = []string{"b", "c"}
+	}
+	var lines []string
+	for _, t := range types {
+		lines = append(lines, fmt.Sprintf("%s %s:%s %s", t, star(r.Major), star(r.Minor), r.Access))
+	}
+	return lines
 }
 
 func star(n *int64) string {

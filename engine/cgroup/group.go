@@ -10,9 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +19,7 @@ import (
 // Create makes the group in every hierarchy. It may exist already.
 func (g *Group) Create() error {
 	for range 10 { // Delete of the last group of a parent takes the parent with it
-		if err := g.create(); !errors.Is(err, fs.ErrNotExist) {
+		if err := g.create(); !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
 			return err
 		}
 	}
@@ -108,135 +106,6 @@ func enableControllers(dir string) error {
 
 func neededController(c string) bool { return c == "cpu" || c == "memory" || c == "pids" }
 
-// Freeze stops or continues all processes of the group and waits until that is so.
-func (g *Group) Freeze(ctx context.Context, frozen bool) error {
-	dir, name, value, done := g.freezer(frozen)
-	if dir == "" {
-		return fmt.Errorf("pause: this machine has no cgroup freezer")
-	}
-	if err := write(dir, name, value); err != nil {
-		return fmt.Errorf("pause: %w", err)
-	}
-	for {
-		now, err := g.Frozen()
-		if err != nil || now == frozen {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("pause: processes did not become %s: %w", done, ctx.Err())
-		case <-time.After(2 * time.Millisecond):
-			if frozen { // v1 needs to be told again about processes that were busy
-				write(dir, name, value)
-			}
-		}
-	}
-}
-
-func (g *Group) freezer(frozen bool) (dir, name, value, done string) {
-	if d := g.dir("freezer"); d != "" {
-		if frozen {
-			return d, "freezer.state", "FROZEN", "frozen"
-		}
-		return d, "freezer.state", "THAWED", "thawed"
-	}
-	if frozen {
-		return g.V2Dir(), "cgroup.freeze", "1", "frozen"
-	}
-	return g.V2Dir(), "cgroup.freeze", "0", "thawed"
-}
-
-// Frozen reports whether the group is frozen, by itself.
-func (g *Group) Frozen() (bool, error) {
-	if d := g.dir("freezer"); d != "" {
-		v, err := read(d, "freezer.state")
-		return v == "FROZEN", err
-	}
-	if g.V2Dir() == "" {
-		return false, nil
-	}
-	n, err := keyed(g.V2Dir(), "cgroup.events", "frozen")
-	return n == 1, err
-}
-
-// Pids are all processes in the group and below it.
-func (g *Group) Pids() ([]int, error) {
-	seen := map[int]bool{}
-	for _, root := range g.dirs() {
-		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				if errors.Is(err, fs.ErrNotExist) {
-					return nil
-				}
-				return err
-			}
-			if d.IsDir() {
-				return addPids(path, seen)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("list processes: %w", err)
-		}
-		if len(seen) > 0 {
-			break // all hierarchies hold the same ones
-		}
-	}
-	list := make([]int, 0, len(seen))
-	for pid := range seen {
-		list = append(list, pid)
-	}
-	slices.Sort(list)
-	return list, nil
-}
-
-func addPids(dir string, seen map[int]bool) error {
-	text, err := read(dir, "cgroup.procs")
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.EOPNOTSUPP) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, f := range strings.Fields(text) {
-		if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
-			seen[pid] = true
-		}
-	}
-	return nil
-}
-
-// Signal sends a signal to every process of the group.
-func (g *Group) Signal(sig syscall.Signal) error {
-	pids, err := g.Pids()
-	if err != nil {
-		return err
-	}
-	for _, pid := range pids {
-		if err := syscall.Kill(pid, sig); err != nil && err != syscall.ESRCH {
-			return fmt.Errorf("kill process %d: %w", pid, err)
-		}
-	}
-	return nil
-}
-
-// Kill ends every process of the group, frozen ones included. It does not wait.
-func (g *Group) Kill() error {
-	if d := g.V2Dir(); d != "" {
-		if err := write(d, "cgroup.kill", "1"); err == nil {
-			if d := g.dir("freezer"); d != "" {
-				write(d, "freezer.state", "THAWED")
-			}
-			return g.Signal(syscall.SIGKILL)
-		}
-	}
-	err := g.Signal(syscall.SIGKILL)
-	if d := g.dir("freezer"); d != "" {
-		write(d, "freezer.state", "THAWED") // the dead cannot die while they are frozen
-	}
-	return err
-}
-
 // Delete kills what is left in the group and removes it everywhere. A group that
 // does not exist is deleted already.
 func (g *Group) Delete(ctx context.Context) error {
@@ -298,47 +167,4 @@ func removeBelow(dir string) error {
 		unix.Rmdir(path)
 	}
 	return err
-}
-
-func read(dir, name string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(dir, name))
-	return strings.TrimSpace(string(b)), err
-}
-
-func write(dir, name, value string) error {
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(value)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return fmt.Errorf("write %q: %w", value, err)
-	}
-	return nil
-}
-
-// keyed reads "key N" from a file; a missing key is 0.
-func keyed(dir, name, key string) (uint64, error) {
-	text, err := read(dir, name)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(text) {
-		if k, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok && k == key {
-			return strconv.ParseUint(v, 10, 64)
-		}
-	}
-	return 0, nil
-}
-
-// number reads a file with one number; "max" is 0.
-func number(dir, name string) (uint64, error) {
-	text, err := read(dir, name)
-	if err != nil || text == "max" {
-		return 0, err
-	}
-	return strconv.ParseUint(text, 10, 64)
 }

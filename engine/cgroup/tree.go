@@ -10,7 +10,6 @@
 package cgroup
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,19 +35,23 @@ type Tree struct {
 
 // Detect finds the hierarchies that are mounted and writable by root.
 func Detect() (*Tree, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("find cgroups: %w", err)
 	}
-	defer f.Close()
-	t := &Tree{}
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		t.addMount(sc.Text())
-	}
+	t := mountinfo(string(text))
 	if t.v2 == "" && len(t.v1) == 0 {
-		return nil, fmt.Errorf("find cgroups: no cgroup file system is mounted below /sys/fs/cgroup")
+		return nil, fmt.Errorf("find cgroups: no cgroup file system is mounted")
 	}
 	return t, nil
+}
+
+func mountinfo(text string) *Tree {
+	t := &Tree{}
+	for line := range strings.Lines(text) {
+		t.addMount(line)
+	}
+	return t
 }
 
 // addMount understands one line of mountinfo:

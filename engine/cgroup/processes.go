@@ -1,0 +1,92 @@
+//go:build linux
+
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Pids are all processes in the group and below it.
+func (g *Group) Pids() ([]int, error) {
+	seen := map[int]bool{}
+	for _, root := range g.dirs() {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				if errors.Is(err, fs.ErrNotExist) {
+					return nil
+				}
+				return err
+			}
+			if d.IsDir() {
+				return addPids(path, seen)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list processes: %w", err)
+		}
+		if len(seen) > 0 {
+			break // all hierarchies hold the same ones
+		}
+	}
+	list := make([]int, 0, len(seen))
+	for pid := range seen {
+		list = append(list, pid)
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
+func addPids(dir string, seen map[int]bool) error {
+	text, err := read(dir, "cgroup.procs")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.EOPNOTSUPP) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range strings.Fields(text) {
+		if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
+			seen[pid] = true
+		}
+	}
+	return nil
+}
+
+// Signal sends a signal to every process of the group.
+func (g *Group) Signal(sig syscall.Signal) error {
+	pids, err := g.Pids()
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, sig); err != nil && err != syscall.ESRCH {
+			return fmt.Errorf("kill process %d: %w", pid, err)
+		}
+	}
+	return nil
+}
+
+// Kill ends every process of the group, frozen ones included. It does not wait.
+func (g *Group) Kill() error {
+	if d := g.V2Dir(); d != "" {
+		if err := write(d, "cgroup.kill", "1"); err == nil {
+			if d := g.dir("freezer"); d != "" {
+				write(d, "freezer.state", "THAWED")
+			}
+			return g.Signal(syscall.SIGKILL)
+		}
+	}
+	err := g.Signal(syscall.SIGKILL)
+	if d := g.dir("freezer"); d != "" {
+		write(d, "freezer.state", "THAWED") // the dead cannot die while they are frozen
+	}
+	return err
+}
