@@ -167,7 +167,8 @@ func TestRefuses(t *testing.T) {
 	}
 	d := &Desired{
 		Networks: []Network{{ID: "a", Name: "a", VNI: MeshVNI}, {ID: "b", Name: "b"}},
-		Peers:    []Peer{{NodeID: "n2", VTEP: netip.MustParseAddr("fd00::2"), Number: 2}, {NodeID: "n3", VTEP: netip.MustParseAddr("192.0.2.3")}},
+		Peers: []Peer{{NodeID: "n2", VTEP: netip.MustParseAddr("fd00::2"), Number: 2}, {NodeID: "n3", VTEP: netip.MustParseAddr("192.0.2.3")},
+			{NodeID: "n4", VTEP: netip.MustParseAddr("192.0.2.4"), Number: maxNumber + 1}},
 	}
 	v := newView(Config{NodeID: "n1", VTEP: netip.MustParseAddr("192.0.2.1"), Logger: slog.Default()}, d, nil)
 	if len(v.problems) != 4 || len(v.networks) != 0 || len(v.peers) != 0 {
