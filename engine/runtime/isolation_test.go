@@ -13,6 +13,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -55,7 +56,7 @@ func TestNamespaces(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBox(t, sh(look), c.change).start()
-			until(t, "it has looked", func() bool { return len(strings.Fields(b.logged())) == len(kinds) })
+			enginetest.Until(t, "it has looked", func() bool { return len(strings.Fields(b.logged())) == len(kinds) })
 			inside := strings.Fields(b.logged())
 			for i, k := range kinds {
 				host := must(os.Readlink("/proc/self/ns/" + k))(t)
@@ -86,7 +87,7 @@ func userNamespace(s *specs.Spec) {
 func TestUserNamespace(t *testing.T) {
 	b := newBox(t, sh("id -u; cat /proc/self/uid_map; touch /tmp/x && stat -c %u /tmp/x; echo -n >/dev/null && echo null; sleep 100"), userNamespace)
 	b.start()
-	until(t, "it has looked", func() bool { return strings.Contains(b.logged(), "null") })
+	enginetest.Until(t, "it has looked", func() bool { return strings.Contains(b.logged(), "null") })
 	if f := strings.Fields(b.logged()); strings.Join(f, " ") != "0 0 700000 65536 0 null" {
 		t.Errorf("inside: %q", b.logged())
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -172,7 +173,7 @@ func TestPause(t *testing.T) {
 	if st := b.state(); st.Status != Running {
 		t.Errorf("state %+v, want running", st)
 	}
-	until(t, "it writes again", func() bool { return strings.Count(b.logged(), "x") > lines })
+	enginetest.Until(t, "it writes again", func() bool { return strings.Count(b.logged(), "x") > lines })
 }
 
 func TestDeletePaused(t *testing.T) {
@@ -270,30 +271,15 @@ func (w *watched) String() string {
 
 func (w *watched) await(t *testing.T, text string) {
 	t.Helper()
-	until(t, text+" appears", func() bool { return strings.Contains(w.String(), text) })
-}
-
-// until polls for a condition.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(20 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("waited 20s in vain until %s", what)
-		}
-	}
+	enginetest.Until(t, text+" appears", func() bool { return strings.Contains(w.String(), text) })
 }
 
 func TestInitReapsAndForwards(t *testing.T) {
 	s := sh("trap 'echo caught; exit 5' TERM; (sleep 0.01 &) ; echo ready; while true; do sleep 0.05; done")
 	s.Init = true
 	b := newBox(t, s).start()
-	until(t, "the trap is set", func() bool { return strings.Contains(b.logged(), "ready") })
-	until(t, "the orphan has been collected", func() bool {
+	enginetest.Until(t, "the trap is set", func() bool { return strings.Contains(b.logged(), "ready") })
+	enginetest.Until(t, "the orphan has been collected", func() bool {
 		for _, pid := range must(b.rt.Pids(b.ctx(), b.opts.ID))(t) {
 			cmd, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 			stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

@@ -8,6 +8,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -36,7 +37,7 @@ func TestCPULimit(t *testing.T) {
 	s := sh("while true; do :; done")
 	s.Limits = &api.ContainerLimits{NanoCpus: 1e8}
 	b := newBox(t, s).start()
-	until(t, "it is throttled", func() bool { return must(b.rt.Stats(b.ctx(), b.opts.ID))(t).ThrottledNanos > 0 })
+	enginetest.Until(t, "it is throttled", func() bool { return must(b.rt.Stats(b.ctx(), b.opts.ID))(t).ThrottledNanos > 0 })
 }
 
 func TestUpdateWhileRunning(t *testing.T) {

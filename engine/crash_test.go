@@ -1,0 +1,135 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/shoal-dev/shoal/engine/enginetest"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// A daemon that is killed at any point of a container's start leaves nothing behind that the next one does not find: the
+// container is there as a whole, or not at all.
+
+// crashEnv names, for a process of this test, the point at which it kills itself. crashDir and crashShim say where it works.
+const (
+	crashEnv  = "SHOAL_TEST_CRASH_AT"
+	crashDir  = "SHOAL_TEST_CRASH_DIR"
+	crashShim = "SHOAL_TEST_CRASH_SHIM"
+)
+
+// crash is the life of that process.
+func crash(point string) {
+	cfg := labConfig(os.Getenv(crashDir), os.Getenv(crashShim))
+	cfg.FaultPoint = func(name string) {
+		if name == point {
+			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
+	ctx := context.Background()
+	e, err := Open(ctx, cfg)
+	if err == nil {
+		r := request("victim", "echo started; sleep 1000")
+		r.NetworkMode = NetworkBridge
+		r.Spec.IpcMode = "shareable"
+		r.Spec.Mounts = []*api.Mount{{Type: api.Mount_VOLUME, Target: "/anonymous"}, {Type: api.Mount_VOLUME, Source: "named", Target: "/etc"}}
+		var row *api.Container
+		if row, err = e.Create(ctx, CreateOptions{Request: r}); err == nil {
+			err = e.Start(ctx, row.Id)
+		}
+	}
+	fmt.Fprintln(os.Stderr, "the fault point was not reached:", err)
+	os.Exit(1)
+}
+
+func TestKilledAtEveryPoint(t *testing.T) {
+	if len(FaultPoints()) < 12 {
+		t.Errorf("only %d points: %v", len(FaultPoints()), FaultPoints())
+	}
+	for _, point := range FaultPoints() {
+		t.Run(point, func(t *testing.T) {
+			l := openLab(t)
+			l.close()
+			cmd := exec.Command("/proc/self/exe")
+			cmd.Env = append(os.Environ(), crashEnv+"="+point, crashDir+"="+l.dir, crashShim+"="+enginetest.Shim(t))
+			out, err := cmd.CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+				t.Fatalf("%v: %s", err, out)
+			}
+			l.open()
+			l.checkVictim(point)
+		})
+	}
+}
+
+// checkVictim expects all of the container or nothing, and that it can be used as any other.
+func (l *lab) checkVictim(point string) {
+	l.t.Helper()
+	row, err := l.Inspect(l.ctx(), "victim")
+	made := !strings.HasPrefix(point, "create.") || point == "create.commit"
+	if !made {
+		if !errors.Is(err, ErrNotFound) {
+			l.t.Fatalf("found a container that was not made: %v, %v", row, err)
+		}
+		if left := l.traces(); len(left) > 0 {
+			l.t.Errorf("left behind: %v", left)
+		}
+		l.run(request("victim", "true"))
+		return
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	switch running := row.State == api.ContainerState_CONTAINER_RUNNING; {
+	case (point == "start.process" || point == "start.running") && !running:
+		l.t.Errorf("the container ran when the daemon was killed, now it is %s", StateName(row.State))
+	case !running && row.State != api.ContainerState_CREATED:
+		l.t.Errorf("state %s, want created", StateName(row.State))
+	}
+	if err := l.Start(l.ctx(), "victim"); err != nil {
+		l.t.Fatal(err)
+	}
+	enginetest.Until(l.t, "its output is in the log", func() bool { return l.logs("victim") == "started\n" })
+	l.exec("victim", "ip addr show eth0 && mount | grep -q anonymous && test -f /etc/passwd")
+}
+
+// Killed again and again under load: no container is lost, no exit code is lost, nothing is left.
+func TestKilledUnderLoad(t *testing.T) {
+	l := openLab(t)
+	keep := l.run(request("keep", "while true; do sleep 0.1; done"))
+	pid := l.row(keep).Pid
+	for i := range 20 {
+		code := i % 5
+		id := l.run(request("", fmt.Sprintf("sleep 0.0%d; exit %d", i%7, code)))
+		l.reopen()
+		if row := l.ended(id); row.ExitCode != int32(code) || row.Error != "" {
+			t.Errorf("run %d: exit code %d (%s), want %d", i, row.ExitCode, row.Error, code)
+		}
+	}
+	if row := l.row(keep); row.Pid != pid || row.State != api.ContainerState_CONTAINER_RUNNING {
+		t.Errorf("the container that was to be left alone: %v", row)
+	}
+}
+
+func TestEndsWhileNoDaemonRuns(t *testing.T) {
+	l := openLab(t)
+	id := l.run(request("", "echo last words; sleep 0.05; exit 9"))
+	pid := int(l.row(id).Pid)
+	l.close()
+	enginetest.Until(t, "it has ended", func() bool { return syscall.Kill(pid, 0) != nil })
+	l.open()
+	if row := l.ended(id); row.ExitCode != 9 || time.Since(row.FinishedAt.AsTime()) > time.Minute || l.logs(id) != "last words\n" {
+		t.Errorf("row %v, log %q", row, l.logs(id))
+	}
+}
