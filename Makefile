@@ -14,7 +14,7 @@ TOOLS := $(GO) tool -modfile=tools/go.mod
 export CGO_ENABLED = 0
 export GOFLAGS := $(GOFLAGS) -trimpath -tags=grpcnotrace,embed_shim
 
-.PHONY: help build shim web test unit race e2e demo demo-down bench lint scripts vuln generate check-generated cross deps clean protoc-plugins
+.PHONY: help build shim web test unit race e2e demo demo-down bench lint format scripts vuln generate check-generated cross deps clean protoc-plugins
 
 help: ## show this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -48,10 +48,12 @@ demo-down: ## take down a demo that was left up
 bench: build web ## measure, print a table and write docs/benchmarks.md (root)
 	$(GO) run ./bench
 
-lint: check-generated scripts cross ## generated code, scripts, other platforms, formatting, vet, staticcheck
-	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "run gofmt -w on:"; echo "$$bad"; exit 1; }
+lint: format check-generated scripts cross ## formatting, generated code, scripts, other platforms, vet, staticcheck
 	$(GO) vet ./...
 	$(TOOLS) staticcheck ./...
+
+format:
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "run gofmt -w on:"; echo "$$bad"; exit 1; }
 
 scripts: ## shellcheck, the Vagrantfile's syntax
 	shellcheck $$(git ls-files '*.sh') .ci/run
