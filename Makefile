@@ -34,7 +34,7 @@ unit: shim ## unit tests, among them those that need namespaces (root)
 	$(GO) test -timeout 5m ./...
 
 race: shim ## the packages with concurrency under the race detector (gcc)
-	CGO_ENABLED=1 $(GO) test -race -timeout 8m $(RACE)
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 8m $(RACE)
 
 e2e: build web ## end-to-end tests in network namespaces (root)
 	SHOAL_E2E=1 $(GO) test -count=1 -timeout 8m ./e2e/...
