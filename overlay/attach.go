@@ -23,6 +23,13 @@ func (o *Overlay) attach(ctx context.Context, a Attachment) error {
 	if len(a.HostPorts) > 0 && len(a.Gateway) == 0 {
 		return fmt.Errorf("attach container %s: it publishes ports on this node but has no address on the gateway network", a.ID)
 	}
+	seen := map[string]bool{}
+	for _, n := range a.Networks {
+		if seen[n.NetworkID] {
+			return fmt.Errorf("attach container %s: it has two interfaces on network %s; give one several addresses", a.ID, n.NetworkID)
+		}
+		seen[n.NetworkID] = true
+	}
 	ns, err := netns.Open(a.NetNS)
 	if err != nil {
 		return fmt.Errorf("attach container %s: %w", a.ID, err)

@@ -70,6 +70,30 @@ func TestFullSizePackets(t *testing.T) {
 	}
 }
 
+// Checksums right whoever computes them: the container's, the tunnel's and the underlay's links all may leave it to the
+// next.
+func TestChecksums(t *testing.T) {
+	for _, offload := range []Offload{OffloadOn, OffloadOff} {
+		t.Run(string(offload), func(t *testing.T) {
+			l := newLab(t, 2, false)
+			for _, h := range l.hosts {
+				h.cfg.Offload = offload
+				must(t, h.ns.Do(func() error { return checksumOff("eth0") })) // as a driver that computes none
+				l.start(h)
+			}
+			l.network("app", 5001, "10.10.0.0/24", "fd10::/64")
+			a, b := l.container(l.hosts[0], "a", "", 11, "app"), l.container(l.hosts[1], "b", "", 12, "app")
+			b.serve(80)
+			l.settle()
+			for _, to := range b.a.Networks[0].Addrs {
+				l.wants(a.place, "tcp", at(to, 80), "b "+a.a.Networks[0].Addrs[b2i(to.Is6())].String())
+				echo(t, a.place, "tcp", at(to, 80), 300_000)
+				echo(t, a.place, "udp", at(to, 80), 5000)
+			}
+		})
+	}
+}
+
 func b2i(b bool) int {
 	if b {
 		return 1
@@ -80,22 +104,27 @@ func b2i(b bool) int {
 // echo sends size bytes and expects them back.
 func echo(t *testing.T, from *place, network, addr string, size int) {
 	t.Helper()
+	must(t, echoes(from, network, addr, size))
+}
+
+func echoes(from *place, network, addr string, size int) error {
 	c, err := from.dial(network, addr)
-	must(t, err)
+	if err != nil {
+		return err
+	}
 	defer c.Close()
 	sent := bytes.Repeat([]byte("0123456789"), size/10+1)[:size]
 	go c.Write(sent)
-	got := make([]byte, size)
+	got, n := make([]byte, size), 0
 	if network == "udp" {
-		n, err := c.Read(got)
-		if err != nil || !bytes.Equal(got[:n], sent) {
-			t.Fatalf("echo of %d bytes from %s: %d came back: %v", size, addr, n, err)
-		}
-		return
+		n, err = c.Read(got)
+	} else {
+		n, err = io.ReadFull(c, got)
 	}
-	if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, sent) {
-		t.Fatalf("echo of %d bytes from %s: %v", size, addr, err)
+	if err != nil || !bytes.Equal(got[:n], sent) {
+		return fmt.Errorf("echo of %d bytes from %s: %d came back: %w", size, addr, n, err)
 	}
+	return nil
 }
 
 var vips = []string{"10.10.0.2", "fd10::2"}

@@ -3,11 +3,17 @@
 package overlay
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // clientOf is the address by which the client speaks to addr.
@@ -104,4 +110,98 @@ func TestHostPortAndOutside(t *testing.T) {
 	if _, err := l.client.ask("tcp", "192.168.77.2:9090"); err == nil {
 		t.Error("a host port answers on another node")
 	}
+}
+
+// A client by IPv4 and IPv6, whatever the tunnel runs on, and on hosts that throw away what comes another way than it
+// would go.
+func TestIngressElsewhere(t *testing.T) {
+	for name, tc := range map[string]struct {
+		six    bool
+		filter string
+	}{"IPv6 underlay": {six: true}, "strict reverse path": {filter: "1"}, "loose reverse path": {filter: "2"}} {
+		t.Run(name, func(t *testing.T) {
+			l, _, _ := two(t, tc.six)
+			for _, h := range l.hosts {
+				if tc.filter == "" {
+					break
+				}
+				must(t, h.ns.Do(func() error {
+					return errors.Join(os.WriteFile("/proc/sys/net/ipv4/conf/all/rp_filter", []byte(tc.filter), 0o644),
+						os.WriteFile("/proc/sys/net/ipv4/conf/default/rp_filter", []byte(tc.filter), 0o644))
+				}))
+			}
+			l.settle()
+			setReady(l, "a", false)
+			l.settle()
+			for _, network := range []string{"tcp", "udp"} {
+				for _, host := range []string{"192.168.77.1", "fd77::1"} { // entered where the backend is not
+					l.wants(l.client, network, net.JoinHostPort(host, "8080"), "b "+clientOf(host))
+				}
+			}
+			echo(t, l.client, "tcp", "[fd77::1]:8080", 300_000)
+			echo(t, l.client, "udp", "192.168.77.1:8080", 5000)
+			// The first large IPv6 datagram is lost: its sender hears how large packets may be, and cuts the next smaller.
+			l.eventually("large IPv6 datagrams", func() error { return echoes(l.client, "udp", "[fd77::1]:8080", 5000) })
+		})
+	}
+}
+
+// What holds for virtual addresses holds for published ports: datagrams leave a backend that drains at once, connections
+// when it is gone, on the entry node and with the client's address.
+func TestIngressBackendRemoval(t *testing.T) {
+	l, _, _ := two(t, false)
+	for _, host := range []string{"192.168.77.1", "fd77::1"} {
+		addr := net.JoinHostPort(host, "8080")
+		setReady(l, "a", false)
+		setReady(l, "b", true)
+		l.settle()
+		udp, err := l.client.dial("udp", addr)
+		must(t, err)
+		defer udp.Close()
+		tcp, err := l.client.dial("tcp", addr)
+		must(t, err)
+		defer tcp.Close()
+		must(t, answeredBy(udp, "b"))
+		must(t, answeredBy(tcp, "b"))
+		setReady(l, "a", true)
+		setReady(l, "b", false)
+		l.eventually("datagrams move to a", func() error { return answeredBy(udp, "a") })
+		must(t, answeredBy(tcp, "b"))
+		keep := l.model.Endpoints
+		l.model.Endpoints = slices.DeleteFunc(slices.Clone(keep), func(e Endpoint) bool { return e.TaskID == "b" })
+		l.tell()
+		l.eventually("the connection to b is cut", func() error {
+			if err := answeredBy(tcp, "b"); err == nil {
+				return errors.New("b still answers")
+			}
+			return nil
+		})
+		l.settle()
+		for _, place := range []*place{l.hosts[0].place, l.hosts[1].place} {
+			if left := place.flowsTo(t, 8080, "10.200.2.", "fd20:0:0:2:"); len(left) > 0 {
+				t.Errorf("%s tracks connections to the removed backend: %v", place.name, left)
+			}
+		}
+		l.model.Endpoints = keep
+	}
+}
+
+// flowsTo lists the tracked connections to a port that an address with one of the prefixes answers.
+func (p *place) flowsTo(t *testing.T, port uint16, prefixes ...string) (out []string) {
+	t.Helper()
+	nf, err := netlink.NewHandleAt(handleOf(p.ns), unix.NETLINK_NETFILTER)
+	must(t, err)
+	defer nf.Close()
+	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
+		list, err := nf.ConntrackTableList(netlink.ConntrackTable, family)
+		must(t, err)
+		for _, f := range list {
+			for _, prefix := range prefixes {
+				if f.Forward.DstPort == port && strings.HasPrefix(f.Reverse.SrcIP.String(), prefix) {
+					out = append(out, f.String())
+				}
+			}
+		}
+	}
+	return out
 }

@@ -36,8 +36,14 @@ func (p *place) picture(t *testing.T) string {
 	}))
 	// What the kernel counts or orders as it likes.
 	s := regexp.MustCompile(`(?m)(expires \d+sec| ?proto ra.*$|ra_mtu \d+|gc_timer +[\d.]+|hello_timer +[\d.]+|tcn_timer +[\d.]+|topology_change_timer +[\d.]+)`).ReplaceAllString(out.String(), "")
-	lines := strings.Split(s, "\n")
-	return strings.Join(lines, "\n")
+	return strings.ReplaceAll(s, "state UNKNOWN", "state UP") // a new link becomes that by itself, some time later
+}
+
+// needNFT: these tests damage and describe tables from outside our own code.
+func needNFT(t *testing.T) {
+	if _, err := exec.LookPath("nft"); err != nil {
+		t.Skip("SKIPPED: nft is not installed (Debian: apt-get install nftables)")
+	}
 }
 
 func (l *lab) sandboxPlace(h *labHost, network string) *place {
@@ -53,6 +59,7 @@ func (l *lab) sandboxPlace(h *labHost, network string) *place {
 
 // A daemon that starts again finds everything as it should be, whatever it has been told already.
 func TestRestartChangesNothing(t *testing.T) {
+	needNFT(t)
 	l, a, b := two(t, false)
 	h := l.hosts[0]
 	l.wants(a.place, "tcp", at(b.a.Networks[0].Addrs[0], 80), "b 10.10.0.11")
@@ -96,6 +103,7 @@ func (l *lab) restart(h *labHost) {
 }
 
 func TestRepairsDamage(t *testing.T) {
+	needNFT(t)
 	l, a, b := two(t, false)
 	l.wants(a.place, "tcp", at(b.a.Networks[0].Addrs[0], 80), "b 10.10.0.11")
 	h := l.hosts[0]
@@ -151,6 +159,7 @@ func TestRepairsDamage(t *testing.T) {
 
 // What is not ours stays; of ours nothing does.
 func TestCleanupLeavesNothing(t *testing.T) {
+	needNFT(t)
 	l := newLab(t, 2, false)
 	h := l.hosts[0]
 	must(t, h.ns.Do(func() error {

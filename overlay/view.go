@@ -50,12 +50,31 @@ func newView(cfg Config, d *Desired, down map[string]bool) *view {
 			v.problem("network %s has VXLAN number %d, which cannot be used (1 to 16777215, not %d)", n.Name, n.VNI, MeshVNI)
 			continue
 		}
+		n.Subnets = v.usable(n)
 		v.networks[n.ID] = n
 	}
 	for _, e := range d.Endpoints {
 		v.endpoints[e.NetworkID] = append(v.endpoints[e.NetworkID], e)
 	}
 	return v
+}
+
+// usable are the subnets of a network that have all they need, the first of each family.
+func (v *view) usable(n Network) []Subnet {
+	var out []Subnet
+	for _, s := range n.Subnets {
+		gw := s.Gateway.Unmap()
+		second := slices.ContainsFunc(out, func(o Subnet) bool { return o.Gateway.Is6() == gw.Is6() })
+		switch {
+		case !gw.IsValid() || !s.Prefix.Contains(gw):
+			v.problem("network %s: subnet %s has no gateway of its own (%s)", n.Name, s.Prefix, s.Gateway)
+		case second:
+			v.problem("network %s has two subnets of one family: %s is not used", n.Name, s.Prefix)
+		default:
+			out = append(out, Subnet{Prefix: s.Prefix, Gateway: gw})
+		}
+	}
+	return out
 }
 
 func (v *view) problem(format string, args ...any) {
@@ -196,6 +215,24 @@ func (v *view) alive(endpoints []Endpoint) map[netip.Addr]bool {
 		}
 	}
 	return out
+}
+
+// owners are the tasks that have the addresses of a network, as the rows say.
+func (v *view) owners(networkID string) map[netip.Addr]string {
+	out := map[netip.Addr]string{}
+	for _, e := range v.endpoints[networkID] {
+		for _, a := range e.Addrs {
+			out[a.Unmap()] = e.TaskID
+		}
+	}
+	return out
+}
+
+// holds tells whether an address is a container's: the rows say so, or know nothing of it (yet). A container that lingers
+// when its address was given to another task, here or elsewhere, must not keep it.
+func holds(owners map[netip.Addr]string, c *Attachment, a netip.Addr) bool {
+	owner, known := owners[a]
+	return !known || owner == c.TaskID || c.TaskID == ""
 }
 
 // families of the node's gateway addresses.

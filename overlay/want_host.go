@@ -35,6 +35,11 @@ func (v *view) host() *want {
 		w.state.Addrs = append(w.state.Addrs, netstate.Addr{Dev: bridgeLink, Prefix: host(v.gateway(v6).Addr())})
 		w.state.Routes = append(w.state.Routes, netstate.Route{Dst: v.gateway(v6).Masked(), Unreachable: true})
 	}
+	if own := v.gateway(false); own.IsValid() {
+		// On a link without any address the kernel's reverse path filter refuses what would go another way, however loose
+		// it is set; and it is set on most distributions.
+		w.state.Addrs = append(w.state.Addrs, netstate.Addr{Dev: meshLink, Prefix: host(own.Addr())})
+	}
 	v.mesh(w, families)
 	v.ports(w)
 	v.ingress(w, families)
@@ -92,6 +97,7 @@ func (v *view) mesh(w *want, families []bool) {
 // ports are the containers' links to the gateway network. They are routed and no ports of the bridge: where
 // br_netfilter is loaded, a bridge would deliver what we translate by itself and past our rules.
 func (v *view) ports(w *want) {
+	taken, owners := map[netip.Addr]bool{}, v.owners("")
 	for _, c := range v.claims {
 		if len(c.Gateway) == 0 {
 			continue
@@ -104,6 +110,10 @@ func (v *view) ports(w *want) {
 		w.state.Routes = append(w.state.Routes, v.loopback(x.link)...)
 		for _, g := range c.Gateway {
 			a := g.Addr().Unmap()
+			if taken[a] || !holds(owners, c, a) {
+				continue
+			}
+			taken[a] = true
 			w.state.Routes = append(w.state.Routes, netstate.Route{Dst: host(a), Dev: x.link})
 			w.state.Neighs = append(w.state.Neighs, netstate.Neigh{Dev: x.link, Addr: a, MAC: x.macIn})
 		}
@@ -223,11 +233,11 @@ func (v *view) published(w *want, v6 bool) (ports, closed, hairpin nft.Set) {
 		w.table.Content = append(w.table.Content, chain)
 		ports.Elements = append(ports.Elements, nft.Element{Key: key, Chain: chain.Name})
 	}
-	self := map[netip.Addr]bool{}
+	self, owners := map[netip.Addr]bool{}, v.owners("")
 	for _, c := range v.claims {
 		for _, g := range c.Gateway {
 			a := g.Addr().Unmap()
-			if a.Is6() != v6 {
+			if a.Is6() != v6 || !holds(owners, c, a) {
 				continue
 			}
 			if !self[a] {

@@ -52,7 +52,7 @@ func (v *view) network(n Network) *want {
 
 // localEndpoints routes to the containers of this node.
 func (v *view) localEndpoints(n Network, w *want) map[netip.Addr]bool {
-	taken := map[netip.Addr]bool{}
+	taken, owners := map[netip.Addr]bool{}, v.owners(n.ID)
 	for _, c := range v.claims {
 		for i, at := range c.Networks {
 			if at.NetworkID != n.ID {
@@ -62,7 +62,9 @@ func (v *view) localEndpoints(n Network, w *want) map[netip.Addr]bool {
 			w.wires = append(w.wires, x)
 			w.state.Links = append(w.state.Links, netstate.Link{Name: x.link, MTU: x.mtu, MAC: x.macOut})
 			for _, a := range at.Addrs {
-				a = a.Unmap()
+				if a = a.Unmap(); taken[a] || !holds(owners, c, a) {
+					continue
+				}
 				taken[a] = true
 				w.state.Routes = append(w.state.Routes, netstate.Route{Dst: host(a), Dev: x.link})
 				w.state.Neighs = append(w.state.Neighs, netstate.Neigh{Dev: x.link, Addr: a, MAC: x.macIn})

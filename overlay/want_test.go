@@ -170,8 +170,11 @@ func TestRefuses(t *testing.T) {
 		Peers: []Peer{{NodeID: "n2", VTEP: netip.MustParseAddr("fd00::2"), Number: 2}, {NodeID: "n3", VTEP: netip.MustParseAddr("192.0.2.3")},
 			{NodeID: "n4", VTEP: netip.MustParseAddr("192.0.2.4"), Number: maxNumber + 1}},
 	}
+	prefix := netip.MustParsePrefix("10.1.0.0/24")
+	d.Networks = append(d.Networks, Network{ID: "c", Name: "c", VNI: 9, Subnets: []Subnet{
+		{Prefix: prefix}, {Prefix: prefix, Gateway: netip.MustParseAddr("10.1.0.1")}, {Prefix: prefix, Gateway: netip.MustParseAddr("10.1.0.9")}}})
 	v := newView(Config{NodeID: "n1", VTEP: netip.MustParseAddr("192.0.2.1"), Logger: slog.Default()}, d, nil)
-	if len(v.problems) != 4 || len(v.networks) != 0 || len(v.peers) != 0 {
+	if len(v.problems) != 6 || len(v.networks) != 1 || len(v.networks["c"].Subnets) != 1 || len(v.peers) != 0 {
 		t.Errorf("problems: %q, networks %v, peers %v", v.problems, v.networks, v.peers)
 	}
 }

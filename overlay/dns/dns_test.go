@@ -32,11 +32,13 @@ func view() overlay.Desired {
 			ep("app", "t3", "n2", "10.96.0.13", "fd00::13", false),
 			{NetworkID: "back", TaskID: "t1", ServiceID: "s1", NodeID: "n1", Name: "web.t1", Addrs: []netip.Addr{ip("10.96.4.11")}, Ready: true},
 			{NetworkID: "back", TaskID: "d1", ServiceID: "s2", NodeID: "n1", Name: "db.d1", Addrs: []netip.Addr{ip("10.96.4.12")}, Ready: true},
+			{NetworkID: "app", TaskID: "l1", ServiceID: "s3", NodeID: "n1", Name: "slow.l1", Addrs: []netip.Addr{ip("10.96.0.14")}},
 			{NetworkID: "", TaskID: "t1", ServiceID: "s1", NodeID: "n1", Addrs: []netip.Addr{ip("10.112.0.2")}, Ready: true},
 		},
 		Services: []overlay.Service{
 			{ID: "s1", Name: "web", VIPs: map[string][]netip.Addr{"app": {ip("10.96.0.2"), ip("fd00::2")}}, Aliases: map[string][]string{"app": {"front"}}},
 			{ID: "s2", Name: "db", DNSRR: true},
+			{ID: "s3", Name: "slow", DNSRR: true},
 		},
 	}
 }
@@ -56,11 +58,15 @@ func TestNames(t *testing.T) {
 		{name: "container, ready or not", network: "app", from: "10.96.0.12", ask: "web.t3.", want: []string{"10.96.0.13", "fd00::13"}},
 		{name: "another network that the asker is on", network: "app", from: "10.96.0.11", ask: "db.", want: []string{"10.96.4.12"}},
 		{name: "another network that it is not on", network: "app", from: "10.96.0.12", ask: "db.", want: nil},
+		{name: "a service whose tasks are not ready is nowhere, and not outside", network: "app", from: "10.96.0.12", ask: "slow.", want: []string{}},
 		{name: "outside", network: "app", from: "10.96.0.12", ask: "example.com.", want: nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			addrs, ok := newZone(view(), tc.down).lookup(tc.network, ip(tc.from), tc.ask)
 			var got []string
+			if ok {
+				got = []string{}
+			}
 			for _, a := range addrs {
 				got = append(got, a.String())
 			}

@@ -65,9 +65,13 @@ func (z *zone) addEndpoint(e overlay.Endpoint) {
 // addService gives a service's names their addresses on every network: the virtual ones, or with DNSRR those of
 // the ready tasks, which tasks.NAME always has.
 func (z *zone) addService(s overlay.Service, all []overlay.Endpoint, down map[string]bool) {
-	byNetwork := map[string][]overlay.Endpoint{}
+	byNetwork, on := map[string][]overlay.Endpoint{}, map[string]bool{}
 	for _, e := range all {
-		if e.ServiceID == s.ID && e.Ready && e.NetworkID != "" {
+		if e.ServiceID != s.ID || e.NetworkID == "" {
+			continue
+		}
+		on[e.NetworkID] = true
+		if e.Ready {
 			byNetwork[e.NetworkID] = append(byNetwork[e.NetworkID], e)
 		}
 	}
@@ -80,10 +84,8 @@ func (z *zone) addService(s overlay.Service, all []overlay.Endpoint, down map[st
 		if s.DNSRR {
 			addrs = tasks
 		}
-		if len(addrs) == 0 && len(tasks) == 0 {
-			if _, on := s.VIPs[network]; !on {
-				continue // not on this network: the name is not ours to answer
-			}
+		if _, virtual := s.VIPs[network]; !virtual && !on[network] {
+			continue // not on this network: the name is not ours to answer
 		}
 		z.set(network, s.Name, addrs)
 		z.set(network, "tasks."+s.Name, tasks)
