@@ -330,6 +330,7 @@ func TestDemotedAndPromotedWhileOff(t *testing.T) {
 	eventually(t, "four managers", a.managers(4))
 	id := b.id()
 	b.stop()
+	eventually(t, "its row to say that it is off", func() bool { return a.row(id).GetStatus().GetState() == api.NodeStatus_DOWN })
 	check(t, a.setRole(id, api.NodeRole_WORKER))
 	eventually(t, "three managers", a.managers(3))
 	check(t, a.setRole(id, api.NodeRole_MANAGER))

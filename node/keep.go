@@ -29,7 +29,7 @@ func (n *Node) keep(ctx context.Context) error {
 	retry, said := firstRetry, ""
 	for ctx.Err() == nil {
 		m, err := n.resume()
-		if err != nil && err.Error() != said {
+		if err != nil && err.Error() != said && ctx.Err() == nil {
 			said = err.Error()
 			n.log.Error("cannot take up the cluster membership, will try again", "err", err)
 		}
@@ -68,6 +68,9 @@ func (n *Node) broke(ctx context.Context, m *member) bool {
 func (n *Node) resume() (*member, error) {
 	n.change.Lock()
 	defer n.change.Unlock()
+	if err := n.ctx.Err(); err != nil {
+		return nil, err
+	}
 	if m, _ := n.current(); m != nil && !m.ended() {
 		return m, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
@@ -92,6 +93,21 @@ func (c *containers) of(task string) {
 	defer c.mu.Unlock()
 	c.rows["of-"+task] = &api.Container{Id: "of-" + task, TaskId: task}
 }
+
+func (c *containers) OfTask(_ context.Context, task string) (*api.Container, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rows["of-"+task], nil
+}
+
+func (c *containers) Get(_ context.Context, id string) (*api.Container, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rows[id], nil
+}
+
+func (c *containers) Stop(context.Context, string) error { return nil }
+func (c *containers) Kill(context.Context, string) error { return nil }
 
 func (c *containers) Remove(_ context.Context, id string) error {
 	c.mu.Lock()
@@ -214,6 +230,7 @@ func (h *host) stop() {
 		h.done <- err
 		h.api.Close()
 	case <-time.After(patience):
+		pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
 		h.t.Errorf("daemon of %s did not end", h.name)
 	}
 }
@@ -269,14 +286,19 @@ func (h *host) row(id string) *api.Node {
 	return r.Node
 }
 
+// setRole is what 'shoal node promote' and 'demote' do, again if the row was written to meanwhile.
 func (h *host) setRole(id string, role api.NodeRole) error {
-	n := h.row(id)
-	if n == nil {
-		return fmt.Errorf("no node %s", id)
+	for {
+		n := h.row(id)
+		if n == nil {
+			return fmt.Errorf("no node %s", id)
+		}
+		n.Spec.Role = role
+		_, err := h.api.Control.UpdateNode(h.context(), &api.UpdateNodeRequest{Ref: id, Spec: n.Spec, Version: n.Meta.Version})
+		if err == nil || !strings.Contains(err.Error(), "changed by somebody else") {
+			return err
+		}
 	}
-	n.Spec.Role = role
-	_, err := h.api.Control.UpdateNode(h.context(), &api.UpdateNodeRequest{Ref: id, Spec: n.Spec, Version: n.Meta.Version})
-	return err
 }
 
 // managers is a condition: this host's manager sees so many, and all answer.

@@ -120,8 +120,8 @@ func (n *Node) serve(ctx context.Context, srv *grpc.Server, l net.Listener) erro
 	<-ctx.Done()
 	srv.Stop()
 	n.change.Lock() // an init, join or leave that is cut short is not cut off
-	defer n.change.Unlock()
 	n.stopMember()
+	n.change.Unlock()
 	return g.Wait()
 }
 
