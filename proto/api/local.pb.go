@@ -135,6 +135,55 @@ func (ClusterInfo_State) EnumDescriptor() ([]byte, []int) {
 	return file_local_proto_rawDescGZIP(), []int{2, 0}
 }
 
+type FileChange_Kind int32
+
+const (
+	FileChange_MODIFIED FileChange_Kind = 0
+	FileChange_ADDED    FileChange_Kind = 1
+	FileChange_DELETED  FileChange_Kind = 2
+)
+
+// Enum value maps for FileChange_Kind.
+var (
+	FileChange_Kind_name = map[int32]string{
+		0: "MODIFIED",
+		1: "ADDED",
+		2: "DELETED",
+	}
+	FileChange_Kind_value = map[string]int32{
+		"MODIFIED": 0,
+		"ADDED":    1,
+		"DELETED":  2,
+	}
+)
+
+func (x FileChange_Kind) Enum() *FileChange_Kind {
+	p := new(FileChange_Kind)
+	*p = x
+	return p
+}
+
+func (x FileChange_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FileChange_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_local_proto_enumTypes[2].Descriptor()
+}
+
+func (FileChange_Kind) Type() protoreflect.EnumType {
+	return &file_local_proto_enumTypes[2]
+}
+
+func (x FileChange_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FileChange_Kind.Descriptor instead.
+func (FileChange_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{63, 0}
+}
+
 type InfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -998,6 +1047,7 @@ type LocalNetworkAttachment struct {
 	Ip            string                 `protobuf:"bytes,3,opt,name=ip,proto3" json:"ip,omitempty"`
 	Ip6           string                 `protobuf:"bytes,4,opt,name=ip6,proto3" json:"ip6,omitempty"`
 	Mac           string                 `protobuf:"bytes,5,opt,name=mac,proto3" json:"mac,omitempty"`
+	LinkLocalIps  []string               `protobuf:"bytes,6,rep,name=link_local_ips,json=linkLocalIps,proto3" json:"link_local_ips,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1065,6 +1115,13 @@ func (x *LocalNetworkAttachment) GetMac() string {
 		return x.Mac
 	}
 	return ""
+}
+
+func (x *LocalNetworkAttachment) GetLinkLocalIps() []string {
+	if x != nil {
+		return x.LinkLocalIps
+	}
+	return nil
 }
 
 type CreateContainerRequest struct {
@@ -1922,6 +1979,9 @@ type Container struct {
 	SizeRw        int64                     `protobuf:"varint,33,opt,name=size_rw,json=sizeRw,proto3" json:"size_rw,omitempty"`
 	HealthLog     []*HealthResult           `protobuf:"bytes,34,rep,name=health_log,json=healthLog,proto3" json:"health_log,omitempty"`
 	Driver        string                    `protobuf:"bytes,35,opt,name=driver,proto3" json:"driver,omitempty"`
+	// userns: the container's users as the host knows them; size 0 without a user namespace of its own.
+	UsernsBase    uint32 `protobuf:"varint,36,opt,name=userns_base,json=usernsBase,proto3" json:"userns_base,omitempty"`
+	UsernsSize    uint32 `protobuf:"varint,37,opt,name=userns_size,json=usernsSize,proto3" json:"userns_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2199,6 +2259,20 @@ func (x *Container) GetDriver() string {
 		return x.Driver
 	}
 	return ""
+}
+
+func (x *Container) GetUsernsBase() uint32 {
+	if x != nil {
+		return x.UsernsBase
+	}
+	return 0
+}
+
+func (x *Container) GetUsernsSize() uint32 {
+	if x != nil {
+		return x.UsernsSize
+	}
+	return 0
 }
 
 type HealthResult struct {
@@ -3277,7 +3351,7 @@ type LocalNetwork struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Driver        string                 `protobuf:"bytes,3,opt,name=driver,proto3" json:"driver,omitempty"` // bridge, host, none
+	Driver        string                 `protobuf:"bytes,3,opt,name=driver,proto3" json:"driver,omitempty"` // bridge, macvlan, ipvlan, host, none
 	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	Ipam          []*IPAMConfig          `protobuf:"bytes,5,rep,name=ipam,proto3" json:"ipam,omitempty"`
 	Internal      bool                   `protobuf:"varint,6,opt,name=internal,proto3" json:"internal,omitempty"`
@@ -4001,6 +4075,1192 @@ func (*RemoveVolumeResponse) Descriptor() ([]byte, []int) {
 	return file_local_proto_rawDescGZIP(), []int{56}
 }
 
+type RenameContainerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ref           string                 `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenameContainerRequest) Reset() {
+	*x = RenameContainerRequest{}
+	mi := &file_local_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenameContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenameContainerRequest) ProtoMessage() {}
+
+func (x *RenameContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenameContainerRequest.ProtoReflect.Descriptor instead.
+func (*RenameContainerRequest) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *RenameContainerRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *RenameContainerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type UpdateContainerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Ref   string                 `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	// limits: only fields that are set change; -1 lifts a limit that has one.
+	Limits        *ContainerLimits    `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"`
+	Restart       *LocalRestartPolicy `protobuf:"bytes,3,opt,name=restart,proto3" json:"restart,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateContainerRequest) Reset() {
+	*x = UpdateContainerRequest{}
+	mi := &file_local_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateContainerRequest) ProtoMessage() {}
+
+func (x *UpdateContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateContainerRequest.ProtoReflect.Descriptor instead.
+func (*UpdateContainerRequest) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *UpdateContainerRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *UpdateContainerRequest) GetLimits() *ContainerLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *UpdateContainerRequest) GetRestart() *LocalRestartPolicy {
+	if x != nil {
+		return x.Restart
+	}
+	return nil
+}
+
+type UpdateContainerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Warnings      []string               `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateContainerResponse) Reset() {
+	*x = UpdateContainerResponse{}
+	mi := &file_local_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateContainerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateContainerResponse) ProtoMessage() {}
+
+func (x *UpdateContainerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateContainerResponse.ProtoReflect.Descriptor instead.
+func (*UpdateContainerResponse) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *UpdateContainerResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+type TopRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ref           string                 `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	PsArgs        []string               `protobuf:"bytes,2,rep,name=ps_args,json=psArgs,proto3" json:"ps_args,omitempty"` // of the host's ps; default -ef
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopRequest) Reset() {
+	*x = TopRequest{}
+	mi := &file_local_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopRequest) ProtoMessage() {}
+
+func (x *TopRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopRequest.ProtoReflect.Descriptor instead.
+func (*TopRequest) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *TopRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *TopRequest) GetPsArgs() []string {
+	if x != nil {
+		return x.PsArgs
+	}
+	return nil
+}
+
+type TopResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Titles        []string               `protobuf:"bytes,1,rep,name=titles,proto3" json:"titles,omitempty"`
+	Processes     []*TopResponse_Row     `protobuf:"bytes,2,rep,name=processes,proto3" json:"processes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopResponse) Reset() {
+	*x = TopResponse{}
+	mi := &file_local_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopResponse) ProtoMessage() {}
+
+func (x *TopResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopResponse.ProtoReflect.Descriptor instead.
+func (*TopResponse) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *TopResponse) GetTitles() []string {
+	if x != nil {
+		return x.Titles
+	}
+	return nil
+}
+
+func (x *TopResponse) GetProcesses() []*TopResponse_Row {
+	if x != nil {
+		return x.Processes
+	}
+	return nil
+}
+
+type DiffResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Changes       []*FileChange          `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffResponse) Reset() {
+	*x = DiffResponse{}
+	mi := &file_local_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffResponse) ProtoMessage() {}
+
+func (x *DiffResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
+func (*DiffResponse) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *DiffResponse) GetChanges() []*FileChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+type FileChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          FileChange_Kind        `protobuf:"varint,1,opt,name=kind,proto3,enum=shoal.api.FileChange_Kind" json:"kind,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileChange) Reset() {
+	*x = FileChange{}
+	mi := &file_local_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileChange) ProtoMessage() {}
+
+func (x *FileChange) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileChange.ProtoReflect.Descriptor instead.
+func (*FileChange) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *FileChange) GetKind() FileChange_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return FileChange_MODIFIED
+}
+
+func (x *FileChange) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+type CommitRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ref           string                 `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	Image         string                 `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"` // name of the result; empty: none
+	Author        string                 `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	Message       string                 `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	Changes       []string               `protobuf:"bytes,5,rep,name=changes,proto3" json:"changes,omitempty"` // Dockerfile lines
+	Pause         bool                   `protobuf:"varint,6,opt,name=pause,proto3" json:"pause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitRequest) Reset() {
+	*x = CommitRequest{}
+	mi := &file_local_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitRequest) ProtoMessage() {}
+
+func (x *CommitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitRequest.ProtoReflect.Descriptor instead.
+func (*CommitRequest) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *CommitRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *CommitRequest) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *CommitRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *CommitRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *CommitRequest) GetChanges() []string {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *CommitRequest) GetPause() bool {
+	if x != nil {
+		return x.Pause
+	}
+	return false
+}
+
+type CommitResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ImageId       string                 `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitResponse) Reset() {
+	*x = CommitResponse{}
+	mi := &file_local_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitResponse) ProtoMessage() {}
+
+func (x *CommitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitResponse.ProtoReflect.Descriptor instead.
+func (*CommitResponse) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *CommitResponse) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+type ArchiveChunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveChunk) Reset() {
+	*x = ArchiveChunk{}
+	mi := &file_local_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveChunk) ProtoMessage() {}
+
+func (x *ArchiveChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveChunk.ProtoReflect.Descriptor instead.
+func (*ArchiveChunk) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *ArchiveChunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type CopyFromRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ref           string                 `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"` // absolute
+	FollowLink    bool                   `protobuf:"varint,3,opt,name=follow_link,json=followLink,proto3" json:"follow_link,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyFromRequest) Reset() {
+	*x = CopyFromRequest{}
+	mi := &file_local_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyFromRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyFromRequest) ProtoMessage() {}
+
+func (x *CopyFromRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyFromRequest.ProtoReflect.Descriptor instead.
+func (*CopyFromRequest) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *CopyFromRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *CopyFromRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CopyFromRequest) GetFollowLink() bool {
+	if x != nil {
+		return x.FollowLink
+	}
+	return false
+}
+
+type CopyToRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first message says where to, all may carry data: a tar that is unpacked into the directory path.
+	Ref            string `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	Path           string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	CopyIds        bool   `protobuf:"varint,3,opt,name=copy_ids,json=copyIds,proto3" json:"copy_ids,omitempty"`                        // keep the archive's owners
+	NoOverwriteDir bool   `protobuf:"varint,4,opt,name=no_overwrite_dir,json=noOverwriteDir,proto3" json:"no_overwrite_dir,omitempty"` // refuse to replace a directory by a file and the other way round
+	Data           []byte `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *CopyToRequest) Reset() {
+	*x = CopyToRequest{}
+	mi := &file_local_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyToRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyToRequest) ProtoMessage() {}
+
+func (x *CopyToRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyToRequest.ProtoReflect.Descriptor instead.
+func (*CopyToRequest) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *CopyToRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *CopyToRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CopyToRequest) GetCopyIds() bool {
+	if x != nil {
+		return x.CopyIds
+	}
+	return false
+}
+
+func (x *CopyToRequest) GetNoOverwriteDir() bool {
+	if x != nil {
+		return x.NoOverwriteDir
+	}
+	return false
+}
+
+func (x *CopyToRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type CopyToResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyToResponse) Reset() {
+	*x = CopyToResponse{}
+	mi := &file_local_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyToResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyToResponse) ProtoMessage() {}
+
+func (x *CopyToResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyToResponse.ProtoReflect.Descriptor instead.
+func (*CopyToResponse) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{69}
+}
+
+type PathStat struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	Mode          uint32                 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"` // as Go's fs.FileMode
+	Modified      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=modified,proto3" json:"modified,omitempty"`
+	LinkTarget    string                 `protobuf:"bytes,5,opt,name=link_target,json=linkTarget,proto3" json:"link_target,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PathStat) Reset() {
+	*x = PathStat{}
+	mi := &file_local_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathStat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathStat) ProtoMessage() {}
+
+func (x *PathStat) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathStat.ProtoReflect.Descriptor instead.
+func (*PathStat) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *PathStat) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PathStat) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *PathStat) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *PathStat) GetModified() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Modified
+	}
+	return nil
+}
+
+func (x *PathStat) GetLinkTarget() string {
+	if x != nil {
+		return x.LinkTarget
+	}
+	return ""
+}
+
+type EventsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"` // the engine keeps the last 256
+	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsRequest) Reset() {
+	*x = EventsRequest{}
+	mi := &file_local_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsRequest) ProtoMessage() {}
+
+func (x *EventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
+func (*EventsRequest) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *EventsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *EventsRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+type Event struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`     // container, image, volume, network
+	Action        string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"` // create, start, die, ...
+	Id            string                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
+	Attributes    map[string]string      `protobuf:"bytes,4,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // name, image, exitCode, ...
+	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_local_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *Event) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Event) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *Event) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Event) GetAttributes() map[string]string {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *Event) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+type ConnectNetworkRequest struct {
+	state         protoimpl.MessageState  `protogen:"open.v1"`
+	Ref           string                  `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	Network       *LocalNetworkAttachment `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectNetworkRequest) Reset() {
+	*x = ConnectNetworkRequest{}
+	mi := &file_local_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectNetworkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectNetworkRequest) ProtoMessage() {}
+
+func (x *ConnectNetworkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectNetworkRequest.ProtoReflect.Descriptor instead.
+func (*ConnectNetworkRequest) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *ConnectNetworkRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *ConnectNetworkRequest) GetNetwork() *LocalNetworkAttachment {
+	if x != nil {
+		return x.Network
+	}
+	return nil
+}
+
+type DisconnectNetworkRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ref           string                 `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	Network       string                 `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
+	Force         bool                   `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisconnectNetworkRequest) Reset() {
+	*x = DisconnectNetworkRequest{}
+	mi := &file_local_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisconnectNetworkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisconnectNetworkRequest) ProtoMessage() {}
+
+func (x *DisconnectNetworkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisconnectNetworkRequest.ProtoReflect.Descriptor instead.
+func (*DisconnectNetworkRequest) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *DisconnectNetworkRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *DisconnectNetworkRequest) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *DisconnectNetworkRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type PruneRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Containers    bool                   `protobuf:"varint,1,opt,name=containers,proto3" json:"containers,omitempty"`                   // that have ended
+	Images        bool                   `protobuf:"varint,2,opt,name=images,proto3" json:"images,omitempty"`                           // without a name
+	AllImages     bool                   `protobuf:"varint,3,opt,name=all_images,json=allImages,proto3" json:"all_images,omitempty"`    // without a container
+	Volumes       bool                   `protobuf:"varint,4,opt,name=volumes,proto3" json:"volumes,omitempty"`                         // anonymous ones that nobody uses
+	AllVolumes    bool                   `protobuf:"varint,5,opt,name=all_volumes,json=allVolumes,proto3" json:"all_volumes,omitempty"` // named ones too
+	Networks      bool                   `protobuf:"varint,6,opt,name=networks,proto3" json:"networks,omitempty"`                       // that nobody uses
+	Filters       []string               `protobuf:"bytes,7,rep,name=filters,proto3" json:"filters,omitempty"`                          // label=KEY[=VALUE], label!=..., until=DURATION
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneRequest) Reset() {
+	*x = PruneRequest{}
+	mi := &file_local_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneRequest) ProtoMessage() {}
+
+func (x *PruneRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneRequest.ProtoReflect.Descriptor instead.
+func (*PruneRequest) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *PruneRequest) GetContainers() bool {
+	if x != nil {
+		return x.Containers
+	}
+	return false
+}
+
+func (x *PruneRequest) GetImages() bool {
+	if x != nil {
+		return x.Images
+	}
+	return false
+}
+
+func (x *PruneRequest) GetAllImages() bool {
+	if x != nil {
+		return x.AllImages
+	}
+	return false
+}
+
+func (x *PruneRequest) GetVolumes() bool {
+	if x != nil {
+		return x.Volumes
+	}
+	return false
+}
+
+func (x *PruneRequest) GetAllVolumes() bool {
+	if x != nil {
+		return x.AllVolumes
+	}
+	return false
+}
+
+func (x *PruneRequest) GetNetworks() bool {
+	if x != nil {
+		return x.Networks
+	}
+	return false
+}
+
+func (x *PruneRequest) GetFilters() []string {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+type PruneResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Containers    []string               `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
+	Images        []string               `protobuf:"bytes,2,rep,name=images,proto3" json:"images,omitempty"` // "untagged: NAME" and "deleted: ID"
+	Volumes       []string               `protobuf:"bytes,3,rep,name=volumes,proto3" json:"volumes,omitempty"`
+	Networks      []string               `protobuf:"bytes,4,rep,name=networks,proto3" json:"networks,omitempty"`
+	Reclaimed     int64                  `protobuf:"varint,5,opt,name=reclaimed,proto3" json:"reclaimed,omitempty"` // bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneResponse) Reset() {
+	*x = PruneResponse{}
+	mi := &file_local_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneResponse) ProtoMessage() {}
+
+func (x *PruneResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneResponse.ProtoReflect.Descriptor instead.
+func (*PruneResponse) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *PruneResponse) GetContainers() []string {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+func (x *PruneResponse) GetImages() []string {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+func (x *PruneResponse) GetVolumes() []string {
+	if x != nil {
+		return x.Volumes
+	}
+	return nil
+}
+
+func (x *PruneResponse) GetNetworks() []string {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
+func (x *PruneResponse) GetReclaimed() int64 {
+	if x != nil {
+		return x.Reclaimed
+	}
+	return 0
+}
+
 type Image struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Id             string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`           // sha256:... of the config
@@ -4018,7 +5278,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_local_proto_msgTypes[57]
+	mi := &file_local_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4030,7 +5290,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[57]
+	mi := &file_local_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4043,7 +5303,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{57}
+	return file_local_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Image) GetId() string {
@@ -4118,7 +5378,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_local_proto_msgTypes[58]
+	mi := &file_local_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4130,7 +5390,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[58]
+	mi := &file_local_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4143,7 +5403,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{58}
+	return file_local_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ListImagesRequest) GetAll() bool {
@@ -4162,7 +5422,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_local_proto_msgTypes[59]
+	mi := &file_local_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4174,7 +5434,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[59]
+	mi := &file_local_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4187,7 +5447,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{59}
+	return file_local_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ListImagesResponse) GetImages() []*Image {
@@ -4206,7 +5466,7 @@ type InspectImageRequest struct {
 
 func (x *InspectImageRequest) Reset() {
 	*x = InspectImageRequest{}
-	mi := &file_local_proto_msgTypes[60]
+	mi := &file_local_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4218,7 +5478,7 @@ func (x *InspectImageRequest) String() string {
 func (*InspectImageRequest) ProtoMessage() {}
 
 func (x *InspectImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[60]
+	mi := &file_local_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4231,7 +5491,7 @@ func (x *InspectImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectImageRequest.ProtoReflect.Descriptor instead.
 func (*InspectImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{60}
+	return file_local_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *InspectImageRequest) GetRef() string {
@@ -4250,7 +5510,7 @@ type InspectImageResponse struct {
 
 func (x *InspectImageResponse) Reset() {
 	*x = InspectImageResponse{}
-	mi := &file_local_proto_msgTypes[61]
+	mi := &file_local_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4262,7 +5522,7 @@ func (x *InspectImageResponse) String() string {
 func (*InspectImageResponse) ProtoMessage() {}
 
 func (x *InspectImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[61]
+	mi := &file_local_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4275,7 +5535,7 @@ func (x *InspectImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectImageResponse.ProtoReflect.Descriptor instead.
 func (*InspectImageResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{61}
+	return file_local_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *InspectImageResponse) GetImage() *Image {
@@ -4295,7 +5555,7 @@ type TagImageRequest struct {
 
 func (x *TagImageRequest) Reset() {
 	*x = TagImageRequest{}
-	mi := &file_local_proto_msgTypes[62]
+	mi := &file_local_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4307,7 +5567,7 @@ func (x *TagImageRequest) String() string {
 func (*TagImageRequest) ProtoMessage() {}
 
 func (x *TagImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[62]
+	mi := &file_local_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4320,7 +5580,7 @@ func (x *TagImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagImageRequest.ProtoReflect.Descriptor instead.
 func (*TagImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{62}
+	return file_local_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *TagImageRequest) GetSource() string {
@@ -4345,7 +5605,7 @@ type TagImageResponse struct {
 
 func (x *TagImageResponse) Reset() {
 	*x = TagImageResponse{}
-	mi := &file_local_proto_msgTypes[63]
+	mi := &file_local_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4357,7 +5617,7 @@ func (x *TagImageResponse) String() string {
 func (*TagImageResponse) ProtoMessage() {}
 
 func (x *TagImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[63]
+	mi := &file_local_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4370,7 +5630,7 @@ func (x *TagImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagImageResponse.ProtoReflect.Descriptor instead.
 func (*TagImageResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{63}
+	return file_local_proto_rawDescGZIP(), []int{83}
 }
 
 type RemoveImageRequest struct {
@@ -4383,7 +5643,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_local_proto_msgTypes[64]
+	mi := &file_local_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4395,7 +5655,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[64]
+	mi := &file_local_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4408,7 +5668,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{64}
+	return file_local_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *RemoveImageRequest) GetRef() string {
@@ -4435,7 +5695,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_local_proto_msgTypes[65]
+	mi := &file_local_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4447,7 +5707,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[65]
+	mi := &file_local_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4460,7 +5720,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{65}
+	return file_local_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *RemoveImageResponse) GetUntagged() []string {
@@ -4487,7 +5747,7 @@ type RegistryAuth struct {
 
 func (x *RegistryAuth) Reset() {
 	*x = RegistryAuth{}
-	mi := &file_local_proto_msgTypes[66]
+	mi := &file_local_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4499,7 +5759,7 @@ func (x *RegistryAuth) String() string {
 func (*RegistryAuth) ProtoMessage() {}
 
 func (x *RegistryAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[66]
+	mi := &file_local_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4512,7 +5772,7 @@ func (x *RegistryAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryAuth.ProtoReflect.Descriptor instead.
 func (*RegistryAuth) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{66}
+	return file_local_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *RegistryAuth) GetUsername() string {
@@ -4540,7 +5800,7 @@ type PullImageRequest struct {
 
 func (x *PullImageRequest) Reset() {
 	*x = PullImageRequest{}
-	mi := &file_local_proto_msgTypes[67]
+	mi := &file_local_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4552,7 +5812,7 @@ func (x *PullImageRequest) String() string {
 func (*PullImageRequest) ProtoMessage() {}
 
 func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[67]
+	mi := &file_local_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4565,7 +5825,7 @@ func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageRequest.ProtoReflect.Descriptor instead.
 func (*PullImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{67}
+	return file_local_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *PullImageRequest) GetRef() string {
@@ -4603,7 +5863,7 @@ type ImageUpload struct {
 
 func (x *ImageUpload) Reset() {
 	*x = ImageUpload{}
-	mi := &file_local_proto_msgTypes[68]
+	mi := &file_local_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4615,7 +5875,7 @@ func (x *ImageUpload) String() string {
 func (*ImageUpload) ProtoMessage() {}
 
 func (x *ImageUpload) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[68]
+	mi := &file_local_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4628,7 +5888,7 @@ func (x *ImageUpload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageUpload.ProtoReflect.Descriptor instead.
 func (*ImageUpload) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{68}
+	return file_local_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *ImageUpload) GetRef() string {
@@ -4680,7 +5940,7 @@ type ImageProgress struct {
 
 func (x *ImageProgress) Reset() {
 	*x = ImageProgress{}
-	mi := &file_local_proto_msgTypes[69]
+	mi := &file_local_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4692,7 +5952,7 @@ func (x *ImageProgress) String() string {
 func (*ImageProgress) ProtoMessage() {}
 
 func (x *ImageProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[69]
+	mi := &file_local_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4705,7 +5965,7 @@ func (x *ImageProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageProgress.ProtoReflect.Descriptor instead.
 func (*ImageProgress) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{69}
+	return file_local_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ImageProgress) GetId() string {
@@ -4759,7 +6019,7 @@ type SaveImageRequest struct {
 
 func (x *SaveImageRequest) Reset() {
 	*x = SaveImageRequest{}
-	mi := &file_local_proto_msgTypes[70]
+	mi := &file_local_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4771,7 +6031,7 @@ func (x *SaveImageRequest) String() string {
 func (*SaveImageRequest) ProtoMessage() {}
 
 func (x *SaveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[70]
+	mi := &file_local_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4784,7 +6044,7 @@ func (x *SaveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveImageRequest.ProtoReflect.Descriptor instead.
 func (*SaveImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{70}
+	return file_local_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *SaveImageRequest) GetRefs() []string {
@@ -4803,7 +6063,7 @@ type ImageData struct {
 
 func (x *ImageData) Reset() {
 	*x = ImageData{}
-	mi := &file_local_proto_msgTypes[71]
+	mi := &file_local_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4815,7 +6075,7 @@ func (x *ImageData) String() string {
 func (*ImageData) ProtoMessage() {}
 
 func (x *ImageData) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[71]
+	mi := &file_local_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4828,12 +6088,56 @@ func (x *ImageData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageData.ProtoReflect.Descriptor instead.
 func (*ImageData) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{71}
+	return file_local_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *ImageData) GetData() []byte {
 	if x != nil {
 		return x.Data
+	}
+	return nil
+}
+
+type TopResponse_Row struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Values        []string               `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopResponse_Row) Reset() {
+	*x = TopResponse_Row{}
+	mi := &file_local_proto_msgTypes[96]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopResponse_Row) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopResponse_Row) ProtoMessage() {}
+
+func (x *TopResponse_Row) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[96]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopResponse_Row.ProtoReflect.Descriptor instead.
+func (*TopResponse_Row) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{61, 0}
+}
+
+func (x *TopResponse_Row) GetValues() []string {
+	if x != nil {
+		return x.Values
 	}
 	return nil
 }
@@ -4922,13 +6226,14 @@ const file_local_proto_rawDesc = "" +
 	"\x12LocalRestartPolicy\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
 	"\vmax_retries\x18\x02 \x01(\x05R\n" +
-	"maxRetries\"\x80\x01\n" +
+	"maxRetries\"\xa6\x01\n" +
 	"\x16LocalNetworkAttachment\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x18\n" +
 	"\aaliases\x18\x02 \x03(\tR\aaliases\x12\x0e\n" +
 	"\x02ip\x18\x03 \x01(\tR\x02ip\x12\x10\n" +
 	"\x03ip6\x18\x04 \x01(\tR\x03ip6\x12\x10\n" +
-	"\x03mac\x18\x05 \x01(\tR\x03mac\"\x88\x03\n" +
+	"\x03mac\x18\x05 \x01(\tR\x03mac\x12$\n" +
+	"\x0elink_local_ips\x18\x06 \x03(\tR\flinkLocalIps\"\x88\x03\n" +
 	"\x16CreateContainerRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12,\n" +
 	"\x04spec\x18\x02 \x01(\v2\x18.shoal.api.ContainerSpecR\x04spec\x12!\n" +
@@ -4978,7 +6283,8 @@ const file_local_proto_rawDesc = "" +
 	"containers\x18\x01 \x03(\v2\x14.shoal.api.ContainerR\n" +
 	"containers\"N\n" +
 	"\x18InspectContainerResponse\x122\n" +
-	"\tcontainer\x18\x01 \x01(\v2\x14.shoal.api.ContainerR\tcontainer\"\xda\t\n" +
+	"\tcontainer\x18\x01 \x01(\v2\x14.shoal.api.ContainerR\tcontainer\"\x9c\n" +
+	"\n" +
 	"\tContainer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x129\n" +
@@ -5022,7 +6328,11 @@ const file_local_proto_rawDesc = "" +
 	"\asize_rw\x18! \x01(\x03R\x06sizeRw\x126\n" +
 	"\n" +
 	"health_log\x18\" \x03(\v2\x17.shoal.api.HealthResultR\thealthLog\x12\x16\n" +
-	"\x06driver\x18# \x01(\tR\x06driver\"\xa3\x01\n" +
+	"\x06driver\x18# \x01(\tR\x06driver\x12\x1f\n" +
+	"\vuserns_base\x18$ \x01(\rR\n" +
+	"usernsBase\x12\x1f\n" +
+	"\vuserns_size\x18% \x01(\rR\n" +
+	"usernsSize\"\xa3\x01\n" +
 	"\fHealthResult\x120\n" +
 	"\x05start\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
 	"\x03end\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x12\x1b\n" +
@@ -5169,7 +6479,106 @@ const file_local_proto_rawDesc = "" +
 	"\x13RemoveVolumeRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"\x16\n" +
-	"\x14RemoveVolumeResponse\"\x9e\x02\n" +
+	"\x14RemoveVolumeResponse\">\n" +
+	"\x16RenameContainerRequest\x12\x10\n" +
+	"\x03ref\x18\x01 \x01(\tR\x03ref\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x97\x01\n" +
+	"\x16UpdateContainerRequest\x12\x10\n" +
+	"\x03ref\x18\x01 \x01(\tR\x03ref\x122\n" +
+	"\x06limits\x18\x02 \x01(\v2\x1a.shoal.api.ContainerLimitsR\x06limits\x127\n" +
+	"\arestart\x18\x03 \x01(\v2\x1d.shoal.api.LocalRestartPolicyR\arestart\"5\n" +
+	"\x17UpdateContainerResponse\x12\x1a\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"7\n" +
+	"\n" +
+	"TopRequest\x12\x10\n" +
+	"\x03ref\x18\x01 \x01(\tR\x03ref\x12\x17\n" +
+	"\aps_args\x18\x02 \x03(\tR\x06psArgs\"~\n" +
+	"\vTopResponse\x12\x16\n" +
+	"\x06titles\x18\x01 \x03(\tR\x06titles\x128\n" +
+	"\tprocesses\x18\x02 \x03(\v2\x1a.shoal.api.TopResponse.RowR\tprocesses\x1a\x1d\n" +
+	"\x03Row\x12\x16\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\"?\n" +
+	"\fDiffResponse\x12/\n" +
+	"\achanges\x18\x01 \x03(\v2\x15.shoal.api.FileChangeR\achanges\"~\n" +
+	"\n" +
+	"FileChange\x12.\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1a.shoal.api.FileChange.KindR\x04kind\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\",\n" +
+	"\x04Kind\x12\f\n" +
+	"\bMODIFIED\x10\x00\x12\t\n" +
+	"\x05ADDED\x10\x01\x12\v\n" +
+	"\aDELETED\x10\x02\"\x99\x01\n" +
+	"\rCommitRequest\x12\x10\n" +
+	"\x03ref\x18\x01 \x01(\tR\x03ref\x12\x14\n" +
+	"\x05image\x18\x02 \x01(\tR\x05image\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12\x18\n" +
+	"\achanges\x18\x05 \x03(\tR\achanges\x12\x14\n" +
+	"\x05pause\x18\x06 \x01(\bR\x05pause\"+\n" +
+	"\x0eCommitResponse\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\"\"\n" +
+	"\fArchiveChunk\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"X\n" +
+	"\x0fCopyFromRequest\x12\x10\n" +
+	"\x03ref\x18\x01 \x01(\tR\x03ref\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1f\n" +
+	"\vfollow_link\x18\x03 \x01(\bR\n" +
+	"followLink\"\x8e\x01\n" +
+	"\rCopyToRequest\x12\x10\n" +
+	"\x03ref\x18\x01 \x01(\tR\x03ref\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x19\n" +
+	"\bcopy_ids\x18\x03 \x01(\bR\acopyIds\x12(\n" +
+	"\x10no_overwrite_dir\x18\x04 \x01(\bR\x0enoOverwriteDir\x12\x12\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\"\x10\n" +
+	"\x0eCopyToResponse\"\x9f\x01\n" +
+	"\bPathStat\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04mode\x18\x03 \x01(\rR\x04mode\x126\n" +
+	"\bmodified\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bmodified\x12\x1f\n" +
+	"\vlink_target\x18\x05 \x01(\tR\n" +
+	"linkTarget\"s\n" +
+	"\rEventsRequest\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xf4\x01\n" +
+	"\x05Event\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\x12@\n" +
+	"\n" +
+	"attributes\x18\x04 \x03(\v2 .shoal.api.Event.AttributesEntryR\n" +
+	"attributes\x12.\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x1a=\n" +
+	"\x0fAttributesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"f\n" +
+	"\x15ConnectNetworkRequest\x12\x10\n" +
+	"\x03ref\x18\x01 \x01(\tR\x03ref\x12;\n" +
+	"\anetwork\x18\x02 \x01(\v2!.shoal.api.LocalNetworkAttachmentR\anetwork\"\\\n" +
+	"\x18DisconnectNetworkRequest\x12\x10\n" +
+	"\x03ref\x18\x01 \x01(\tR\x03ref\x12\x18\n" +
+	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\xd6\x01\n" +
+	"\fPruneRequest\x12\x1e\n" +
+	"\n" +
+	"containers\x18\x01 \x01(\bR\n" +
+	"containers\x12\x16\n" +
+	"\x06images\x18\x02 \x01(\bR\x06images\x12\x1d\n" +
+	"\n" +
+	"all_images\x18\x03 \x01(\bR\tallImages\x12\x18\n" +
+	"\avolumes\x18\x04 \x01(\bR\avolumes\x12\x1f\n" +
+	"\vall_volumes\x18\x05 \x01(\bR\n" +
+	"allVolumes\x12\x1a\n" +
+	"\bnetworks\x18\x06 \x01(\bR\bnetworks\x12\x18\n" +
+	"\afilters\x18\a \x03(\tR\afilters\"\x9b\x01\n" +
+	"\rPruneResponse\x12\x1e\n" +
+	"\n" +
+	"containers\x18\x01 \x03(\tR\n" +
+	"containers\x12\x16\n" +
+	"\x06images\x18\x02 \x03(\tR\x06images\x12\x18\n" +
+	"\avolumes\x18\x03 \x03(\tR\avolumes\x12\x1a\n" +
+	"\bnetworks\x18\x04 \x03(\tR\bnetworks\x12\x1c\n" +
+	"\treclaimed\x18\x05 \x01(\x03R\treclaimed\"\x9e\x02\n" +
 	"\x05Image\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04tags\x18\x02 \x03(\tR\x04tags\x12\x18\n" +
@@ -5238,7 +6647,7 @@ const file_local_proto_rawDesc = "" +
 	"\vInitCluster\x12\x1d.shoal.api.InitClusterRequest\x1a\x1e.shoal.api.InitClusterResponse\x12L\n" +
 	"\vJoinCluster\x12\x1d.shoal.api.JoinClusterRequest\x1a\x1e.shoal.api.JoinClusterResponse\x12O\n" +
 	"\fLeaveCluster\x12\x1e.shoal.api.LeaveClusterRequest\x1a\x1f.shoal.api.LeaveClusterResponse\x12O\n" +
-	"\fCheckNetwork\x12\x1e.shoal.api.CheckNetworkRequest\x1a\x1f.shoal.api.CheckNetworkResponse2\xc8\f\n" +
+	"\fCheckNetwork\x12\x1e.shoal.api.CheckNetworkRequest\x1a\x1f.shoal.api.CheckNetworkResponse2\xb8\x13\n" +
 	"\n" +
 	"Containers\x12O\n" +
 	"\x06Create\x12!.shoal.api.CreateContainerRequest\x1a\".shoal.api.CreateContainerResponse\x12L\n" +
@@ -5261,7 +6670,20 @@ const file_local_proto_rawDesc = "" +
 	"\rRemoveNetwork\x12$.shoal.api.RemoveLocalNetworkRequest\x1a%.shoal.api.RemoveLocalNetworkResponse\x12O\n" +
 	"\fCreateVolume\x12\x1e.shoal.api.CreateVolumeRequest\x1a\x1f.shoal.api.CreateVolumeResponse\x12L\n" +
 	"\vListVolumes\x12\x1d.shoal.api.ListVolumesRequest\x1a\x1e.shoal.api.ListVolumesResponse\x12O\n" +
-	"\fRemoveVolume\x12\x1e.shoal.api.RemoveVolumeRequest\x1a\x1f.shoal.api.RemoveVolumeResponse2\x9e\x04\n" +
+	"\fRemoveVolume\x12\x1e.shoal.api.RemoveVolumeRequest\x1a\x1f.shoal.api.RemoveVolumeResponse\x12I\n" +
+	"\x06Rename\x12!.shoal.api.RenameContainerRequest\x1a\x1c.shoal.api.ContainerResponse\x12O\n" +
+	"\x06Update\x12!.shoal.api.UpdateContainerRequest\x1a\".shoal.api.UpdateContainerResponse\x124\n" +
+	"\x03Top\x12\x15.shoal.api.TopRequest\x1a\x16.shoal.api.TopResponse\x12<\n" +
+	"\x04Diff\x12\x1b.shoal.api.ContainerRequest\x1a\x17.shoal.api.DiffResponse\x12=\n" +
+	"\x06Commit\x12\x18.shoal.api.CommitRequest\x1a\x19.shoal.api.CommitResponse\x12@\n" +
+	"\x06Export\x12\x1b.shoal.api.ContainerRequest\x1a\x17.shoal.api.ArchiveChunk0\x01\x12A\n" +
+	"\bCopyFrom\x12\x1a.shoal.api.CopyFromRequest\x1a\x17.shoal.api.ArchiveChunk0\x01\x12?\n" +
+	"\x06CopyTo\x12\x18.shoal.api.CopyToRequest\x1a\x19.shoal.api.CopyToResponse(\x01\x12;\n" +
+	"\bStatPath\x12\x1a.shoal.api.CopyFromRequest\x1a\x13.shoal.api.PathStat\x126\n" +
+	"\x06Events\x12\x18.shoal.api.EventsRequest\x1a\x10.shoal.api.Event0\x01\x12P\n" +
+	"\x0eConnectNetwork\x12 .shoal.api.ConnectNetworkRequest\x1a\x1c.shoal.api.ContainerResponse\x12V\n" +
+	"\x11DisconnectNetwork\x12#.shoal.api.DisconnectNetworkRequest\x1a\x1c.shoal.api.ContainerResponse\x12:\n" +
+	"\x05Prune\x12\x17.shoal.api.PruneRequest\x1a\x18.shoal.api.PruneResponse2\x9e\x04\n" +
 	"\x06Images\x12C\n" +
 	"\x04List\x12\x1c.shoal.api.ListImagesRequest\x1a\x1d.shoal.api.ListImagesResponse\x12J\n" +
 	"\aInspect\x12\x1e.shoal.api.InspectImageRequest\x1a\x1f.shoal.api.InspectImageResponse\x12>\n" +
@@ -5284,226 +6706,287 @@ func file_local_proto_rawDescGZIP() []byte {
 	return file_local_proto_rawDescData
 }
 
-var file_local_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_local_proto_msgTypes = make([]protoimpl.MessageInfo, 76)
+var file_local_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_local_proto_msgTypes = make([]protoimpl.MessageInfo, 98)
 var file_local_proto_goTypes = []any{
 	(ContainerState)(0),                // 0: shoal.api.ContainerState
 	(ClusterInfo_State)(0),             // 1: shoal.api.ClusterInfo.State
-	(*InfoRequest)(nil),                // 2: shoal.api.InfoRequest
-	(*InfoResponse)(nil),               // 3: shoal.api.InfoResponse
-	(*ClusterInfo)(nil),                // 4: shoal.api.ClusterInfo
-	(*InitClusterRequest)(nil),         // 5: shoal.api.InitClusterRequest
-	(*InitClusterResponse)(nil),        // 6: shoal.api.InitClusterResponse
-	(*JoinClusterRequest)(nil),         // 7: shoal.api.JoinClusterRequest
-	(*JoinClusterResponse)(nil),        // 8: shoal.api.JoinClusterResponse
-	(*LeaveClusterRequest)(nil),        // 9: shoal.api.LeaveClusterRequest
-	(*LeaveClusterResponse)(nil),       // 10: shoal.api.LeaveClusterResponse
-	(*CheckNetworkRequest)(nil),        // 11: shoal.api.CheckNetworkRequest
-	(*CheckNetworkResponse)(nil),       // 12: shoal.api.CheckNetworkResponse
-	(*LocalRestartPolicy)(nil),         // 13: shoal.api.LocalRestartPolicy
-	(*LocalNetworkAttachment)(nil),     // 14: shoal.api.LocalNetworkAttachment
-	(*CreateContainerRequest)(nil),     // 15: shoal.api.CreateContainerRequest
-	(*CreateContainerResponse)(nil),    // 16: shoal.api.CreateContainerResponse
-	(*ContainerRequest)(nil),           // 17: shoal.api.ContainerRequest
-	(*ContainerResponse)(nil),          // 18: shoal.api.ContainerResponse
-	(*StartContainerRequest)(nil),      // 19: shoal.api.StartContainerRequest
-	(*StartContainerResponse)(nil),     // 20: shoal.api.StartContainerResponse
-	(*StopContainerRequest)(nil),       // 21: shoal.api.StopContainerRequest
-	(*StopContainerResponse)(nil),      // 22: shoal.api.StopContainerResponse
-	(*KillContainerRequest)(nil),       // 23: shoal.api.KillContainerRequest
-	(*KillContainerResponse)(nil),      // 24: shoal.api.KillContainerResponse
-	(*WaitContainerRequest)(nil),       // 25: shoal.api.WaitContainerRequest
-	(*WaitContainerResponse)(nil),      // 26: shoal.api.WaitContainerResponse
-	(*RemoveContainerRequest)(nil),     // 27: shoal.api.RemoveContainerRequest
-	(*ListContainersRequest)(nil),      // 28: shoal.api.ListContainersRequest
-	(*ListContainersResponse)(nil),     // 29: shoal.api.ListContainersResponse
-	(*InspectContainerResponse)(nil),   // 30: shoal.api.InspectContainerResponse
-	(*Container)(nil),                  // 31: shoal.api.Container
-	(*HealthResult)(nil),               // 32: shoal.api.HealthResult
-	(*MountPoint)(nil),                 // 33: shoal.api.MountPoint
-	(*NetworkEndpoint)(nil),            // 34: shoal.api.NetworkEndpoint
-	(*ContainerLogsRequest)(nil),       // 35: shoal.api.ContainerLogsRequest
-	(*StatsRequest)(nil),               // 36: shoal.api.StatsRequest
-	(*StatsMessage)(nil),               // 37: shoal.api.StatsMessage
-	(*ContainerStats)(nil),             // 38: shoal.api.ContainerStats
-	(*StreamInput)(nil),                // 39: shoal.api.StreamInput
-	(*AttachOpen)(nil),                 // 40: shoal.api.AttachOpen
-	(*ExecOpen)(nil),                   // 41: shoal.api.ExecOpen
-	(*TerminalSize)(nil),               // 42: shoal.api.TerminalSize
-	(*StreamOutput)(nil),               // 43: shoal.api.StreamOutput
-	(*StreamExit)(nil),                 // 44: shoal.api.StreamExit
-	(*LocalNetwork)(nil),               // 45: shoal.api.LocalNetwork
-	(*CreateLocalNetworkRequest)(nil),  // 46: shoal.api.CreateLocalNetworkRequest
-	(*CreateLocalNetworkResponse)(nil), // 47: shoal.api.CreateLocalNetworkResponse
-	(*ListLocalNetworksRequest)(nil),   // 48: shoal.api.ListLocalNetworksRequest
-	(*ListLocalNetworksResponse)(nil),  // 49: shoal.api.ListLocalNetworksResponse
-	(*RemoveLocalNetworkRequest)(nil),  // 50: shoal.api.RemoveLocalNetworkRequest
-	(*RemoveLocalNetworkResponse)(nil), // 51: shoal.api.RemoveLocalNetworkResponse
-	(*Volume)(nil),                     // 52: shoal.api.Volume
-	(*CreateVolumeRequest)(nil),        // 53: shoal.api.CreateVolumeRequest
-	(*CreateVolumeResponse)(nil),       // 54: shoal.api.CreateVolumeResponse
-	(*ListVolumesRequest)(nil),         // 55: shoal.api.ListVolumesRequest
-	(*ListVolumesResponse)(nil),        // 56: shoal.api.ListVolumesResponse
-	(*RemoveVolumeRequest)(nil),        // 57: shoal.api.RemoveVolumeRequest
-	(*RemoveVolumeResponse)(nil),       // 58: shoal.api.RemoveVolumeResponse
-	(*Image)(nil),                      // 59: shoal.api.Image
-	(*ListImagesRequest)(nil),          // 60: shoal.api.ListImagesRequest
-	(*ListImagesResponse)(nil),         // 61: shoal.api.ListImagesResponse
-	(*InspectImageRequest)(nil),        // 62: shoal.api.InspectImageRequest
-	(*InspectImageResponse)(nil),       // 63: shoal.api.InspectImageResponse
-	(*TagImageRequest)(nil),            // 64: shoal.api.TagImageRequest
-	(*TagImageResponse)(nil),           // 65: shoal.api.TagImageResponse
-	(*RemoveImageRequest)(nil),         // 66: shoal.api.RemoveImageRequest
-	(*RemoveImageResponse)(nil),        // 67: shoal.api.RemoveImageResponse
-	(*RegistryAuth)(nil),               // 68: shoal.api.RegistryAuth
-	(*PullImageRequest)(nil),           // 69: shoal.api.PullImageRequest
-	(*ImageUpload)(nil),                // 70: shoal.api.ImageUpload
-	(*ImageProgress)(nil),              // 71: shoal.api.ImageProgress
-	(*SaveImageRequest)(nil),           // 72: shoal.api.SaveImageRequest
-	(*ImageData)(nil),                  // 73: shoal.api.ImageData
-	nil,                                // 74: shoal.api.LocalNetwork.LabelsEntry
-	nil,                                // 75: shoal.api.LocalNetwork.OptionsEntry
-	nil,                                // 76: shoal.api.Volume.LabelsEntry
-	nil,                                // 77: shoal.api.Volume.OptionsEntry
-	(NodeRole)(0),                      // 78: shoal.api.NodeRole
-	(*ClusterSpec)(nil),                // 79: shoal.api.ClusterSpec
-	(*ContainerSpec)(nil),              // 80: shoal.api.ContainerSpec
-	(*PortBinding)(nil),                // 81: shoal.api.PortBinding
-	(*durationpb.Duration)(nil),        // 82: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 83: google.protobuf.Timestamp
-	(*LogOptions)(nil),                 // 84: shoal.api.LogOptions
-	(*IPAMConfig)(nil),                 // 85: shoal.api.IPAMConfig
-	(*Platform)(nil),                   // 86: shoal.api.Platform
-	(*LogLine)(nil),                    // 87: shoal.api.LogLine
+	(FileChange_Kind)(0),               // 2: shoal.api.FileChange.Kind
+	(*InfoRequest)(nil),                // 3: shoal.api.InfoRequest
+	(*InfoResponse)(nil),               // 4: shoal.api.InfoResponse
+	(*ClusterInfo)(nil),                // 5: shoal.api.ClusterInfo
+	(*InitClusterRequest)(nil),         // 6: shoal.api.InitClusterRequest
+	(*InitClusterResponse)(nil),        // 7: shoal.api.InitClusterResponse
+	(*JoinClusterRequest)(nil),         // 8: shoal.api.JoinClusterRequest
+	(*JoinClusterResponse)(nil),        // 9: shoal.api.JoinClusterResponse
+	(*LeaveClusterRequest)(nil),        // 10: shoal.api.LeaveClusterRequest
+	(*LeaveClusterResponse)(nil),       // 11: shoal.api.LeaveClusterResponse
+	(*CheckNetworkRequest)(nil),        // 12: shoal.api.CheckNetworkRequest
+	(*CheckNetworkResponse)(nil),       // 13: shoal.api.CheckNetworkResponse
+	(*LocalRestartPolicy)(nil),         // 14: shoal.api.LocalRestartPolicy
+	(*LocalNetworkAttachment)(nil),     // 15: shoal.api.LocalNetworkAttachment
+	(*CreateContainerRequest)(nil),     // 16: shoal.api.CreateContainerRequest
+	(*CreateContainerResponse)(nil),    // 17: shoal.api.CreateContainerResponse
+	(*ContainerRequest)(nil),           // 18: shoal.api.ContainerRequest
+	(*ContainerResponse)(nil),          // 19: shoal.api.ContainerResponse
+	(*StartContainerRequest)(nil),      // 20: shoal.api.StartContainerRequest
+	(*StartContainerResponse)(nil),     // 21: shoal.api.StartContainerResponse
+	(*StopContainerRequest)(nil),       // 22: shoal.api.StopContainerRequest
+	(*StopContainerResponse)(nil),      // 23: shoal.api.StopContainerResponse
+	(*KillContainerRequest)(nil),       // 24: shoal.api.KillContainerRequest
+	(*KillContainerResponse)(nil),      // 25: shoal.api.KillContainerResponse
+	(*WaitContainerRequest)(nil),       // 26: shoal.api.WaitContainerRequest
+	(*WaitContainerResponse)(nil),      // 27: shoal.api.WaitContainerResponse
+	(*RemoveContainerRequest)(nil),     // 28: shoal.api.RemoveContainerRequest
+	(*ListContainersRequest)(nil),      // 29: shoal.api.ListContainersRequest
+	(*ListContainersResponse)(nil),     // 30: shoal.api.ListContainersResponse
+	(*InspectContainerResponse)(nil),   // 31: shoal.api.InspectContainerResponse
+	(*Container)(nil),                  // 32: shoal.api.Container
+	(*HealthResult)(nil),               // 33: shoal.api.HealthResult
+	(*MountPoint)(nil),                 // 34: shoal.api.MountPoint
+	(*NetworkEndpoint)(nil),            // 35: shoal.api.NetworkEndpoint
+	(*ContainerLogsRequest)(nil),       // 36: shoal.api.ContainerLogsRequest
+	(*StatsRequest)(nil),               // 37: shoal.api.StatsRequest
+	(*StatsMessage)(nil),               // 38: shoal.api.StatsMessage
+	(*ContainerStats)(nil),             // 39: shoal.api.ContainerStats
+	(*StreamInput)(nil),                // 40: shoal.api.StreamInput
+	(*AttachOpen)(nil),                 // 41: shoal.api.AttachOpen
+	(*ExecOpen)(nil),                   // 42: shoal.api.ExecOpen
+	(*TerminalSize)(nil),               // 43: shoal.api.TerminalSize
+	(*StreamOutput)(nil),               // 44: shoal.api.StreamOutput
+	(*StreamExit)(nil),                 // 45: shoal.api.StreamExit
+	(*LocalNetwork)(nil),               // 46: shoal.api.LocalNetwork
+	(*CreateLocalNetworkRequest)(nil),  // 47: shoal.api.CreateLocalNetworkRequest
+	(*CreateLocalNetworkResponse)(nil), // 48: shoal.api.CreateLocalNetworkResponse
+	(*ListLocalNetworksRequest)(nil),   // 49: shoal.api.ListLocalNetworksRequest
+	(*ListLocalNetworksResponse)(nil),  // 50: shoal.api.ListLocalNetworksResponse
+	(*RemoveLocalNetworkRequest)(nil),  // 51: shoal.api.RemoveLocalNetworkRequest
+	(*RemoveLocalNetworkResponse)(nil), // 52: shoal.api.RemoveLocalNetworkResponse
+	(*Volume)(nil),                     // 53: shoal.api.Volume
+	(*CreateVolumeRequest)(nil),        // 54: shoal.api.CreateVolumeRequest
+	(*CreateVolumeResponse)(nil),       // 55: shoal.api.CreateVolumeResponse
+	(*ListVolumesRequest)(nil),         // 56: shoal.api.ListVolumesRequest
+	(*ListVolumesResponse)(nil),        // 57: shoal.api.ListVolumesResponse
+	(*RemoveVolumeRequest)(nil),        // 58: shoal.api.RemoveVolumeRequest
+	(*RemoveVolumeResponse)(nil),       // 59: shoal.api.RemoveVolumeResponse
+	(*RenameContainerRequest)(nil),     // 60: shoal.api.RenameContainerRequest
+	(*UpdateContainerRequest)(nil),     // 61: shoal.api.UpdateContainerRequest
+	(*UpdateContainerResponse)(nil),    // 62: shoal.api.UpdateContainerResponse
+	(*TopRequest)(nil),                 // 63: shoal.api.TopRequest
+	(*TopResponse)(nil),                // 64: shoal.api.TopResponse
+	(*DiffResponse)(nil),               // 65: shoal.api.DiffResponse
+	(*FileChange)(nil),                 // 66: shoal.api.FileChange
+	(*CommitRequest)(nil),              // 67: shoal.api.CommitRequest
+	(*CommitResponse)(nil),             // 68: shoal.api.CommitResponse
+	(*ArchiveChunk)(nil),               // 69: shoal.api.ArchiveChunk
+	(*CopyFromRequest)(nil),            // 70: shoal.api.CopyFromRequest
+	(*CopyToRequest)(nil),              // 71: shoal.api.CopyToRequest
+	(*CopyToResponse)(nil),             // 72: shoal.api.CopyToResponse
+	(*PathStat)(nil),                   // 73: shoal.api.PathStat
+	(*EventsRequest)(nil),              // 74: shoal.api.EventsRequest
+	(*Event)(nil),                      // 75: shoal.api.Event
+	(*ConnectNetworkRequest)(nil),      // 76: shoal.api.ConnectNetworkRequest
+	(*DisconnectNetworkRequest)(nil),   // 77: shoal.api.DisconnectNetworkRequest
+	(*PruneRequest)(nil),               // 78: shoal.api.PruneRequest
+	(*PruneResponse)(nil),              // 79: shoal.api.PruneResponse
+	(*Image)(nil),                      // 80: shoal.api.Image
+	(*ListImagesRequest)(nil),          // 81: shoal.api.ListImagesRequest
+	(*ListImagesResponse)(nil),         // 82: shoal.api.ListImagesResponse
+	(*InspectImageRequest)(nil),        // 83: shoal.api.InspectImageRequest
+	(*InspectImageResponse)(nil),       // 84: shoal.api.InspectImageResponse
+	(*TagImageRequest)(nil),            // 85: shoal.api.TagImageRequest
+	(*TagImageResponse)(nil),           // 86: shoal.api.TagImageResponse
+	(*RemoveImageRequest)(nil),         // 87: shoal.api.RemoveImageRequest
+	(*RemoveImageResponse)(nil),        // 88: shoal.api.RemoveImageResponse
+	(*RegistryAuth)(nil),               // 89: shoal.api.RegistryAuth
+	(*PullImageRequest)(nil),           // 90: shoal.api.PullImageRequest
+	(*ImageUpload)(nil),                // 91: shoal.api.ImageUpload
+	(*ImageProgress)(nil),              // 92: shoal.api.ImageProgress
+	(*SaveImageRequest)(nil),           // 93: shoal.api.SaveImageRequest
+	(*ImageData)(nil),                  // 94: shoal.api.ImageData
+	nil,                                // 95: shoal.api.LocalNetwork.LabelsEntry
+	nil,                                // 96: shoal.api.LocalNetwork.OptionsEntry
+	nil,                                // 97: shoal.api.Volume.LabelsEntry
+	nil,                                // 98: shoal.api.Volume.OptionsEntry
+	(*TopResponse_Row)(nil),            // 99: shoal.api.TopResponse.Row
+	nil,                                // 100: shoal.api.Event.AttributesEntry
+	(NodeRole)(0),                      // 101: shoal.api.NodeRole
+	(*ClusterSpec)(nil),                // 102: shoal.api.ClusterSpec
+	(*ContainerSpec)(nil),              // 103: shoal.api.ContainerSpec
+	(*PortBinding)(nil),                // 104: shoal.api.PortBinding
+	(*durationpb.Duration)(nil),        // 105: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 106: google.protobuf.Timestamp
+	(*LogOptions)(nil),                 // 107: shoal.api.LogOptions
+	(*IPAMConfig)(nil),                 // 108: shoal.api.IPAMConfig
+	(*ContainerLimits)(nil),            // 109: shoal.api.ContainerLimits
+	(*Platform)(nil),                   // 110: shoal.api.Platform
+	(*LogLine)(nil),                    // 111: shoal.api.LogLine
 }
 var file_local_proto_depIdxs = []int32{
-	4,  // 0: shoal.api.InfoResponse.cluster:type_name -> shoal.api.ClusterInfo
-	1,  // 1: shoal.api.ClusterInfo.state:type_name -> shoal.api.ClusterInfo.State
-	78, // 2: shoal.api.ClusterInfo.role:type_name -> shoal.api.NodeRole
-	79, // 3: shoal.api.InitClusterRequest.spec:type_name -> shoal.api.ClusterSpec
-	78, // 4: shoal.api.JoinClusterResponse.role:type_name -> shoal.api.NodeRole
-	80, // 5: shoal.api.CreateContainerRequest.spec:type_name -> shoal.api.ContainerSpec
-	14, // 6: shoal.api.CreateContainerRequest.networks:type_name -> shoal.api.LocalNetworkAttachment
-	81, // 7: shoal.api.CreateContainerRequest.ports:type_name -> shoal.api.PortBinding
-	13, // 8: shoal.api.CreateContainerRequest.restart:type_name -> shoal.api.LocalRestartPolicy
-	82, // 9: shoal.api.StopContainerRequest.timeout:type_name -> google.protobuf.Duration
-	31, // 10: shoal.api.ListContainersResponse.containers:type_name -> shoal.api.Container
-	31, // 11: shoal.api.InspectContainerResponse.container:type_name -> shoal.api.Container
-	83, // 12: shoal.api.Container.created_at:type_name -> google.protobuf.Timestamp
-	80, // 13: shoal.api.Container.spec:type_name -> shoal.api.ContainerSpec
-	14, // 14: shoal.api.Container.networks:type_name -> shoal.api.LocalNetworkAttachment
-	81, // 15: shoal.api.Container.ports:type_name -> shoal.api.PortBinding
-	13, // 16: shoal.api.Container.restart:type_name -> shoal.api.LocalRestartPolicy
-	0,  // 17: shoal.api.Container.state:type_name -> shoal.api.ContainerState
-	83, // 18: shoal.api.Container.started_at:type_name -> google.protobuf.Timestamp
-	83, // 19: shoal.api.Container.finished_at:type_name -> google.protobuf.Timestamp
-	33, // 20: shoal.api.Container.mounts:type_name -> shoal.api.MountPoint
-	34, // 21: shoal.api.Container.endpoints:type_name -> shoal.api.NetworkEndpoint
-	32, // 22: shoal.api.Container.health_log:type_name -> shoal.api.HealthResult
-	83, // 23: shoal.api.HealthResult.start:type_name -> google.protobuf.Timestamp
-	83, // 24: shoal.api.HealthResult.end:type_name -> google.protobuf.Timestamp
-	84, // 25: shoal.api.ContainerLogsRequest.options:type_name -> shoal.api.LogOptions
-	38, // 26: shoal.api.StatsMessage.stats:type_name -> shoal.api.ContainerStats
-	83, // 27: shoal.api.ContainerStats.time:type_name -> google.protobuf.Timestamp
-	40, // 28: shoal.api.StreamInput.attach:type_name -> shoal.api.AttachOpen
-	41, // 29: shoal.api.StreamInput.exec:type_name -> shoal.api.ExecOpen
-	42, // 30: shoal.api.StreamInput.resize:type_name -> shoal.api.TerminalSize
-	42, // 31: shoal.api.ExecOpen.size:type_name -> shoal.api.TerminalSize
-	44, // 32: shoal.api.StreamOutput.exit:type_name -> shoal.api.StreamExit
-	83, // 33: shoal.api.LocalNetwork.created_at:type_name -> google.protobuf.Timestamp
-	85, // 34: shoal.api.LocalNetwork.ipam:type_name -> shoal.api.IPAMConfig
-	74, // 35: shoal.api.LocalNetwork.labels:type_name -> shoal.api.LocalNetwork.LabelsEntry
-	75, // 36: shoal.api.LocalNetwork.options:type_name -> shoal.api.LocalNetwork.OptionsEntry
-	34, // 37: shoal.api.LocalNetwork.endpoints:type_name -> shoal.api.NetworkEndpoint
-	45, // 38: shoal.api.CreateLocalNetworkRequest.network:type_name -> shoal.api.LocalNetwork
-	45, // 39: shoal.api.CreateLocalNetworkResponse.network:type_name -> shoal.api.LocalNetwork
-	45, // 40: shoal.api.ListLocalNetworksResponse.networks:type_name -> shoal.api.LocalNetwork
-	83, // 41: shoal.api.Volume.created_at:type_name -> google.protobuf.Timestamp
-	76, // 42: shoal.api.Volume.labels:type_name -> shoal.api.Volume.LabelsEntry
-	77, // 43: shoal.api.Volume.options:type_name -> shoal.api.Volume.OptionsEntry
-	52, // 44: shoal.api.CreateVolumeRequest.volume:type_name -> shoal.api.Volume
-	52, // 45: shoal.api.CreateVolumeResponse.volume:type_name -> shoal.api.Volume
-	52, // 46: shoal.api.ListVolumesResponse.volumes:type_name -> shoal.api.Volume
-	83, // 47: shoal.api.Image.created_at:type_name -> google.protobuf.Timestamp
-	86, // 48: shoal.api.Image.platform:type_name -> shoal.api.Platform
-	59, // 49: shoal.api.ListImagesResponse.images:type_name -> shoal.api.Image
-	59, // 50: shoal.api.InspectImageResponse.image:type_name -> shoal.api.Image
-	68, // 51: shoal.api.PullImageRequest.auth:type_name -> shoal.api.RegistryAuth
-	86, // 52: shoal.api.PullImageRequest.platform:type_name -> shoal.api.Platform
-	86, // 53: shoal.api.ImageUpload.platform:type_name -> shoal.api.Platform
-	2,  // 54: shoal.api.Local.Info:input_type -> shoal.api.InfoRequest
-	5,  // 55: shoal.api.Local.InitCluster:input_type -> shoal.api.InitClusterRequest
-	7,  // 56: shoal.api.Local.JoinCluster:input_type -> shoal.api.JoinClusterRequest
-	9,  // 57: shoal.api.Local.LeaveCluster:input_type -> shoal.api.LeaveClusterRequest
-	11, // 58: shoal.api.Local.CheckNetwork:input_type -> shoal.api.CheckNetworkRequest
-	15, // 59: shoal.api.Containers.Create:input_type -> shoal.api.CreateContainerRequest
-	19, // 60: shoal.api.Containers.Start:input_type -> shoal.api.StartContainerRequest
-	21, // 61: shoal.api.Containers.Stop:input_type -> shoal.api.StopContainerRequest
-	23, // 62: shoal.api.Containers.Kill:input_type -> shoal.api.KillContainerRequest
-	21, // 63: shoal.api.Containers.Restart:input_type -> shoal.api.StopContainerRequest
-	17, // 64: shoal.api.Containers.Pause:input_type -> shoal.api.ContainerRequest
-	17, // 65: shoal.api.Containers.Unpause:input_type -> shoal.api.ContainerRequest
-	25, // 66: shoal.api.Containers.Wait:input_type -> shoal.api.WaitContainerRequest
-	27, // 67: shoal.api.Containers.Remove:input_type -> shoal.api.RemoveContainerRequest
-	28, // 68: shoal.api.Containers.List:input_type -> shoal.api.ListContainersRequest
-	17, // 69: shoal.api.Containers.Inspect:input_type -> shoal.api.ContainerRequest
-	35, // 70: shoal.api.Containers.Logs:input_type -> shoal.api.ContainerLogsRequest
-	36, // 71: shoal.api.Containers.Stats:input_type -> shoal.api.StatsRequest
-	39, // 72: shoal.api.Containers.Attach:input_type -> shoal.api.StreamInput
-	39, // 73: shoal.api.Containers.Exec:input_type -> shoal.api.StreamInput
-	46, // 74: shoal.api.Containers.CreateNetwork:input_type -> shoal.api.CreateLocalNetworkRequest
-	48, // 75: shoal.api.Containers.ListNetworks:input_type -> shoal.api.ListLocalNetworksRequest
-	50, // 76: shoal.api.Containers.RemoveNetwork:input_type -> shoal.api.RemoveLocalNetworkRequest
-	53, // 77: shoal.api.Containers.CreateVolume:input_type -> shoal.api.CreateVolumeRequest
-	55, // 78: shoal.api.Containers.ListVolumes:input_type -> shoal.api.ListVolumesRequest
-	57, // 79: shoal.api.Containers.RemoveVolume:input_type -> shoal.api.RemoveVolumeRequest
-	60, // 80: shoal.api.Images.List:input_type -> shoal.api.ListImagesRequest
-	62, // 81: shoal.api.Images.Inspect:input_type -> shoal.api.InspectImageRequest
-	64, // 82: shoal.api.Images.Tag:input_type -> shoal.api.TagImageRequest
-	66, // 83: shoal.api.Images.Remove:input_type -> shoal.api.RemoveImageRequest
-	69, // 84: shoal.api.Images.Pull:input_type -> shoal.api.PullImageRequest
-	70, // 85: shoal.api.Images.Load:input_type -> shoal.api.ImageUpload
-	70, // 86: shoal.api.Images.Import:input_type -> shoal.api.ImageUpload
-	72, // 87: shoal.api.Images.Save:input_type -> shoal.api.SaveImageRequest
-	3,  // 88: shoal.api.Local.Info:output_type -> shoal.api.InfoResponse
-	6,  // 89: shoal.api.Local.InitCluster:output_type -> shoal.api.InitClusterResponse
-	8,  // 90: shoal.api.Local.JoinCluster:output_type -> shoal.api.JoinClusterResponse
-	10, // 91: shoal.api.Local.LeaveCluster:output_type -> shoal.api.LeaveClusterResponse
-	12, // 92: shoal.api.Local.CheckNetwork:output_type -> shoal.api.CheckNetworkResponse
-	16, // 93: shoal.api.Containers.Create:output_type -> shoal.api.CreateContainerResponse
-	20, // 94: shoal.api.Containers.Start:output_type -> shoal.api.StartContainerResponse
-	22, // 95: shoal.api.Containers.Stop:output_type -> shoal.api.StopContainerResponse
-	24, // 96: shoal.api.Containers.Kill:output_type -> shoal.api.KillContainerResponse
-	22, // 97: shoal.api.Containers.Restart:output_type -> shoal.api.StopContainerResponse
-	18, // 98: shoal.api.Containers.Pause:output_type -> shoal.api.ContainerResponse
-	18, // 99: shoal.api.Containers.Unpause:output_type -> shoal.api.ContainerResponse
-	26, // 100: shoal.api.Containers.Wait:output_type -> shoal.api.WaitContainerResponse
-	18, // 101: shoal.api.Containers.Remove:output_type -> shoal.api.ContainerResponse
-	29, // 102: shoal.api.Containers.List:output_type -> shoal.api.ListContainersResponse
-	30, // 103: shoal.api.Containers.Inspect:output_type -> shoal.api.InspectContainerResponse
-	87, // 104: shoal.api.Containers.Logs:output_type -> shoal.api.LogLine
-	37, // 105: shoal.api.Containers.Stats:output_type -> shoal.api.StatsMessage
-	43, // 106: shoal.api.Containers.Attach:output_type -> shoal.api.StreamOutput
-	43, // 107: shoal.api.Containers.Exec:output_type -> shoal.api.StreamOutput
-	47, // 108: shoal.api.Containers.CreateNetwork:output_type -> shoal.api.CreateLocalNetworkResponse
-	49, // 109: shoal.api.Containers.ListNetworks:output_type -> shoal.api.ListLocalNetworksResponse
-	51, // 110: shoal.api.Containers.RemoveNetwork:output_type -> shoal.api.RemoveLocalNetworkResponse
-	54, // 111: shoal.api.Containers.CreateVolume:output_type -> shoal.api.CreateVolumeResponse
-	56, // 112: shoal.api.Containers.ListVolumes:output_type -> shoal.api.ListVolumesResponse
-	58, // 113: shoal.api.Containers.RemoveVolume:output_type -> shoal.api.RemoveVolumeResponse
-	61, // 114: shoal.api.Images.List:output_type -> shoal.api.ListImagesResponse
-	63, // 115: shoal.api.Images.Inspect:output_type -> shoal.api.InspectImageResponse
-	65, // 116: shoal.api.Images.Tag:output_type -> shoal.api.TagImageResponse
-	67, // 117: shoal.api.Images.Remove:output_type -> shoal.api.RemoveImageResponse
-	71, // 118: shoal.api.Images.Pull:output_type -> shoal.api.ImageProgress
-	71, // 119: shoal.api.Images.Load:output_type -> shoal.api.ImageProgress
-	71, // 120: shoal.api.Images.Import:output_type -> shoal.api.ImageProgress
-	73, // 121: shoal.api.Images.Save:output_type -> shoal.api.ImageData
-	88, // [88:122] is the sub-list for method output_type
-	54, // [54:88] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	5,   // 0: shoal.api.InfoResponse.cluster:type_name -> shoal.api.ClusterInfo
+	1,   // 1: shoal.api.ClusterInfo.state:type_name -> shoal.api.ClusterInfo.State
+	101, // 2: shoal.api.ClusterInfo.role:type_name -> shoal.api.NodeRole
+	102, // 3: shoal.api.InitClusterRequest.spec:type_name -> shoal.api.ClusterSpec
+	101, // 4: shoal.api.JoinClusterResponse.role:type_name -> shoal.api.NodeRole
+	103, // 5: shoal.api.CreateContainerRequest.spec:type_name -> shoal.api.ContainerSpec
+	15,  // 6: shoal.api.CreateContainerRequest.networks:type_name -> shoal.api.LocalNetworkAttachment
+	104, // 7: shoal.api.CreateContainerRequest.ports:type_name -> shoal.api.PortBinding
+	14,  // 8: shoal.api.CreateContainerRequest.restart:type_name -> shoal.api.LocalRestartPolicy
+	105, // 9: shoal.api.StopContainerRequest.timeout:type_name -> google.protobuf.Duration
+	32,  // 10: shoal.api.ListContainersResponse.containers:type_name -> shoal.api.Container
+	32,  // 11: shoal.api.InspectContainerResponse.container:type_name -> shoal.api.Container
+	106, // 12: shoal.api.Container.created_at:type_name -> google.protobuf.Timestamp
+	103, // 13: shoal.api.Container.spec:type_name -> shoal.api.ContainerSpec
+	15,  // 14: shoal.api.Container.networks:type_name -> shoal.api.LocalNetworkAttachment
+	104, // 15: shoal.api.Container.ports:type_name -> shoal.api.PortBinding
+	14,  // 16: shoal.api.Container.restart:type_name -> shoal.api.LocalRestartPolicy
+	0,   // 17: shoal.api.Container.state:type_name -> shoal.api.ContainerState
+	106, // 18: shoal.api.Container.started_at:type_name -> google.protobuf.Timestamp
+	106, // 19: shoal.api.Container.finished_at:type_name -> google.protobuf.Timestamp
+	34,  // 20: shoal.api.Container.mounts:type_name -> shoal.api.MountPoint
+	35,  // 21: shoal.api.Container.endpoints:type_name -> shoal.api.NetworkEndpoint
+	33,  // 22: shoal.api.Container.health_log:type_name -> shoal.api.HealthResult
+	106, // 23: shoal.api.HealthResult.start:type_name -> google.protobuf.Timestamp
+	106, // 24: shoal.api.HealthResult.end:type_name -> google.protobuf.Timestamp
+	107, // 25: shoal.api.ContainerLogsRequest.options:type_name -> shoal.api.LogOptions
+	39,  // 26: shoal.api.StatsMessage.stats:type_name -> shoal.api.ContainerStats
+	106, // 27: shoal.api.ContainerStats.time:type_name -> google.protobuf.Timestamp
+	41,  // 28: shoal.api.StreamInput.attach:type_name -> shoal.api.AttachOpen
+	42,  // 29: shoal.api.StreamInput.exec:type_name -> shoal.api.ExecOpen
+	43,  // 30: shoal.api.StreamInput.resize:type_name -> shoal.api.TerminalSize
+	43,  // 31: shoal.api.ExecOpen.size:type_name -> shoal.api.TerminalSize
+	45,  // 32: shoal.api.StreamOutput.exit:type_name -> shoal.api.StreamExit
+	106, // 33: shoal.api.LocalNetwork.created_at:type_name -> google.protobuf.Timestamp
+	108, // 34: shoal.api.LocalNetwork.ipam:type_name -> shoal.api.IPAMConfig
+	95,  // 35: shoal.api.LocalNetwork.labels:type_name -> shoal.api.LocalNetwork.LabelsEntry
+	96,  // 36: shoal.api.LocalNetwork.options:type_name -> shoal.api.LocalNetwork.OptionsEntry
+	35,  // 37: shoal.api.LocalNetwork.endpoints:type_name -> shoal.api.NetworkEndpoint
+	46,  // 38: shoal.api.CreateLocalNetworkRequest.network:type_name -> shoal.api.LocalNetwork
+	46,  // 39: shoal.api.CreateLocalNetworkResponse.network:type_name -> shoal.api.LocalNetwork
+	46,  // 40: shoal.api.ListLocalNetworksResponse.networks:type_name -> shoal.api.LocalNetwork
+	106, // 41: shoal.api.Volume.created_at:type_name -> google.protobuf.Timestamp
+	97,  // 42: shoal.api.Volume.labels:type_name -> shoal.api.Volume.LabelsEntry
+	98,  // 43: shoal.api.Volume.options:type_name -> shoal.api.Volume.OptionsEntry
+	53,  // 44: shoal.api.CreateVolumeRequest.volume:type_name -> shoal.api.Volume
+	53,  // 45: shoal.api.CreateVolumeResponse.volume:type_name -> shoal.api.Volume
+	53,  // 46: shoal.api.ListVolumesResponse.volumes:type_name -> shoal.api.Volume
+	109, // 47: shoal.api.UpdateContainerRequest.limits:type_name -> shoal.api.ContainerLimits
+	14,  // 48: shoal.api.UpdateContainerRequest.restart:type_name -> shoal.api.LocalRestartPolicy
+	99,  // 49: shoal.api.TopResponse.processes:type_name -> shoal.api.TopResponse.Row
+	66,  // 50: shoal.api.DiffResponse.changes:type_name -> shoal.api.FileChange
+	2,   // 51: shoal.api.FileChange.kind:type_name -> shoal.api.FileChange.Kind
+	106, // 52: shoal.api.PathStat.modified:type_name -> google.protobuf.Timestamp
+	106, // 53: shoal.api.EventsRequest.since:type_name -> google.protobuf.Timestamp
+	106, // 54: shoal.api.EventsRequest.until:type_name -> google.protobuf.Timestamp
+	100, // 55: shoal.api.Event.attributes:type_name -> shoal.api.Event.AttributesEntry
+	106, // 56: shoal.api.Event.time:type_name -> google.protobuf.Timestamp
+	15,  // 57: shoal.api.ConnectNetworkRequest.network:type_name -> shoal.api.LocalNetworkAttachment
+	106, // 58: shoal.api.Image.created_at:type_name -> google.protobuf.Timestamp
+	110, // 59: shoal.api.Image.platform:type_name -> shoal.api.Platform
+	80,  // 60: shoal.api.ListImagesResponse.images:type_name -> shoal.api.Image
+	80,  // 61: shoal.api.InspectImageResponse.image:type_name -> shoal.api.Image
+	89,  // 62: shoal.api.PullImageRequest.auth:type_name -> shoal.api.RegistryAuth
+	110, // 63: shoal.api.PullImageRequest.platform:type_name -> shoal.api.Platform
+	110, // 64: shoal.api.ImageUpload.platform:type_name -> shoal.api.Platform
+	3,   // 65: shoal.api.Local.Info:input_type -> shoal.api.InfoRequest
+	6,   // 66: shoal.api.Local.InitCluster:input_type -> shoal.api.InitClusterRequest
+	8,   // 67: shoal.api.Local.JoinCluster:input_type -> shoal.api.JoinClusterRequest
+	10,  // 68: shoal.api.Local.LeaveCluster:input_type -> shoal.api.LeaveClusterRequest
+	12,  // 69: shoal.api.Local.CheckNetwork:input_type -> shoal.api.CheckNetworkRequest
+	16,  // 70: shoal.api.Containers.Create:input_type -> shoal.api.CreateContainerRequest
+	20,  // 71: shoal.api.Containers.Start:input_type -> shoal.api.StartContainerRequest
+	22,  // 72: shoal.api.Containers.Stop:input_type -> shoal.api.StopContainerRequest
+	24,  // 73: shoal.api.Containers.Kill:input_type -> shoal.api.KillContainerRequest
+	22,  // 74: shoal.api.Containers.Restart:input_type -> shoal.api.StopContainerRequest
+	18,  // 75: shoal.api.Containers.Pause:input_type -> shoal.api.ContainerRequest
+	18,  // 76: shoal.api.Containers.Unpause:input_type -> shoal.api.ContainerRequest
+	26,  // 77: shoal.api.Containers.Wait:input_type -> shoal.api.WaitContainerRequest
+	28,  // 78: shoal.api.Containers.Remove:input_type -> shoal.api.RemoveContainerRequest
+	29,  // 79: shoal.api.Containers.List:input_type -> shoal.api.ListContainersRequest
+	18,  // 80: shoal.api.Containers.Inspect:input_type -> shoal.api.ContainerRequest
+	36,  // 81: shoal.api.Containers.Logs:input_type -> shoal.api.ContainerLogsRequest
+	37,  // 82: shoal.api.Containers.Stats:input_type -> shoal.api.StatsRequest
+	40,  // 83: shoal.api.Containers.Attach:input_type -> shoal.api.StreamInput
+	40,  // 84: shoal.api.Containers.Exec:input_type -> shoal.api.StreamInput
+	47,  // 85: shoal.api.Containers.CreateNetwork:input_type -> shoal.api.CreateLocalNetworkRequest
+	49,  // 86: shoal.api.Containers.ListNetworks:input_type -> shoal.api.ListLocalNetworksRequest
+	51,  // 87: shoal.api.Containers.RemoveNetwork:input_type -> shoal.api.RemoveLocalNetworkRequest
+	54,  // 88: shoal.api.Containers.CreateVolume:input_type -> shoal.api.CreateVolumeRequest
+	56,  // 89: shoal.api.Containers.ListVolumes:input_type -> shoal.api.ListVolumesRequest
+	58,  // 90: shoal.api.Containers.RemoveVolume:input_type -> shoal.api.RemoveVolumeRequest
+	60,  // 91: shoal.api.Containers.Rename:input_type -> shoal.api.RenameContainerRequest
+	61,  // 92: shoal.api.Containers.Update:input_type -> shoal.api.UpdateContainerRequest
+	63,  // 93: shoal.api.Containers.Top:input_type -> shoal.api.TopRequest
+	18,  // 94: shoal.api.Containers.Diff:input_type -> shoal.api.ContainerRequest
+	67,  // 95: shoal.api.Containers.Commit:input_type -> shoal.api.CommitRequest
+	18,  // 96: shoal.api.Containers.Export:input_type -> shoal.api.ContainerRequest
+	70,  // 97: shoal.api.Containers.CopyFrom:input_type -> shoal.api.CopyFromRequest
+	71,  // 98: shoal.api.Containers.CopyTo:input_type -> shoal.api.CopyToRequest
+	70,  // 99: shoal.api.Containers.StatPath:input_type -> shoal.api.CopyFromRequest
+	74,  // 100: shoal.api.Containers.Events:input_type -> shoal.api.EventsRequest
+	76,  // 101: shoal.api.Containers.ConnectNetwork:input_type -> shoal.api.ConnectNetworkRequest
+	77,  // 102: shoal.api.Containers.DisconnectNetwork:input_type -> shoal.api.DisconnectNetworkRequest
+	78,  // 103: shoal.api.Containers.Prune:input_type -> shoal.api.PruneRequest
+	81,  // 104: shoal.api.Images.List:input_type -> shoal.api.ListImagesRequest
+	83,  // 105: shoal.api.Images.Inspect:input_type -> shoal.api.InspectImageRequest
+	85,  // 106: shoal.api.Images.Tag:input_type -> shoal.api.TagImageRequest
+	87,  // 107: shoal.api.Images.Remove:input_type -> shoal.api.RemoveImageRequest
+	90,  // 108: shoal.api.Images.Pull:input_type -> shoal.api.PullImageRequest
+	91,  // 109: shoal.api.Images.Load:input_type -> shoal.api.ImageUpload
+	91,  // 110: shoal.api.Images.Import:input_type -> shoal.api.ImageUpload
+	93,  // 111: shoal.api.Images.Save:input_type -> shoal.api.SaveImageRequest
+	4,   // 112: shoal.api.Local.Info:output_type -> shoal.api.InfoResponse
+	7,   // 113: shoal.api.Local.InitCluster:output_type -> shoal.api.InitClusterResponse
+	9,   // 114: shoal.api.Local.JoinCluster:output_type -> shoal.api.JoinClusterResponse
+	11,  // 115: shoal.api.Local.LeaveCluster:output_type -> shoal.api.LeaveClusterResponse
+	13,  // 116: shoal.api.Local.CheckNetwork:output_type -> shoal.api.CheckNetworkResponse
+	17,  // 117: shoal.api.Containers.Create:output_type -> shoal.api.CreateContainerResponse
+	21,  // 118: shoal.api.Containers.Start:output_type -> shoal.api.StartContainerResponse
+	23,  // 119: shoal.api.Containers.Stop:output_type -> shoal.api.StopContainerResponse
+	25,  // 120: shoal.api.Containers.Kill:output_type -> shoal.api.KillContainerResponse
+	23,  // 121: shoal.api.Containers.Restart:output_type -> shoal.api.StopContainerResponse
+	19,  // 122: shoal.api.Containers.Pause:output_type -> shoal.api.ContainerResponse
+	19,  // 123: shoal.api.Containers.Unpause:output_type -> shoal.api.ContainerResponse
+	27,  // 124: shoal.api.Containers.Wait:output_type -> shoal.api.WaitContainerResponse
+	19,  // 125: shoal.api.Containers.Remove:output_type -> shoal.api.ContainerResponse
+	30,  // 126: shoal.api.Containers.List:output_type -> shoal.api.ListContainersResponse
+	31,  // 127: shoal.api.Containers.Inspect:output_type -> shoal.api.InspectContainerResponse
+	111, // 128: shoal.api.Containers.Logs:output_type -> shoal.api.LogLine
+	38,  // 129: shoal.api.Containers.Stats:output_type -> shoal.api.StatsMessage
+	44,  // 130: shoal.api.Containers.Attach:output_type -> shoal.api.StreamOutput
+	44,  // 131: shoal.api.Containers.Exec:output_type -> shoal.api.StreamOutput
+	48,  // 132: shoal.api.Containers.CreateNetwork:output_type -> shoal.api.CreateLocalNetworkResponse
+	50,  // 133: shoal.api.Containers.ListNetworks:output_type -> shoal.api.ListLocalNetworksResponse
+	52,  // 134: shoal.api.Containers.RemoveNetwork:output_type -> shoal.api.RemoveLocalNetworkResponse
+	55,  // 135: shoal.api.Containers.CreateVolume:output_type -> shoal.api.CreateVolumeResponse
+	57,  // 136: shoal.api.Containers.ListVolumes:output_type -> shoal.api.ListVolumesResponse
+	59,  // 137: shoal.api.Containers.RemoveVolume:output_type -> shoal.api.RemoveVolumeResponse
+	19,  // 138: shoal.api.Containers.Rename:output_type -> shoal.api.ContainerResponse
+	62,  // 139: shoal.api.Containers.Update:output_type -> shoal.api.UpdateContainerResponse
+	64,  // 140: shoal.api.Containers.Top:output_type -> shoal.api.TopResponse
+	65,  // 141: shoal.api.Containers.Diff:output_type -> shoal.api.DiffResponse
+	68,  // 142: shoal.api.Containers.Commit:output_type -> shoal.api.CommitResponse
+	69,  // 143: shoal.api.Containers.Export:output_type -> shoal.api.ArchiveChunk
+	69,  // 144: shoal.api.Containers.CopyFrom:output_type -> shoal.api.ArchiveChunk
+	72,  // 145: shoal.api.Containers.CopyTo:output_type -> shoal.api.CopyToResponse
+	73,  // 146: shoal.api.Containers.StatPath:output_type -> shoal.api.PathStat
+	75,  // 147: shoal.api.Containers.Events:output_type -> shoal.api.Event
+	19,  // 148: shoal.api.Containers.ConnectNetwork:output_type -> shoal.api.ContainerResponse
+	19,  // 149: shoal.api.Containers.DisconnectNetwork:output_type -> shoal.api.ContainerResponse
+	79,  // 150: shoal.api.Containers.Prune:output_type -> shoal.api.PruneResponse
+	82,  // 151: shoal.api.Images.List:output_type -> shoal.api.ListImagesResponse
+	84,  // 152: shoal.api.Images.Inspect:output_type -> shoal.api.InspectImageResponse
+	86,  // 153: shoal.api.Images.Tag:output_type -> shoal.api.TagImageResponse
+	88,  // 154: shoal.api.Images.Remove:output_type -> shoal.api.RemoveImageResponse
+	92,  // 155: shoal.api.Images.Pull:output_type -> shoal.api.ImageProgress
+	92,  // 156: shoal.api.Images.Load:output_type -> shoal.api.ImageProgress
+	92,  // 157: shoal.api.Images.Import:output_type -> shoal.api.ImageProgress
+	94,  // 158: shoal.api.Images.Save:output_type -> shoal.api.ImageData
+	112, // [112:159] is the sub-list for method output_type
+	65,  // [65:112] is the sub-list for method input_type
+	65,  // [65:65] is the sub-list for extension type_name
+	65,  // [65:65] is the sub-list for extension extendee
+	0,   // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_local_proto_init() }
@@ -5534,8 +7017,8 @@ func file_local_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_local_proto_rawDesc), len(file_local_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   76,
+			NumEnums:      3,
+			NumMessages:   98,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -275,27 +275,40 @@ var Local_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Containers_Create_FullMethodName        = "/shoal.api.Containers/Create"
-	Containers_Start_FullMethodName         = "/shoal.api.Containers/Start"
-	Containers_Stop_FullMethodName          = "/shoal.api.Containers/Stop"
-	Containers_Kill_FullMethodName          = "/shoal.api.Containers/Kill"
-	Containers_Restart_FullMethodName       = "/shoal.api.Containers/Restart"
-	Containers_Pause_FullMethodName         = "/shoal.api.Containers/Pause"
-	Containers_Unpause_FullMethodName       = "/shoal.api.Containers/Unpause"
-	Containers_Wait_FullMethodName          = "/shoal.api.Containers/Wait"
-	Containers_Remove_FullMethodName        = "/shoal.api.Containers/Remove"
-	Containers_List_FullMethodName          = "/shoal.api.Containers/List"
-	Containers_Inspect_FullMethodName       = "/shoal.api.Containers/Inspect"
-	Containers_Logs_FullMethodName          = "/shoal.api.Containers/Logs"
-	Containers_Stats_FullMethodName         = "/shoal.api.Containers/Stats"
-	Containers_Attach_FullMethodName        = "/shoal.api.Containers/Attach"
-	Containers_Exec_FullMethodName          = "/shoal.api.Containers/Exec"
-	Containers_CreateNetwork_FullMethodName = "/shoal.api.Containers/CreateNetwork"
-	Containers_ListNetworks_FullMethodName  = "/shoal.api.Containers/ListNetworks"
-	Containers_RemoveNetwork_FullMethodName = "/shoal.api.Containers/RemoveNetwork"
-	Containers_CreateVolume_FullMethodName  = "/shoal.api.Containers/CreateVolume"
-	Containers_ListVolumes_FullMethodName   = "/shoal.api.Containers/ListVolumes"
-	Containers_RemoveVolume_FullMethodName  = "/shoal.api.Containers/RemoveVolume"
+	Containers_Create_FullMethodName            = "/shoal.api.Containers/Create"
+	Containers_Start_FullMethodName             = "/shoal.api.Containers/Start"
+	Containers_Stop_FullMethodName              = "/shoal.api.Containers/Stop"
+	Containers_Kill_FullMethodName              = "/shoal.api.Containers/Kill"
+	Containers_Restart_FullMethodName           = "/shoal.api.Containers/Restart"
+	Containers_Pause_FullMethodName             = "/shoal.api.Containers/Pause"
+	Containers_Unpause_FullMethodName           = "/shoal.api.Containers/Unpause"
+	Containers_Wait_FullMethodName              = "/shoal.api.Containers/Wait"
+	Containers_Remove_FullMethodName            = "/shoal.api.Containers/Remove"
+	Containers_List_FullMethodName              = "/shoal.api.Containers/List"
+	Containers_Inspect_FullMethodName           = "/shoal.api.Containers/Inspect"
+	Containers_Logs_FullMethodName              = "/shoal.api.Containers/Logs"
+	Containers_Stats_FullMethodName             = "/shoal.api.Containers/Stats"
+	Containers_Attach_FullMethodName            = "/shoal.api.Containers/Attach"
+	Containers_Exec_FullMethodName              = "/shoal.api.Containers/Exec"
+	Containers_CreateNetwork_FullMethodName     = "/shoal.api.Containers/CreateNetwork"
+	Containers_ListNetworks_FullMethodName      = "/shoal.api.Containers/ListNetworks"
+	Containers_RemoveNetwork_FullMethodName     = "/shoal.api.Containers/RemoveNetwork"
+	Containers_CreateVolume_FullMethodName      = "/shoal.api.Containers/CreateVolume"
+	Containers_ListVolumes_FullMethodName       = "/shoal.api.Containers/ListVolumes"
+	Containers_RemoveVolume_FullMethodName      = "/shoal.api.Containers/RemoveVolume"
+	Containers_Rename_FullMethodName            = "/shoal.api.Containers/Rename"
+	Containers_Update_FullMethodName            = "/shoal.api.Containers/Update"
+	Containers_Top_FullMethodName               = "/shoal.api.Containers/Top"
+	Containers_Diff_FullMethodName              = "/shoal.api.Containers/Diff"
+	Containers_Commit_FullMethodName            = "/shoal.api.Containers/Commit"
+	Containers_Export_FullMethodName            = "/shoal.api.Containers/Export"
+	Containers_CopyFrom_FullMethodName          = "/shoal.api.Containers/CopyFrom"
+	Containers_CopyTo_FullMethodName            = "/shoal.api.Containers/CopyTo"
+	Containers_StatPath_FullMethodName          = "/shoal.api.Containers/StatPath"
+	Containers_Events_FullMethodName            = "/shoal.api.Containers/Events"
+	Containers_ConnectNetwork_FullMethodName    = "/shoal.api.Containers/ConnectNetwork"
+	Containers_DisconnectNetwork_FullMethodName = "/shoal.api.Containers/DisconnectNetwork"
+	Containers_Prune_FullMethodName             = "/shoal.api.Containers/Prune"
 )
 
 // ContainersClient is the client API for Containers service.
@@ -324,6 +337,22 @@ type ContainersClient interface {
 	CreateVolume(ctx context.Context, in *CreateVolumeRequest, opts ...grpc.CallOption) (*CreateVolumeResponse, error)
 	ListVolumes(ctx context.Context, in *ListVolumesRequest, opts ...grpc.CallOption) (*ListVolumesResponse, error)
 	RemoveVolume(ctx context.Context, in *RemoveVolumeRequest, opts ...grpc.CallOption) (*RemoveVolumeResponse, error)
+	Rename(ctx context.Context, in *RenameContainerRequest, opts ...grpc.CallOption) (*ContainerResponse, error)
+	// Update changes limits and restart policy, of a running container too.
+	Update(ctx context.Context, in *UpdateContainerRequest, opts ...grpc.CallOption) (*UpdateContainerResponse, error)
+	Top(ctx context.Context, in *TopRequest, opts ...grpc.CallOption) (*TopResponse, error)
+	// Diff compares a container's root file system with its image.
+	Diff(ctx context.Context, in *ContainerRequest, opts ...grpc.CallOption) (*DiffResponse, error)
+	Commit(ctx context.Context, in *CommitRequest, opts ...grpc.CallOption) (*CommitResponse, error)
+	// Export and CopyFrom answer with a tar; what is below a container's mounts is in CopyFrom's, not in Export's.
+	Export(ctx context.Context, in *ContainerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ArchiveChunk], error)
+	CopyFrom(ctx context.Context, in *CopyFromRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ArchiveChunk], error)
+	CopyTo(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CopyToRequest, CopyToResponse], error)
+	StatPath(ctx context.Context, in *CopyFromRequest, opts ...grpc.CallOption) (*PathStat, error)
+	Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Event], error)
+	ConnectNetwork(ctx context.Context, in *ConnectNetworkRequest, opts ...grpc.CallOption) (*ContainerResponse, error)
+	DisconnectNetwork(ctx context.Context, in *DisconnectNetworkRequest, opts ...grpc.CallOption) (*ContainerResponse, error)
+	Prune(ctx context.Context, in *PruneRequest, opts ...grpc.CallOption) (*PruneResponse, error)
 }
 
 type containersClient struct {
@@ -568,6 +597,166 @@ func (c *containersClient) RemoveVolume(ctx context.Context, in *RemoveVolumeReq
 	return out, nil
 }
 
+func (c *containersClient) Rename(ctx context.Context, in *RenameContainerRequest, opts ...grpc.CallOption) (*ContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ContainerResponse)
+	err := c.cc.Invoke(ctx, Containers_Rename_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containersClient) Update(ctx context.Context, in *UpdateContainerRequest, opts ...grpc.CallOption) (*UpdateContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateContainerResponse)
+	err := c.cc.Invoke(ctx, Containers_Update_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containersClient) Top(ctx context.Context, in *TopRequest, opts ...grpc.CallOption) (*TopResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TopResponse)
+	err := c.cc.Invoke(ctx, Containers_Top_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containersClient) Diff(ctx context.Context, in *ContainerRequest, opts ...grpc.CallOption) (*DiffResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiffResponse)
+	err := c.cc.Invoke(ctx, Containers_Diff_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containersClient) Commit(ctx context.Context, in *CommitRequest, opts ...grpc.CallOption) (*CommitResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CommitResponse)
+	err := c.cc.Invoke(ctx, Containers_Commit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containersClient) Export(ctx context.Context, in *ContainerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ArchiveChunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Containers_ServiceDesc.Streams[4], Containers_Export_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ContainerRequest, ArchiveChunk]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Containers_ExportClient = grpc.ServerStreamingClient[ArchiveChunk]
+
+func (c *containersClient) CopyFrom(ctx context.Context, in *CopyFromRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ArchiveChunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Containers_ServiceDesc.Streams[5], Containers_CopyFrom_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CopyFromRequest, ArchiveChunk]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Containers_CopyFromClient = grpc.ServerStreamingClient[ArchiveChunk]
+
+func (c *containersClient) CopyTo(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CopyToRequest, CopyToResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Containers_ServiceDesc.Streams[6], Containers_CopyTo_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CopyToRequest, CopyToResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Containers_CopyToClient = grpc.ClientStreamingClient[CopyToRequest, CopyToResponse]
+
+func (c *containersClient) StatPath(ctx context.Context, in *CopyFromRequest, opts ...grpc.CallOption) (*PathStat, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PathStat)
+	err := c.cc.Invoke(ctx, Containers_StatPath_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containersClient) Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Event], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Containers_ServiceDesc.Streams[7], Containers_Events_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[EventsRequest, Event]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Containers_EventsClient = grpc.ServerStreamingClient[Event]
+
+func (c *containersClient) ConnectNetwork(ctx context.Context, in *ConnectNetworkRequest, opts ...grpc.CallOption) (*ContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ContainerResponse)
+	err := c.cc.Invoke(ctx, Containers_ConnectNetwork_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containersClient) DisconnectNetwork(ctx context.Context, in *DisconnectNetworkRequest, opts ...grpc.CallOption) (*ContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ContainerResponse)
+	err := c.cc.Invoke(ctx, Containers_DisconnectNetwork_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containersClient) Prune(ctx context.Context, in *PruneRequest, opts ...grpc.CallOption) (*PruneResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PruneResponse)
+	err := c.cc.Invoke(ctx, Containers_Prune_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ContainersServer is the server API for Containers service.
 // All implementations must embed UnimplementedContainersServer
 // for forward compatibility.
@@ -594,6 +783,22 @@ type ContainersServer interface {
 	CreateVolume(context.Context, *CreateVolumeRequest) (*CreateVolumeResponse, error)
 	ListVolumes(context.Context, *ListVolumesRequest) (*ListVolumesResponse, error)
 	RemoveVolume(context.Context, *RemoveVolumeRequest) (*RemoveVolumeResponse, error)
+	Rename(context.Context, *RenameContainerRequest) (*ContainerResponse, error)
+	// Update changes limits and restart policy, of a running container too.
+	Update(context.Context, *UpdateContainerRequest) (*UpdateContainerResponse, error)
+	Top(context.Context, *TopRequest) (*TopResponse, error)
+	// Diff compares a container's root file system with its image.
+	Diff(context.Context, *ContainerRequest) (*DiffResponse, error)
+	Commit(context.Context, *CommitRequest) (*CommitResponse, error)
+	// Export and CopyFrom answer with a tar; what is below a container's mounts is in CopyFrom's, not in Export's.
+	Export(*ContainerRequest, grpc.ServerStreamingServer[ArchiveChunk]) error
+	CopyFrom(*CopyFromRequest, grpc.ServerStreamingServer[ArchiveChunk]) error
+	CopyTo(grpc.ClientStreamingServer[CopyToRequest, CopyToResponse]) error
+	StatPath(context.Context, *CopyFromRequest) (*PathStat, error)
+	Events(*EventsRequest, grpc.ServerStreamingServer[Event]) error
+	ConnectNetwork(context.Context, *ConnectNetworkRequest) (*ContainerResponse, error)
+	DisconnectNetwork(context.Context, *DisconnectNetworkRequest) (*ContainerResponse, error)
+	Prune(context.Context, *PruneRequest) (*PruneResponse, error)
 	mustEmbedUnimplementedContainersServer()
 }
 
@@ -666,6 +871,45 @@ func (UnimplementedContainersServer) ListVolumes(context.Context, *ListVolumesRe
 }
 func (UnimplementedContainersServer) RemoveVolume(context.Context, *RemoveVolumeRequest) (*RemoveVolumeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveVolume not implemented")
+}
+func (UnimplementedContainersServer) Rename(context.Context, *RenameContainerRequest) (*ContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rename not implemented")
+}
+func (UnimplementedContainersServer) Update(context.Context, *UpdateContainerRequest) (*UpdateContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Update not implemented")
+}
+func (UnimplementedContainersServer) Top(context.Context, *TopRequest) (*TopResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Top not implemented")
+}
+func (UnimplementedContainersServer) Diff(context.Context, *ContainerRequest) (*DiffResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Diff not implemented")
+}
+func (UnimplementedContainersServer) Commit(context.Context, *CommitRequest) (*CommitResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Commit not implemented")
+}
+func (UnimplementedContainersServer) Export(*ContainerRequest, grpc.ServerStreamingServer[ArchiveChunk]) error {
+	return status.Error(codes.Unimplemented, "method Export not implemented")
+}
+func (UnimplementedContainersServer) CopyFrom(*CopyFromRequest, grpc.ServerStreamingServer[ArchiveChunk]) error {
+	return status.Error(codes.Unimplemented, "method CopyFrom not implemented")
+}
+func (UnimplementedContainersServer) CopyTo(grpc.ClientStreamingServer[CopyToRequest, CopyToResponse]) error {
+	return status.Error(codes.Unimplemented, "method CopyTo not implemented")
+}
+func (UnimplementedContainersServer) StatPath(context.Context, *CopyFromRequest) (*PathStat, error) {
+	return nil, status.Error(codes.Unimplemented, "method StatPath not implemented")
+}
+func (UnimplementedContainersServer) Events(*EventsRequest, grpc.ServerStreamingServer[Event]) error {
+	return status.Error(codes.Unimplemented, "method Events not implemented")
+}
+func (UnimplementedContainersServer) ConnectNetwork(context.Context, *ConnectNetworkRequest) (*ContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConnectNetwork not implemented")
+}
+func (UnimplementedContainersServer) DisconnectNetwork(context.Context, *DisconnectNetworkRequest) (*ContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DisconnectNetwork not implemented")
+}
+func (UnimplementedContainersServer) Prune(context.Context, *PruneRequest) (*PruneResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Prune not implemented")
 }
 func (UnimplementedContainersServer) mustEmbedUnimplementedContainersServer() {}
 func (UnimplementedContainersServer) testEmbeddedByValue()                    {}
@@ -1030,6 +1274,208 @@ func _Containers_RemoveVolume_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Containers_Rename_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenameContainerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainersServer).Rename(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Containers_Rename_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainersServer).Rename(ctx, req.(*RenameContainerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Containers_Update_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateContainerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainersServer).Update(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Containers_Update_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainersServer).Update(ctx, req.(*UpdateContainerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Containers_Top_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TopRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainersServer).Top(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Containers_Top_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainersServer).Top(ctx, req.(*TopRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Containers_Diff_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ContainerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainersServer).Diff(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Containers_Diff_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainersServer).Diff(ctx, req.(*ContainerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Containers_Commit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CommitRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainersServer).Commit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Containers_Commit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainersServer).Commit(ctx, req.(*CommitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Containers_Export_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ContainerRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ContainersServer).Export(m, &grpc.GenericServerStream[ContainerRequest, ArchiveChunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Containers_ExportServer = grpc.ServerStreamingServer[ArchiveChunk]
+
+func _Containers_CopyFrom_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(CopyFromRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ContainersServer).CopyFrom(m, &grpc.GenericServerStream[CopyFromRequest, ArchiveChunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Containers_CopyFromServer = grpc.ServerStreamingServer[ArchiveChunk]
+
+func _Containers_CopyTo_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ContainersServer).CopyTo(&grpc.GenericServerStream[CopyToRequest, CopyToResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Containers_CopyToServer = grpc.ClientStreamingServer[CopyToRequest, CopyToResponse]
+
+func _Containers_StatPath_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CopyFromRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainersServer).StatPath(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Containers_StatPath_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainersServer).StatPath(ctx, req.(*CopyFromRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Containers_Events_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(EventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ContainersServer).Events(m, &grpc.GenericServerStream[EventsRequest, Event]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Containers_EventsServer = grpc.ServerStreamingServer[Event]
+
+func _Containers_ConnectNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConnectNetworkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainersServer).ConnectNetwork(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Containers_ConnectNetwork_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainersServer).ConnectNetwork(ctx, req.(*ConnectNetworkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Containers_DisconnectNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DisconnectNetworkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainersServer).DisconnectNetwork(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Containers_DisconnectNetwork_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainersServer).DisconnectNetwork(ctx, req.(*DisconnectNetworkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Containers_Prune_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PruneRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainersServer).Prune(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Containers_Prune_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainersServer).Prune(ctx, req.(*PruneRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Containers_ServiceDesc is the grpc.ServiceDesc for Containers service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1105,6 +1551,42 @@ var Containers_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "RemoveVolume",
 			Handler:    _Containers_RemoveVolume_Handler,
 		},
+		{
+			MethodName: "Rename",
+			Handler:    _Containers_Rename_Handler,
+		},
+		{
+			MethodName: "Update",
+			Handler:    _Containers_Update_Handler,
+		},
+		{
+			MethodName: "Top",
+			Handler:    _Containers_Top_Handler,
+		},
+		{
+			MethodName: "Diff",
+			Handler:    _Containers_Diff_Handler,
+		},
+		{
+			MethodName: "Commit",
+			Handler:    _Containers_Commit_Handler,
+		},
+		{
+			MethodName: "StatPath",
+			Handler:    _Containers_StatPath_Handler,
+		},
+		{
+			MethodName: "ConnectNetwork",
+			Handler:    _Containers_ConnectNetwork_Handler,
+		},
+		{
+			MethodName: "DisconnectNetwork",
+			Handler:    _Containers_DisconnectNetwork_Handler,
+		},
+		{
+			MethodName: "Prune",
+			Handler:    _Containers_Prune_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -1128,6 +1610,26 @@ var Containers_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Containers_Exec_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Export",
+			Handler:       _Containers_Export_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "CopyFrom",
+			Handler:       _Containers_CopyFrom_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "CopyTo",
+			Handler:       _Containers_CopyTo_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Events",
+			Handler:       _Containers_Events_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "local.proto",

@@ -1044,23 +1044,29 @@ func (x *DNSConfig) GetOptions() []string {
 
 // ContainerLimits are enforced by the kernel through cgroups. Zero means unlimited.
 type ContainerLimits struct {
-	state             protoimpl.MessageState `protogen:"open.v1"`
-	NanoCpus          int64                  `protobuf:"varint,1,opt,name=nano_cpus,json=nanoCpus,proto3" json:"nano_cpus,omitempty"`
-	MemoryBytes       int64                  `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
-	MemoryReservation int64                  `protobuf:"varint,3,opt,name=memory_reservation,json=memoryReservation,proto3" json:"memory_reservation,omitempty"`
-	MemorySwap        int64                  `protobuf:"varint,4,opt,name=memory_swap,json=memorySwap,proto3" json:"memory_swap,omitempty"` // memory plus swap as Docker's --memory-swap; -1 unlimited
-	Pids              int64                  `protobuf:"varint,5,opt,name=pids,proto3" json:"pids,omitempty"`                               // 0: unlimited
-	CpuShares         int64                  `protobuf:"varint,6,opt,name=cpu_shares,json=cpuShares,proto3" json:"cpu_shares,omitempty"`
-	CpusetCpus        string                 `protobuf:"bytes,7,opt,name=cpuset_cpus,json=cpusetCpus,proto3" json:"cpuset_cpus,omitempty"`
-	CpusetMems        string                 `protobuf:"bytes,8,opt,name=cpuset_mems,json=cpusetMems,proto3" json:"cpuset_mems,omitempty"`
-	CpuPeriod         int64                  `protobuf:"varint,9,opt,name=cpu_period,json=cpuPeriod,proto3" json:"cpu_period,omitempty"`
-	CpuQuota          int64                  `protobuf:"varint,10,opt,name=cpu_quota,json=cpuQuota,proto3" json:"cpu_quota,omitempty"`
-	BlkioWeight       uint32                 `protobuf:"varint,11,opt,name=blkio_weight,json=blkioWeight,proto3" json:"blkio_weight,omitempty"`
-	CpuBurst          int64                  `protobuf:"varint,12,opt,name=cpu_burst,json=cpuBurst,proto3" json:"cpu_burst,omitempty"` // microseconds
-	MemorySwappiness  *int64                 `protobuf:"varint,13,opt,name=memory_swappiness,json=memorySwappiness,proto3,oneof" json:"memory_swappiness,omitempty"`
-	OomKillDisable    bool                   `protobuf:"varint,14,opt,name=oom_kill_disable,json=oomKillDisable,proto3" json:"oom_kill_disable,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	NanoCpus           int64                  `protobuf:"varint,1,opt,name=nano_cpus,json=nanoCpus,proto3" json:"nano_cpus,omitempty"`
+	MemoryBytes        int64                  `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	MemoryReservation  int64                  `protobuf:"varint,3,opt,name=memory_reservation,json=memoryReservation,proto3" json:"memory_reservation,omitempty"`
+	MemorySwap         int64                  `protobuf:"varint,4,opt,name=memory_swap,json=memorySwap,proto3" json:"memory_swap,omitempty"` // memory plus swap as Docker's --memory-swap; -1 unlimited
+	Pids               int64                  `protobuf:"varint,5,opt,name=pids,proto3" json:"pids,omitempty"`                               // 0: unlimited
+	CpuShares          int64                  `protobuf:"varint,6,opt,name=cpu_shares,json=cpuShares,proto3" json:"cpu_shares,omitempty"`
+	CpusetCpus         string                 `protobuf:"bytes,7,opt,name=cpuset_cpus,json=cpusetCpus,proto3" json:"cpuset_cpus,omitempty"`
+	CpusetMems         string                 `protobuf:"bytes,8,opt,name=cpuset_mems,json=cpusetMems,proto3" json:"cpuset_mems,omitempty"`
+	CpuPeriod          int64                  `protobuf:"varint,9,opt,name=cpu_period,json=cpuPeriod,proto3" json:"cpu_period,omitempty"`
+	CpuQuota           int64                  `protobuf:"varint,10,opt,name=cpu_quota,json=cpuQuota,proto3" json:"cpu_quota,omitempty"`
+	BlkioWeight        uint32                 `protobuf:"varint,11,opt,name=blkio_weight,json=blkioWeight,proto3" json:"blkio_weight,omitempty"`
+	CpuBurst           int64                  `protobuf:"varint,12,opt,name=cpu_burst,json=cpuBurst,proto3" json:"cpu_burst,omitempty"` // microseconds
+	MemorySwappiness   *int64                 `protobuf:"varint,13,opt,name=memory_swappiness,json=memorySwappiness,proto3,oneof" json:"memory_swappiness,omitempty"`
+	OomKillDisable     bool                   `protobuf:"varint,14,opt,name=oom_kill_disable,json=oomKillDisable,proto3" json:"oom_kill_disable,omitempty"`
+	BlkioWeightDevices []*DeviceRate          `protobuf:"bytes,15,rep,name=blkio_weight_devices,json=blkioWeightDevices,proto3" json:"blkio_weight_devices,omitempty"` // rate: 10 to 1000
+	ReadBps            []*DeviceRate          `protobuf:"bytes,16,rep,name=read_bps,json=readBps,proto3" json:"read_bps,omitempty"`                                    // bytes a second
+	WriteBps           []*DeviceRate          `protobuf:"bytes,17,rep,name=write_bps,json=writeBps,proto3" json:"write_bps,omitempty"`
+	ReadIops           []*DeviceRate          `protobuf:"bytes,18,rep,name=read_iops,json=readIops,proto3" json:"read_iops,omitempty"`
+	WriteIops          []*DeviceRate          `protobuf:"bytes,19,rep,name=write_iops,json=writeIops,proto3" json:"write_iops,omitempty"`
+	Hugetlb            map[string]uint64      `protobuf:"bytes,20,rep,name=hugetlb,proto3" json:"hugetlb,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // "2MB" to bytes
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *ContainerLimits) Reset() {
@@ -1191,6 +1197,101 @@ func (x *ContainerLimits) GetOomKillDisable() bool {
 	return false
 }
 
+func (x *ContainerLimits) GetBlkioWeightDevices() []*DeviceRate {
+	if x != nil {
+		return x.BlkioWeightDevices
+	}
+	return nil
+}
+
+func (x *ContainerLimits) GetReadBps() []*DeviceRate {
+	if x != nil {
+		return x.ReadBps
+	}
+	return nil
+}
+
+func (x *ContainerLimits) GetWriteBps() []*DeviceRate {
+	if x != nil {
+		return x.WriteBps
+	}
+	return nil
+}
+
+func (x *ContainerLimits) GetReadIops() []*DeviceRate {
+	if x != nil {
+		return x.ReadIops
+	}
+	return nil
+}
+
+func (x *ContainerLimits) GetWriteIops() []*DeviceRate {
+	if x != nil {
+		return x.WriteIops
+	}
+	return nil
+}
+
+func (x *ContainerLimits) GetHugetlb() map[string]uint64 {
+	if x != nil {
+		return x.Hugetlb
+	}
+	return nil
+}
+
+// DeviceRate is a limit for one block device of the host.
+type DeviceRate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Rate          uint64                 `protobuf:"varint,2,opt,name=rate,proto3" json:"rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceRate) Reset() {
+	*x = DeviceRate{}
+	mi := &file_types_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceRate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceRate) ProtoMessage() {}
+
+func (x *DeviceRate) ProtoReflect() protoreflect.Message {
+	mi := &file_types_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceRate.ProtoReflect.Descriptor instead.
+func (*DeviceRate) Descriptor() ([]byte, []int) {
+	return file_types_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DeviceRate) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *DeviceRate) GetRate() uint64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
 // ContainerSpec is what runs: the same message for a service's tasks and for `shoal run`.
 type ContainerSpec struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -1226,7 +1327,7 @@ type ContainerSpec struct {
 	IpcMode         string               `protobuf:"bytes,29,opt,name=ipc_mode,json=ipcMode,proto3" json:"ipc_mode,omitempty"`                                                                                       // "", private, host, shareable, container:ID
 	UtsMode         string               `protobuf:"bytes,30,opt,name=uts_mode,json=utsMode,proto3" json:"uts_mode,omitempty"`                                                                                       // "", host
 	CgroupnsMode    string               `protobuf:"bytes,31,opt,name=cgroupns_mode,json=cgroupnsMode,proto3" json:"cgroupns_mode,omitempty"`                                                                        // "", private, host
-	UsernsMode      string               `protobuf:"bytes,32,opt,name=userns_mode,json=usernsMode,proto3" json:"userns_mode,omitempty"`                                                                              // "", host, auto
+	UsernsMode      string               `protobuf:"bytes,32,opt,name=userns_mode,json=usernsMode,proto3" json:"userns_mode,omitempty"`                                                                              // "", host, auto (a range of its own), remap (the one range that all such share)
 	TimeOffsets     map[string]string    `protobuf:"bytes,33,rep,name=time_offsets,json=timeOffsets,proto3" json:"time_offsets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // monotonic, boottime: "SECONDS[.FRACTION]"
 	Devices         []*Device            `protobuf:"bytes,34,rep,name=devices,proto3" json:"devices,omitempty"`
 	OomScoreAdj     int32                `protobuf:"varint,35,opt,name=oom_score_adj,json=oomScoreAdj,proto3" json:"oom_score_adj,omitempty"`
@@ -1236,14 +1337,16 @@ type ContainerSpec struct {
 	Runtime         string               `protobuf:"bytes,39,opt,name=runtime,proto3" json:"runtime,omitempty"` // "" is our own; else the name of an OCI runtime binary
 	UnmaskPaths     bool                 `protobuf:"varint,40,opt,name=unmask_paths,json=unmaskPaths,proto3" json:"unmask_paths,omitempty"`
 	// entrypoint_set tells an empty entrypoint ("--entrypoint ”") from none given.
-	EntrypointSet bool `protobuf:"varint,41,opt,name=entrypoint_set,json=entrypointSet,proto3" json:"entrypoint_set,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	EntrypointSet     bool     `protobuf:"varint,41,opt,name=entrypoint_set,json=entrypointSet,proto3" json:"entrypoint_set,omitempty"`
+	DeviceCgroupRules []string `protobuf:"bytes,42,rep,name=device_cgroup_rules,json=deviceCgroupRules,proto3" json:"device_cgroup_rules,omitempty"` // "c 1:3 rwm"
+	CdiDevices        []string `protobuf:"bytes,43,rep,name=cdi_devices,json=cdiDevices,proto3" json:"cdi_devices,omitempty"`                        // "vendor.com/class=name"
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ContainerSpec) Reset() {
 	*x = ContainerSpec{}
-	mi := &file_types_proto_msgTypes[12]
+	mi := &file_types_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1358,7 @@ func (x *ContainerSpec) String() string {
 func (*ContainerSpec) ProtoMessage() {}
 
 func (x *ContainerSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_types_proto_msgTypes[12]
+	mi := &file_types_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1371,7 @@ func (x *ContainerSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerSpec.ProtoReflect.Descriptor instead.
 func (*ContainerSpec) Descriptor() ([]byte, []int) {
-	return file_types_proto_rawDescGZIP(), []int{12}
+	return file_types_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ContainerSpec) GetImage() string {
@@ -1558,6 +1661,20 @@ func (x *ContainerSpec) GetEntrypointSet() bool {
 	return false
 }
 
+func (x *ContainerSpec) GetDeviceCgroupRules() []string {
+	if x != nil {
+		return x.DeviceCgroupRules
+	}
+	return nil
+}
+
+func (x *ContainerSpec) GetCdiDevices() []string {
+	if x != nil {
+		return x.CdiDevices
+	}
+	return nil
+}
+
 type PortConfig struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Protocol      string                 `protobuf:"bytes,1,opt,name=protocol,proto3" json:"protocol,omitempty"` // tcp (default), udp, sctp
@@ -1571,7 +1688,7 @@ type PortConfig struct {
 
 func (x *PortConfig) Reset() {
 	*x = PortConfig{}
-	mi := &file_types_proto_msgTypes[13]
+	mi := &file_types_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1700,7 @@ func (x *PortConfig) String() string {
 func (*PortConfig) ProtoMessage() {}
 
 func (x *PortConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_types_proto_msgTypes[13]
+	mi := &file_types_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1713,7 @@ func (x *PortConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortConfig.ProtoReflect.Descriptor instead.
 func (*PortConfig) Descriptor() ([]byte, []int) {
-	return file_types_proto_rawDescGZIP(), []int{13}
+	return file_types_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PortConfig) GetProtocol() string {
@@ -1647,7 +1764,7 @@ type PortBinding struct {
 
 func (x *PortBinding) Reset() {
 	*x = PortBinding{}
-	mi := &file_types_proto_msgTypes[14]
+	mi := &file_types_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1659,7 +1776,7 @@ func (x *PortBinding) String() string {
 func (*PortBinding) ProtoMessage() {}
 
 func (x *PortBinding) ProtoReflect() protoreflect.Message {
-	mi := &file_types_proto_msgTypes[14]
+	mi := &file_types_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1672,7 +1789,7 @@ func (x *PortBinding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortBinding.ProtoReflect.Descriptor instead.
 func (*PortBinding) Descriptor() ([]byte, []int) {
-	return file_types_proto_rawDescGZIP(), []int{14}
+	return file_types_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PortBinding) GetProtocol() string {
@@ -1714,7 +1831,7 @@ type NetworkAttachmentSpec struct {
 
 func (x *NetworkAttachmentSpec) Reset() {
 	*x = NetworkAttachmentSpec{}
-	mi := &file_types_proto_msgTypes[15]
+	mi := &file_types_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1726,7 +1843,7 @@ func (x *NetworkAttachmentSpec) String() string {
 func (*NetworkAttachmentSpec) ProtoMessage() {}
 
 func (x *NetworkAttachmentSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_types_proto_msgTypes[15]
+	mi := &file_types_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1739,7 +1856,7 @@ func (x *NetworkAttachmentSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkAttachmentSpec.ProtoReflect.Descriptor instead.
 func (*NetworkAttachmentSpec) Descriptor() ([]byte, []int) {
-	return file_types_proto_rawDescGZIP(), []int{15}
+	return file_types_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *NetworkAttachmentSpec) GetNetwork() string {
@@ -1768,7 +1885,7 @@ type NetworkAttachment struct {
 
 func (x *NetworkAttachment) Reset() {
 	*x = NetworkAttachment{}
-	mi := &file_types_proto_msgTypes[16]
+	mi := &file_types_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +1897,7 @@ func (x *NetworkAttachment) String() string {
 func (*NetworkAttachment) ProtoMessage() {}
 
 func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
-	mi := &file_types_proto_msgTypes[16]
+	mi := &file_types_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +1910,7 @@ func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkAttachment.ProtoReflect.Descriptor instead.
 func (*NetworkAttachment) Descriptor() ([]byte, []int) {
-	return file_types_proto_rawDescGZIP(), []int{16}
+	return file_types_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NetworkAttachment) GetNetworkId() string {
@@ -1902,7 +2019,7 @@ const file_types_proto_rawDesc = "" +
 	"\tDNSConfig\x12 \n" +
 	"\vnameservers\x18\x01 \x03(\tR\vnameservers\x12\x16\n" +
 	"\x06search\x18\x02 \x03(\tR\x06search\x12\x18\n" +
-	"\aoptions\x18\x03 \x03(\tR\aoptions\"\x84\x04\n" +
+	"\aoptions\x18\x03 \x03(\tR\aoptions\"\x9c\a\n" +
 	"\x0fContainerLimits\x12\x1b\n" +
 	"\tnano_cpus\x18\x01 \x01(\x03R\bnanoCpus\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12-\n" +
@@ -1923,8 +2040,22 @@ const file_types_proto_rawDesc = "" +
 	"\fblkio_weight\x18\v \x01(\rR\vblkioWeight\x12\x1b\n" +
 	"\tcpu_burst\x18\f \x01(\x03R\bcpuBurst\x120\n" +
 	"\x11memory_swappiness\x18\r \x01(\x03H\x00R\x10memorySwappiness\x88\x01\x01\x12(\n" +
-	"\x10oom_kill_disable\x18\x0e \x01(\bR\x0eoomKillDisableB\x14\n" +
-	"\x12_memory_swappiness\"\xe4\f\n" +
+	"\x10oom_kill_disable\x18\x0e \x01(\bR\x0eoomKillDisable\x12G\n" +
+	"\x14blkio_weight_devices\x18\x0f \x03(\v2\x15.shoal.api.DeviceRateR\x12blkioWeightDevices\x120\n" +
+	"\bread_bps\x18\x10 \x03(\v2\x15.shoal.api.DeviceRateR\areadBps\x122\n" +
+	"\twrite_bps\x18\x11 \x03(\v2\x15.shoal.api.DeviceRateR\bwriteBps\x122\n" +
+	"\tread_iops\x18\x12 \x03(\v2\x15.shoal.api.DeviceRateR\breadIops\x124\n" +
+	"\n" +
+	"write_iops\x18\x13 \x03(\v2\x15.shoal.api.DeviceRateR\twriteIops\x12A\n" +
+	"\ahugetlb\x18\x14 \x03(\v2'.shoal.api.ContainerLimits.HugetlbEntryR\ahugetlb\x1a:\n" +
+	"\fHugetlbEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\x14\n" +
+	"\x12_memory_swappiness\"4\n" +
+	"\n" +
+	"DeviceRate\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04rate\x18\x02 \x01(\x04R\x04rate\"\xb5\r\n" +
 	"\rContainerSpec\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x1e\n" +
 	"\n" +
@@ -1974,7 +2105,10 @@ const file_types_proto_rawDesc = "" +
 	"\vhealthcheck\x18& \x01(\v2\x17.shoal.api.HealthConfigR\vhealthcheck\x12\x18\n" +
 	"\aruntime\x18' \x01(\tR\aruntime\x12!\n" +
 	"\funmask_paths\x18( \x01(\bR\vunmaskPaths\x12%\n" +
-	"\x0eentrypoint_set\x18) \x01(\bR\rentrypointSet\x1a9\n" +
+	"\x0eentrypoint_set\x18) \x01(\bR\rentrypointSet\x12.\n" +
+	"\x13device_cgroup_rules\x18* \x03(\tR\x11deviceCgroupRules\x12\x1f\n" +
+	"\vcdi_devices\x18+ \x03(\tR\n" +
+	"cdiDevices\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -2042,7 +2176,7 @@ func file_types_proto_rawDescGZIP() []byte {
 }
 
 var file_types_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_types_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_types_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_types_proto_goTypes = []any{
 	(NodeRole)(0),                 // 0: shoal.api.NodeRole
 	(TaskState)(0),                // 1: shoal.api.TaskState
@@ -2060,52 +2194,60 @@ var file_types_proto_goTypes = []any{
 	(*LogConfig)(nil),             // 13: shoal.api.LogConfig
 	(*DNSConfig)(nil),             // 14: shoal.api.DNSConfig
 	(*ContainerLimits)(nil),       // 15: shoal.api.ContainerLimits
-	(*ContainerSpec)(nil),         // 16: shoal.api.ContainerSpec
-	(*PortConfig)(nil),            // 17: shoal.api.PortConfig
-	(*PortBinding)(nil),           // 18: shoal.api.PortBinding
-	(*NetworkAttachmentSpec)(nil), // 19: shoal.api.NetworkAttachmentSpec
-	(*NetworkAttachment)(nil),     // 20: shoal.api.NetworkAttachment
-	nil,                           // 21: shoal.api.Mount.DriverOptsEntry
-	nil,                           // 22: shoal.api.Mount.LabelsEntry
-	nil,                           // 23: shoal.api.LogConfig.OptionsEntry
-	nil,                           // 24: shoal.api.ContainerSpec.LabelsEntry
-	nil,                           // 25: shoal.api.ContainerSpec.SysctlsEntry
-	nil,                           // 26: shoal.api.ContainerSpec.TimeOffsetsEntry
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(*DeviceRate)(nil),            // 16: shoal.api.DeviceRate
+	(*ContainerSpec)(nil),         // 17: shoal.api.ContainerSpec
+	(*PortConfig)(nil),            // 18: shoal.api.PortConfig
+	(*PortBinding)(nil),           // 19: shoal.api.PortBinding
+	(*NetworkAttachmentSpec)(nil), // 20: shoal.api.NetworkAttachmentSpec
+	(*NetworkAttachment)(nil),     // 21: shoal.api.NetworkAttachment
+	nil,                           // 22: shoal.api.Mount.DriverOptsEntry
+	nil,                           // 23: shoal.api.Mount.LabelsEntry
+	nil,                           // 24: shoal.api.LogConfig.OptionsEntry
+	nil,                           // 25: shoal.api.ContainerLimits.HugetlbEntry
+	nil,                           // 26: shoal.api.ContainerSpec.LabelsEntry
+	nil,                           // 27: shoal.api.ContainerSpec.SysctlsEntry
+	nil,                           // 28: shoal.api.ContainerSpec.TimeOffsetsEntry
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
 }
 var file_types_proto_depIdxs = []int32{
-	27, // 0: shoal.api.Meta.created_at:type_name -> google.protobuf.Timestamp
-	27, // 1: shoal.api.Meta.updated_at:type_name -> google.protobuf.Timestamp
+	29, // 0: shoal.api.Meta.created_at:type_name -> google.protobuf.Timestamp
+	29, // 1: shoal.api.Meta.updated_at:type_name -> google.protobuf.Timestamp
 	1,  // 2: shoal.api.TaskStatus.state:type_name -> shoal.api.TaskState
-	27, // 3: shoal.api.TaskStatus.timestamp:type_name -> google.protobuf.Timestamp
+	29, // 3: shoal.api.TaskStatus.timestamp:type_name -> google.protobuf.Timestamp
 	7,  // 4: shoal.api.TaskStatus.container:type_name -> shoal.api.ContainerStatus
-	18, // 5: shoal.api.TaskStatus.ports:type_name -> shoal.api.PortBinding
+	19, // 5: shoal.api.TaskStatus.ports:type_name -> shoal.api.PortBinding
 	3,  // 6: shoal.api.Mount.type:type_name -> shoal.api.Mount.Type
-	21, // 7: shoal.api.Mount.driver_opts:type_name -> shoal.api.Mount.DriverOptsEntry
-	22, // 8: shoal.api.Mount.labels:type_name -> shoal.api.Mount.LabelsEntry
-	28, // 9: shoal.api.HealthConfig.interval:type_name -> google.protobuf.Duration
-	28, // 10: shoal.api.HealthConfig.timeout:type_name -> google.protobuf.Duration
-	28, // 11: shoal.api.HealthConfig.start_period:type_name -> google.protobuf.Duration
-	28, // 12: shoal.api.HealthConfig.start_interval:type_name -> google.protobuf.Duration
-	23, // 13: shoal.api.LogConfig.options:type_name -> shoal.api.LogConfig.OptionsEntry
-	24, // 14: shoal.api.ContainerSpec.labels:type_name -> shoal.api.ContainerSpec.LabelsEntry
-	9,  // 15: shoal.api.ContainerSpec.mounts:type_name -> shoal.api.Mount
-	28, // 16: shoal.api.ContainerSpec.stop_grace_period:type_name -> google.protobuf.Duration
-	14, // 17: shoal.api.ContainerSpec.dns:type_name -> shoal.api.DNSConfig
-	25, // 18: shoal.api.ContainerSpec.sysctls:type_name -> shoal.api.ContainerSpec.SysctlsEntry
-	10, // 19: shoal.api.ContainerSpec.ulimits:type_name -> shoal.api.Ulimit
-	15, // 20: shoal.api.ContainerSpec.limits:type_name -> shoal.api.ContainerLimits
-	26, // 21: shoal.api.ContainerSpec.time_offsets:type_name -> shoal.api.ContainerSpec.TimeOffsetsEntry
-	11, // 22: shoal.api.ContainerSpec.devices:type_name -> shoal.api.Device
-	13, // 23: shoal.api.ContainerSpec.log:type_name -> shoal.api.LogConfig
-	12, // 24: shoal.api.ContainerSpec.healthcheck:type_name -> shoal.api.HealthConfig
-	2,  // 25: shoal.api.PortConfig.mode:type_name -> shoal.api.PublishMode
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	22, // 7: shoal.api.Mount.driver_opts:type_name -> shoal.api.Mount.DriverOptsEntry
+	23, // 8: shoal.api.Mount.labels:type_name -> shoal.api.Mount.LabelsEntry
+	30, // 9: shoal.api.HealthConfig.interval:type_name -> google.protobuf.Duration
+	30, // 10: shoal.api.HealthConfig.timeout:type_name -> google.protobuf.Duration
+	30, // 11: shoal.api.HealthConfig.start_period:type_name -> google.protobuf.Duration
+	30, // 12: shoal.api.HealthConfig.start_interval:type_name -> google.protobuf.Duration
+	24, // 13: shoal.api.LogConfig.options:type_name -> shoal.api.LogConfig.OptionsEntry
+	16, // 14: shoal.api.ContainerLimits.blkio_weight_devices:type_name -> shoal.api.DeviceRate
+	16, // 15: shoal.api.ContainerLimits.read_bps:type_name -> shoal.api.DeviceRate
+	16, // 16: shoal.api.ContainerLimits.write_bps:type_name -> shoal.api.DeviceRate
+	16, // 17: shoal.api.ContainerLimits.read_iops:type_name -> shoal.api.DeviceRate
+	16, // 18: shoal.api.ContainerLimits.write_iops:type_name -> shoal.api.DeviceRate
+	25, // 19: shoal.api.ContainerLimits.hugetlb:type_name -> shoal.api.ContainerLimits.HugetlbEntry
+	26, // 20: shoal.api.ContainerSpec.labels:type_name -> shoal.api.ContainerSpec.LabelsEntry
+	9,  // 21: shoal.api.ContainerSpec.mounts:type_name -> shoal.api.Mount
+	30, // 22: shoal.api.ContainerSpec.stop_grace_period:type_name -> google.protobuf.Duration
+	14, // 23: shoal.api.ContainerSpec.dns:type_name -> shoal.api.DNSConfig
+	27, // 24: shoal.api.ContainerSpec.sysctls:type_name -> shoal.api.ContainerSpec.SysctlsEntry
+	10, // 25: shoal.api.ContainerSpec.ulimits:type_name -> shoal.api.Ulimit
+	15, // 26: shoal.api.ContainerSpec.limits:type_name -> shoal.api.ContainerLimits
+	28, // 27: shoal.api.ContainerSpec.time_offsets:type_name -> shoal.api.ContainerSpec.TimeOffsetsEntry
+	11, // 28: shoal.api.ContainerSpec.devices:type_name -> shoal.api.Device
+	13, // 29: shoal.api.ContainerSpec.log:type_name -> shoal.api.LogConfig
+	12, // 30: shoal.api.ContainerSpec.healthcheck:type_name -> shoal.api.HealthConfig
+	2,  // 31: shoal.api.PortConfig.mode:type_name -> shoal.api.PublishMode
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_types_proto_init() }
@@ -2120,7 +2262,7 @@ func file_types_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_types_proto_rawDesc), len(file_types_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
