@@ -26,7 +26,7 @@ shim:
 	@$(GO) build -ldflags "-s -w" -o $(SHIM)-$(ARCH) ./cmd/shoal-shim
 
 web:
-	@$(GO) build -o bin/demo-web ./e2e/web
+	@$(GO) build -ldflags "-s -w" -o bin/demo-web ./e2e/web
 
 test: deps build lint unit race e2e ## all tests: lint, unit, race detector, end to end (root)
 
