@@ -53,7 +53,8 @@ lint: format check-generated scripts cross ## formatting, generated code, script
 	$(TOOLS) staticcheck ./...
 
 format:
-	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "run gofmt -w on:"; echo "$$bad"; exit 1; }
+	@files=$$(git ls-files '*.go') && bad=$$(gofmt -l $$files </dev/null) && [ -z "$$bad" ] || { echo "run gofmt -w on: $$bad"; exit 1; }
+	@$(GO) mod tidy -diff >/dev/null 2>&1 || { echo "go.mod or go.sum is not tidy: run go mod tidy"; exit 1; }
 
 scripts: ## shellcheck, the Vagrantfile's syntax
 	shellcheck $$(git ls-files '*.sh') .ci/run
