@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -22,7 +23,7 @@ type Options struct {
 
 	// RetryFor bounds how long reads are repeated while no leader answers. Zero: three seconds.
 	RetryFor time.Duration
-	// DialTimeout bounds one attempt to connect. Zero: five seconds.
+	// DialTimeout bounds one attempt to connect, until the other side has spoken. Zero: five seconds.
 	DialTimeout time.Duration
 }
 
@@ -60,6 +61,7 @@ func New(host string, o Options) (*Client, error) {
 		grpc.WithUnaryInterceptor(c.unary),
 		grpc.WithStreamInterceptor(c.stream),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: c.opts.DialTimeout}),
 	)
 	if err != nil {
 		return nil, err

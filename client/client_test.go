@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -172,5 +173,43 @@ func TestCancelled(t *testing.T) {
 	err := read(ctx)(serve(t, &server{}))
 	if !errors.Is(err, context.Canceled) || err.Error() != "interrupted" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Another program's socket is told from a daemon that is not there.
+func TestWrongSocket(t *testing.T) {
+	for name, answer := range map[string]func(net.Conn){
+		"speaks HTTP/1": func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); c.Close() },
+		"says nothing":  func(net.Conn) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, err := os.MkdirTemp("", "client")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(dir)
+			l, err := net.Listen("unix", filepath.Join(dir, "s"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					answer(c)
+				}
+			}()
+			c, err := New("unix://"+l.Addr().String(), Options{DialTimeout: 200 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if err := write(t.Context())(c); err == nil || !strings.Contains(err.Error(), "does not answer as a Shoal daemon: check --host and SHOAL_HOST") {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }

@@ -103,6 +103,8 @@ func (c *Client) lostConnection(msg string) string {
 	case strings.Contains(msg, "authentication handshake failed"):
 		_, why, _ := strings.Cut(msg, "authentication handshake failed: ")
 		return fmt.Sprintf("cannot trust the Shoal daemon at %s: %s", c.host, oneLine(strings.Trim(why, `"`)))
+	case strings.Contains(msg, "server preface"):
+		return fmt.Sprintf("what listens at %s does not answer as a Shoal daemon: check --host and SHOAL_HOST", c.host)
 	case strings.Contains(msg, "connection error"), strings.Contains(msg, "error reading from server"),
 		strings.Contains(msg, "transport is closing"):
 		return fmt.Sprintf("lost the connection to the Shoal daemon at %s: is it still running?", c.host)

@@ -30,7 +30,7 @@ cgroup parent and network namespace differ.`,
 		Example: `  shoal daemon
   shoal daemon --data-dir /srv/shoal --log-level debug
   shoal daemon --config /etc/shoal.conf`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := readConfig(cmd, file); err != nil {
 				return err
