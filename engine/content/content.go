@@ -23,6 +23,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/shoal-dev/shoal/internal/keyed"
 )
 
 // ErrNotFound says that the store does not hold a blob.
@@ -31,12 +33,12 @@ var ErrNotFound = errors.New("no such blob")
 // Store keeps blobs. Safe for concurrent use by one process.
 type Store struct {
 	dir   string
-	locks keyedMutex
+	locks keyed.Mutex
 }
 
 // Open opens or makes the store in dir.
 func Open(dir string) (*Store, error) {
-	s := &Store{dir: dir, locks: keyedMutex{held: map[string]*keyLock{}}}
+	s := &Store{dir: dir}
 	for _, d := range []string{s.blobDir(), s.ingestDir()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("create content store: %w", err)

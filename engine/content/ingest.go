@@ -36,7 +36,7 @@ func (s *Store) Resume(ctx context.Context, d digest.Digest) (*Ingest, error) {
 	if err := check(d); err != nil {
 		return nil, err
 	}
-	unlock, err := s.locks.lock(ctx, d.String())
+	unlock, err := s.locks.Lock(ctx, d.String())
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ func (s *Store) CleanIngests(age time.Duration) error {
 
 func (s *Store) cleanIngest(name string) error {
 	if alg, hex, ok := strings.Cut(name, "-"); ok && alg == string(digest.SHA256) {
-		unlock, ok := s.locks.tryLock(alg + ":" + hex)
+		unlock, ok := s.locks.TryLock(alg + ":" + hex)
 		if !ok {
 			return nil
 		}

@@ -14,12 +14,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/shoal-dev/shoal/internal/id"
+	"github.com/shoal-dev/shoal/internal/keyed"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -37,9 +37,9 @@ type Options struct {
 //	DIR/NAME/filling       there while CopyUp is at work: what is in _data is not whole
 //	DIR/.new-*, .old-*     being made, being removed
 type Local struct {
-	dir  string
-	opts Options
-	mu   sync.Mutex // held for every change; mounting is quick, save for network file systems
+	dir   string
+	opts  Options
+	locks keyed.Mutex // by volume: a file server that does not answer holds up its own volumes and no others
 }
 
 var _ Driver = (*Local)(nil)
@@ -96,10 +96,9 @@ func (l *Local) data(name string) string    { return filepath.Join(l.dir, name, 
 func (l *Local) filling(name string) string { return filepath.Join(l.dir, name, "filling") }
 
 // Create implements Driver.
-func (l *Local) Create(_ context.Context, v *api.Volume) (*api.Volume, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r, _, err := l.create(v)
+func (l *Local) Create(ctx context.Context, v *api.Volume) (*api.Volume, error) {
+	r, _, unlock, err := l.create(ctx, v)
+	defer unlock()
 	if err != nil {
 		return nil, err
 	}
@@ -108,10 +107,9 @@ func (l *Local) Create(_ context.Context, v *api.Volume) (*api.Volume, error) {
 
 // Ensure returns the volume ready for use, made and mounted if need be; created says that it is new. The mount has no
 // user: it stays until the volume is removed or its last user unmounts it.
-func (l *Local) Ensure(_ context.Context, v *api.Volume) (vol *api.Volume, created bool, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r, created, err := l.create(v)
+func (l *Local) Ensure(ctx context.Context, v *api.Volume) (vol *api.Volume, created bool, err error) {
+	r, created, unlock, err := l.create(ctx, v)
+	defer unlock()
 	if err != nil {
 		return nil, false, err
 	}
@@ -121,34 +119,47 @@ func (l *Local) Ensure(_ context.Context, v *api.Volume) (vol *api.Volume, creat
 	return l.describe(r), created, nil
 }
 
-func (l *Local) create(v *api.Volume) (*row, bool, error) {
+// create makes a volume or finds it, and leaves it locked; unlock is never nil.
+func (l *Local) create(ctx context.Context, v *api.Volume) (r *row, created bool, unlock func(), err error) {
+	r, err = newRow(v)
+	if err != nil {
+		return nil, false, func() {}, err
+	}
+	unlock, err = l.locks.Lock(ctx, r.Name)
+	if err != nil {
+		return nil, false, func() {}, fmt.Errorf("create volume %s: %w", r.Name, err)
+	}
+	old, err := l.read(r.Name)
+	switch {
+	case err == nil && len(r.Options) > 0 && !maps.Equal(r.Options, old.Options):
+		return nil, false, unlock, fmt.Errorf("create volume %s: %w: %v", r.Name, ErrConflict, old.Options)
+	case err == nil:
+		return old, false, unlock, nil
+	case !errors.Is(err, ErrNotFound):
+		return nil, false, unlock, err
+	}
+	if err := l.publish(r); err != nil {
+		return nil, false, unlock, fmt.Errorf("create volume %s: %w", r.Name, err)
+	}
+	return r, true, unlock, nil
+}
+
+// newRow checks what is asked for.
+func newRow(v *api.Volume) (*row, error) {
 	r := &row{Name: v.GetName(), Created: time.Now().UTC(), Labels: v.GetLabels(), Options: v.GetOptions(), Anonymous: v.GetAnonymous()}
 	if r.Name == "" {
 		r.Name, r.Anonymous = id.NewHex(), true
 	}
 	if err := checkName(r.Name); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if d := v.GetDriver(); d != "" && d != "local" {
-		return nil, false, fmt.Errorf("%w %s: there is no volume driver %q, only local", ErrInvalid, r.Name, d)
+		return nil, fmt.Errorf("%w %s: there is no volume driver %q, only local", ErrInvalid, r.Name, d)
 	}
 	if _, err := parseMount(r.Options); err != nil {
-		return nil, false, fmt.Errorf("%w %s: %w", ErrInvalid, r.Name, err)
+		return nil, fmt.Errorf("%w %s: %w", ErrInvalid, r.Name, err)
 	}
-	old, err := l.read(r.Name)
-	if err == nil {
-		if len(r.Options) > 0 && !maps.Equal(r.Options, old.Options) {
-			return nil, false, fmt.Errorf("create volume %s: %w: %v", r.Name, ErrConflict, old.Options)
-		}
-		return old, false, nil
-	}
-	if !errors.Is(err, ErrNotFound) {
-		return nil, false, err
-	}
-	if err := l.publish(r); err != nil {
-		return nil, false, fmt.Errorf("create volume %s: %w", r.Name, err)
-	}
-	return r, true, nil
+	return r, nil
 }
 
 // publish makes the volume's directory whole before it gets its name.
@@ -197,8 +208,6 @@ func (l *Local) describe(r *row) *api.Volume {
 
 // Get implements Driver.
 func (l *Local) Get(_ context.Context, name string) (*api.Volume, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	r, err := l.read(name)
 	if err != nil {
 		return nil, err
@@ -208,8 +217,6 @@ func (l *Local) Get(_ context.Context, name string) (*api.Volume, error) {
 
 // List implements Driver.
 func (l *Local) List(context.Context) ([]*api.Volume, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	rows, err := l.rows()
 	if err != nil {
 		return nil, err
@@ -221,6 +228,8 @@ func (l *Local) List(context.Context) ([]*api.Volume, error) {
 	return vols, nil
 }
 
+// rows reads without locks: a volume's row is whole from its first day to its last. One that cannot be read does not hide
+// the others.
 func (l *Local) rows() ([]*row, error) {
 	entries, err := os.ReadDir(l.dir) // sorted
 	if err != nil {
@@ -232,10 +241,12 @@ func (l *Local) rows() ([]*row, error) {
 			continue // not a volume
 		}
 		r, err := l.read(e.Name())
-		if err != nil {
-			return nil, err
+		switch {
+		case err == nil:
+			rows = append(rows, r)
+		case !errors.Is(err, ErrNotFound): // removed meanwhile, or somebody else's directory
+			l.opts.Logger.Error("a volume's description cannot be read", "volume", e.Name(), "error", err)
 		}
-		rows = append(rows, r)
 	}
 	return rows, nil
 }
@@ -249,10 +260,13 @@ func (l *Local) Path(name string) (string, error) {
 }
 
 // Remove implements Driver.
-func (l *Local) Remove(_ context.Context, name string, force bool) error {
+func (l *Local) Remove(ctx context.Context, name string, force bool) error {
 	users := l.opts.InUse(name) // without the lock: it may ask about volumes
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	unlock, err := l.locks.Lock(ctx, name)
+	if err != nil {
+		return fmt.Errorf("remove volume %s: %w", name, err)
+	}
+	defer unlock()
 	if _, err := l.read(name); err != nil {
 		if force && errors.Is(err, ErrNotFound) {
 			return nil
@@ -290,8 +304,11 @@ func (l *Local) deleteTree(path string) error {
 
 // CopyUp fills the empty volume with what the image has in the directory from. A crash in between leaves the volume empty.
 func (l *Local) CopyUp(ctx context.Context, name, from string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	unlock, err := l.locks.Lock(ctx, name)
+	if err != nil {
+		return fmt.Errorf("copy into volume %s: %w", name, err)
+	}
+	defer unlock()
 	if _, err := l.read(name); err != nil {
 		return err
 	}

@@ -189,9 +189,10 @@ func (m *mountSpec) resolved() (string, error) {
 	return strings.Join(data, ","), nil
 }
 
+// isMountPoint does not ask a file server, which may be gone.
 func isMountPoint(path string) (bool, error) {
 	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE, &st)
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st)
 	if err != nil {
 		return false, fmt.Errorf("stat %s: %w", path, err)
 	}
@@ -223,9 +224,12 @@ func (l *Local) users(name string) ([]string, error) {
 }
 
 // Mount implements Driver.
-func (l *Local) Mount(_ context.Context, name, user string) (string, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (l *Local) Mount(ctx context.Context, name, user string) (string, error) {
+	unlock, err := l.locks.Lock(ctx, name)
+	if err != nil {
+		return "", fmt.Errorf("mount volume %s: %w", name, err)
+	}
+	defer unlock()
 	r, err := l.read(name)
 	if err != nil {
 		return "", err
@@ -234,21 +238,28 @@ func (l *Local) Mount(_ context.Context, name, user string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !slices.Contains(users, user) { // remembered before it is true, so that a crash cannot forget it
-		if err := writeJSON(l.usersFile(name), append(users, user)); err != nil {
+	known := slices.Contains(users, user)
+	if !known { // remembered before it is true, so that a crash cannot forget it
+		if err := writeJSON(l.usersFile(name), append(slices.Clone(users), user)); err != nil {
 			return "", fmt.Errorf("mount volume %s: %w", name, err)
 		}
 	}
 	if err := l.mount(r); err != nil {
-		return "", errors.Join(err, writeJSON(l.usersFile(name), slices.DeleteFunc(users, func(u string) bool { return u == user })))
+		if !known {
+			err = errors.Join(err, writeJSON(l.usersFile(name), users))
+		}
+		return "", err
 	}
 	return l.data(name), nil
 }
 
 // Unmount implements Driver.
-func (l *Local) Unmount(_ context.Context, name, user string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (l *Local) Unmount(ctx context.Context, name, user string) error {
+	unlock, err := l.locks.Lock(ctx, name)
+	if err != nil {
+		return fmt.Errorf("unmount volume %s: %w", name, err)
+	}
+	defer unlock()
 	if _, err := l.read(name); err != nil {
 		if errors.Is(err, ErrNotFound) {
 			return nil
@@ -281,24 +292,33 @@ func (l *Local) keep(name string, wanted func(user string) bool) error {
 }
 
 // Reconcile implements Driver.
-func (l *Local) Reconcile(_ context.Context, alive func(user string) bool) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (l *Local) Reconcile(ctx context.Context, alive func(user string) bool) error {
 	rows, err := l.rows()
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, r := range rows {
-		if err := l.keep(r.Name, alive); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		users, err := l.users(r.Name)
-		if err == nil && len(users) > 0 {
-			err = l.mount(r)
-		}
-		errs = append(errs, err)
+		errs = append(errs, l.reconcile(ctx, r, alive))
 	}
 	return errors.Join(errs...)
+}
+
+func (l *Local) reconcile(ctx context.Context, r *row, alive func(user string) bool) error {
+	unlock, err := l.locks.Lock(ctx, r.Name)
+	if err != nil {
+		return fmt.Errorf("reconcile volume %s: %w", r.Name, err)
+	}
+	defer unlock()
+	if _, err := l.read(r.Name); err != nil {
+		return nil // removed meanwhile
+	}
+	if err := l.keep(r.Name, alive); err != nil {
+		return err
+	}
+	users, err := l.users(r.Name)
+	if err == nil && len(users) > 0 {
+		err = l.mount(r)
+	}
+	return err
 }

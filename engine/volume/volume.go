@@ -2,8 +2,7 @@
 
 // Package volume keeps named directories that outlive containers.
 //
-// Driver is the contract, NewLocal its implementation on this node's disk. Package volumetest checks that a driver
-// keeps the contract. It does not mount volumes into containers: it gives a path on the host.
+// Driver is the contract, NewLocal its implementation on this node's disk. It does not mount volumes into containers: it gives a path on the host.
 package volume
 
 import (
