@@ -99,10 +99,11 @@ func TestCPULimitBites(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	for name, r := range map[string]*specs.LinuxResources{
-		"class ID":     {Network: &specs.LinuxNetwork{ClassID: to(uint32(1))}},
-		"rdma":         {Rdma: map[string]specs.LinuxRdma{"x": {}}},
-		"realtime":     {CPU: &specs.LinuxCPU{RealtimeRuntime: to(int64(1))}},
-		"kernel":       {Memory: &specs.LinuxMemory{Kernel: to(int64(1))}}, //nolint:staticcheck // what is deprecated is refused
+		"class ID": {Network: &specs.LinuxNetwork{ClassID: to(uint32(1))}},
+		"rdma":     {Rdma: map[string]specs.LinuxRdma{"x": {}}},
+		"realtime": {CPU: &specs.LinuxCPU{RealtimeRuntime: to(int64(1))}},
+		//lint:ignore SA1019 what is deprecated is refused
+		"kernel":       {Memory: &specs.LinuxMemory{Kernel: to(int64(1))}},
 		"leaf weight":  {BlockIO: &specs.LinuxBlockIO{LeafWeight: to(uint16(10))}},
 		"weight":       {BlockIO: &specs.LinuxBlockIO{Weight: to(uint16(5))}},
 		"device type":  {Devices: []specs.LinuxDeviceCgroup{{Type: "p"}}},
