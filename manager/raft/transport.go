@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -31,6 +32,15 @@ type streams struct {
 type stream struct {
 	net.Conn
 	in *streams
+}
+
+// Read implements net.Conn. A stream that we have closed ends like any other: raft would warn of it.
+func (c *stream) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // Close implements net.Conn.
