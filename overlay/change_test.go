@@ -43,15 +43,12 @@ func TestPeerMoves(t *testing.T) {
 	l, a, b := two(t, false)
 	l.stop(l.hosts[1])
 	must(t, l.hosts[1].o.Cleanup(context.Background()))
-	l.hosts[1].o.Close()
 	l.hosts[1].addr("eth0", "192.168.77.22/24")
 	l.hosts[1].cfg.VTEP = netip.MustParseAddr("192.168.77.22")
-	var err error
-	l.hosts[1].o, err = New(l.hosts[1].cfg)
-	must(t, err)
 	l.model.Peers = slices.Clone(l.model.Peers)
 	l.model.Peers[1].VTEP = l.hosts[1].cfg.VTEP
-	l.tell()
+	l.tellOne(l.hosts[0])
+	l.anew(l.hosts[1])
 	l.restart(l.hosts[1])
 	l.attach(b)
 	l.wants(a.place, "tcp", at(b.a.Networks[0].Addrs[0], 80), "b 10.10.0.11")

@@ -163,17 +163,24 @@ func TestBackendRemoval(t *testing.T) {
 		if err != nil || got["b"] != 0 {
 			t.Errorf("new connections after removal of b: %v, %v", got, err)
 		}
-		keep := l.model.Endpoints
-		l.model.Endpoints = slices.DeleteFunc(slices.Clone(keep), func(e Endpoint) bool { return e.TaskID == "b" })
-		l.tell()
-		l.eventually("the connection to b is cut", func() error {
-			if err := answeredBy(tcp, "b"); err == nil {
-				return errors.New("b still answers")
-			}
-			return nil
-		})
+		keep := l.cuts(tcp, "b")
 		l.model.Endpoints = keep
 	}
+}
+
+// cuts takes a task's endpoints away, waits until a connection to it ends, and returns the endpoints as they were.
+func (l *lab) cuts(c net.Conn, task string) []Endpoint {
+	l.t.Helper()
+	before := l.model.Endpoints
+	l.model.Endpoints = slices.DeleteFunc(slices.Clone(before), func(e Endpoint) bool { return e.TaskID == task })
+	l.tell()
+	l.eventually("the connection to "+task+" is cut", func() error {
+		if err := answeredBy(c, task); err == nil {
+			return errors.New("it still answers")
+		}
+		return nil
+	})
+	return before
 }
 
 func setReady(l *lab, task string, ready bool) {

@@ -167,15 +167,7 @@ func TestIngressBackendRemoval(t *testing.T) {
 		setReady(l, "b", false)
 		l.eventually("datagrams move to a", func() error { return answeredBy(udp, "a") })
 		must(t, answeredBy(tcp, "b"))
-		keep := l.model.Endpoints
-		l.model.Endpoints = slices.DeleteFunc(slices.Clone(keep), func(e Endpoint) bool { return e.TaskID == "b" })
-		l.tell()
-		l.eventually("the connection to b is cut", func() error {
-			if err := answeredBy(tcp, "b"); err == nil {
-				return errors.New("b still answers")
-			}
-			return nil
-		})
+		keep := l.cuts(tcp, "b")
 		l.settle()
 		for _, place := range []*place{l.hosts[0].place, l.hosts[1].place} {
 			if left := place.flowsTo(t, 8080, "10.200.2.", "fd20:0:0:2:"); len(left) > 0 {

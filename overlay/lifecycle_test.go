@@ -79,11 +79,7 @@ func TestRestartChangesNothing(t *testing.T) {
 	flow := flowTo(t, b.place, "tcp", "10.10.0.11", "a")
 	l.stop(h)
 	same("stopped")
-	var err error
-	h.o.Close()
-	h.o, err = New(h.cfg)
-	must(t, err)
-	l.tellOne(h)
+	l.anew(h)
 	must(t, h.o.reconcile(true, true))
 	same("before the containers are named")
 	l.attach(a)
@@ -93,6 +89,16 @@ func TestRestartChangesNothing(t *testing.T) {
 	l.restart(h)
 	l.settle()
 	same("running")
+}
+
+// anew puts a fresh Overlay in the place of a host's, as a daemon that starts does.
+func (l *lab) anew(h *labHost) {
+	l.t.Helper()
+	var err error
+	h.o.Close()
+	h.o, err = New(h.cfg)
+	must(l.t, err)
+	l.tellOne(h)
 }
 
 // restart runs the Overlay that a host has.
@@ -205,11 +211,7 @@ func TestDiesInTheMiddle(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l.stop(h)
 			must(t, a.ns.Do(func() error { return exec.Command("sh", "-c", leave).Run() }))
-			var err error
-			h.o.Close()
-			h.o, err = New(h.cfg)
-			must(t, err)
-			l.tellOne(h)
+			l.anew(h)
 			l.restart(h)
 			l.attach(a)
 			l.wants(a.place, "tcp", at(b.a.Networks[0].Addrs[0], 80), "b 10.10.0.11")
@@ -220,11 +222,7 @@ func TestDiesInTheMiddle(t *testing.T) {
 	t.Run("sandbox gone under the container", func(t *testing.T) {
 		l.stop(h)
 		must(t, netns.Remove(h.o.SandboxPath("app")))
-		var err error
-		h.o.Close()
-		h.o, err = New(h.cfg)
-		must(t, err)
-		l.tellOne(h)
+		l.anew(h)
 		l.attach(a)
 		l.restart(h)
 		l.wants(a.place, "tcp", at(b.a.Networks[0].Addrs[0], 80), "b 10.10.0.11")

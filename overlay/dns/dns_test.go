@@ -95,12 +95,7 @@ func TestReverse(t *testing.T) {
 // TestServer asks over real sockets: our names from the view, the rest through a real resolver of its own.
 func TestServer(t *testing.T) {
 	up := upstream(t, "example.com.", "192.0.2.1")
-	s := New(func() []string { return []string{"127.0.0.1:1", up} }, slog.New(slog.DiscardHandler))
-	s.Set(view())
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	defer func() { cancel(); <-done }()
+	s := running(t, "127.0.0.1:1", up)
 	s.Listen([]Listener{{NetworkID: "app", Addrs: []netip.Addr{ip("127.0.53.53")}}})
 
 	for _, network := range []string{"udp", "tcp"} {
@@ -122,6 +117,18 @@ func TestServer(t *testing.T) {
 	if m := ask(t, "udp", "127.0.53.53:53", "web.", dns.TypeMX); m.Rcode != dns.RcodeSuccess || len(m.Answer) != 0 {
 		t.Errorf("MX of our name: got %v, want an empty success", m)
 	}
+}
+
+// running is a server that knows the view and those resolvers, until the test ends.
+func running(t *testing.T, upstreams ...string) *Server {
+	t.Helper()
+	s := New(func() []string { return upstreams }, slog.New(slog.DiscardHandler))
+	s.Set(view())
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return s
 }
 
 func address(rr dns.RR) string {

@@ -1,9 +1,7 @@
 package dns
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -76,12 +74,7 @@ var plan = map[string][]string{"container": {"10.96.0.11/16", "fd00::11/64"}, "b
 // anew under the server, and found again.
 func TestContainerAsks(t *testing.T) {
 	up := upstream(t, "example.com.", "192.0.2.1")
-	s := New(func() []string { return []string{up} }, slog.New(slog.DiscardHandler))
-	s.Set(view())
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	defer func() { cancel(); <-done }()
+	s := running(t, up)
 	dir := t.TempDir()
 	for _, when := range []string{"first", "after the namespace was made anew"} {
 		spaces := wired(t, dir, plan)
@@ -109,12 +102,7 @@ func TestContainerAsks(t *testing.T) {
 
 // On the gateway bridge there are outside names and none of ours: whose they would be is not known there.
 func TestGatewayKnowsOutsideOnly(t *testing.T) {
-	s := New(func() []string { return []string{upstream(t, "example.com.", "192.0.2.1")} }, slog.New(slog.DiscardHandler))
-	s.Set(view())
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	defer func() { cancel(); <-done }()
+	s := running(t, upstream(t, "example.com.", "192.0.2.1"))
 	dir := t.TempDir()
 	spaces := wired(t, dir, plan)
 	s.Listen([]Listener{{NetNS: filepath.Join(dir, "box"), Addrs: []netip.Addr{ip("10.96.0.1")}}})

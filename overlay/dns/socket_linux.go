@@ -6,12 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"sync/atomic"
 	"syscall"
 
 	"github.com/miekg/dns"
-	"github.com/vishvananda/netns"
+
+	"github.com/shoal-dev/shoal/overlay/netns"
 )
 
 // socketKey tells one listening address from another; a namespace that was made anew has another inode.
@@ -67,28 +67,17 @@ func (s *Server) open(k socketKey) (*socket, error) {
 	return sock, nil
 }
 
-// inside runs fn on a thread of its own in the namespace at path ("" is this process's). The thread is never used for
-// anything else: it ends with its goroutine because it stays locked.
+// inside runs fn in the namespace at path; "" is this process's.
 func inside(path string, fn func() error) error {
 	if path == "" {
 		return fn()
 	}
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		done <- func() error {
-			ns, err := netns.GetFromPath(path)
-			if err != nil {
-				return fmt.Errorf("open namespace %s: %w", path, err)
-			}
-			defer ns.Close()
-			if err := netns.Set(ns); err != nil {
-				return fmt.Errorf("enter namespace %s: %w", path, err)
-			}
-			return fn()
-		}()
-	}()
-	return <-done
+	ns, err := netns.Open(path)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return ns.Do(fn)
 }
 
 func inodeOf(path string) uint64 {
