@@ -19,6 +19,7 @@ import (
 	"github.com/shoal-dev/shoal/agent"
 	"github.com/shoal-dev/shoal/internal/identity"
 	"github.com/shoal-dev/shoal/manager/ca"
+	"github.com/shoal-dev/shoal/nameserver"
 	"github.com/shoal-dev/shoal/overlay"
 	"github.com/shoal-dev/shoal/overlay/dns"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -69,7 +70,7 @@ func newMember(n *Node, st state, id *identity.Identity) (*member, error) {
 		node: n, log: n.log, state: st, id: id, live: newLiveness(),
 		sessions: make(chan *api.SessionMessage, 1), joined: make(chan struct{}), done: make(chan struct{}),
 	}
-	m.dns = dns.New(func() []string { return dns.HostResolvers("/etc/resolv.conf") }, n.log)
+	m.dns = dns.New(func() []nameserver.Resolver { return nameserver.HostResolvers("/etc/resolv.conf") }, n.log)
 	var err error
 	m.overlay, err = n.openOverlay(overlay.Config{
 		NodeID: id.NodeID(), RunDir: n.cfg.RunDir, VTEP: n.addr(st.DataPathAddr), Port: uint16(st.DataPathPort),

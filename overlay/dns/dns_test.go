@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
+	"github.com/shoal-dev/shoal/nameserver"
 	"github.com/shoal-dev/shoal/overlay"
 )
 
@@ -85,7 +84,7 @@ func TestReverse(t *testing.T) {
 		"1.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.": "web.t1.",
 	} {
 		q := new(dns.Msg).SetQuestion(in, dns.TypePTR)
-		m, ok := z.answer("app", ip("10.96.0.12"), q)
+		m, ok := nameserver.Answer(q, asker{z, "app", ip("10.96.0.12")})
 		if !ok || len(m.Answer) != 1 || m.Answer[0].(*dns.PTR).Ptr != want {
 			t.Errorf("%s: got %v %v, want %s", in, m, ok, want)
 		}
@@ -122,7 +121,11 @@ func TestServer(t *testing.T) {
 // running is a server that knows the view and those resolvers, until the test ends.
 func running(t *testing.T, upstreams ...string) *Server {
 	t.Helper()
-	s := New(func() []string { return upstreams }, slog.New(slog.DiscardHandler))
+	var resolvers []nameserver.Resolver
+	for _, u := range upstreams {
+		resolvers = append(resolvers, nameserver.Resolver{Addr: u})
+	}
+	s := New(func() []nameserver.Resolver { return resolvers }, slog.New(slog.DiscardHandler))
 	s.Set(view())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -168,7 +171,7 @@ func upstream(t *testing.T, name, addr string) string {
 	h := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetReply(q)
 		if q.Question[0].Name == name {
-			m.Answer = append(m.Answer, &dns.A{Hdr: header(q.Question[0]), A: net.ParseIP(addr)})
+			m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.ParseIP(addr)})
 		}
 		w.WriteMsg(m)
 	})
@@ -176,14 +179,4 @@ func upstream(t *testing.T, name, addr string) string {
 	go (&dns.Server{Listener: ln, Handler: h}).ActivateAndServe()
 	t.Cleanup(func() { pc.Close(); ln.Close() })
 	return pc.LocalAddr().String()
-}
-
-func TestHostResolvers(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "resolv.conf")
-	if err := os.WriteFile(path, []byte("# c\nsearch x\nnameserver 127.0.0.53\nnameserver fd00::1\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := HostResolvers(path), []string{"127.0.0.53:53", "[fd00::1]:53"}; !cmp.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
 }

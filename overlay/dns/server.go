@@ -10,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/shoal-dev/shoal/nameserver"
 	"github.com/shoal-dev/shoal/overlay"
 )
 
@@ -23,7 +24,7 @@ type Listener struct {
 // Server answers on a desired set of listeners. Create with New, drive with Run.
 type Server struct {
 	log      *slog.Logger
-	upstream func() []string
+	upstream func() []nameserver.Resolver
 
 	mu      sync.RWMutex
 	desired overlay.Desired
@@ -33,9 +34,9 @@ type Server struct {
 	wake    chan struct{}
 }
 
-// New returns a server without listeners. upstreams gives the host's resolvers as HOST:PORT, asked anew for every
-// forwarded question.
-func New(upstreams func() []string, log *slog.Logger) *Server {
+// New returns a server without listeners. upstreams gives the host's resolvers, anew for every forwarded
+// question.
+func New(upstreams func() []nameserver.Resolver, log *slog.Logger) *Server {
 	return &Server{log: log.With("component", "dns"), upstream: upstreams, zone: newZone(overlay.Desired{}, nil), wake: make(chan struct{}, 1)}
 }
 
@@ -69,10 +70,10 @@ func (s *Server) Listen(l []Listener) {
 // Run keeps the sockets equal to the listeners asked for. An address that cannot be bound yet (its sandbox is not
 // there) is tried again.
 func (s *Server) Run(ctx context.Context) error {
-	open := map[socketKey]*socket{}
+	open := map[socketKey]*nameserver.Sockets{}
 	defer func() {
 		for _, k := range open {
-			k.close()
+			k.Close()
 		}
 	}()
 	retry := time.NewTicker(250 * time.Millisecond)
@@ -88,7 +89,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-func (s *Server) reconcile(open map[socketKey]*socket) {
+func (s *Server) reconcile(open map[socketKey]*nameserver.Sockets) {
 	s.mu.RLock()
 	want := map[socketKey]bool{}
 	for _, l := range s.want {
@@ -99,8 +100,8 @@ func (s *Server) reconcile(open map[socketKey]*socket) {
 	}
 	s.mu.RUnlock()
 	for k, sock := range open {
-		if !want[k] || sock.broken() {
-			sock.close()
+		if !want[k] || sock.Broken() {
+			sock.Close()
 			delete(open, k)
 		}
 	}
@@ -121,19 +122,17 @@ func (s *Server) reconcile(open map[socketKey]*socket) {
 func (s *Server) handler(network string) dns.Handler {
 	return dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		if len(q.Question) != 1 {
-			reply(w, q, dns.RcodeFormatError)
+			nameserver.Refuse(w, q, dns.RcodeFormatError)
 			return
 		}
 		s.mu.RLock()
 		z := s.zone
 		s.mu.RUnlock()
-		from := remote(w)
-		if m, ok := z.answer(network, from, q); ok {
-			m.Truncate(sizeLimit(w, q))
-			w.WriteMsg(m)
+		if m, ok := nameserver.Answer(q, asker{z, network, remote(w)}); ok {
+			nameserver.Write(w, q, m)
 			return
 		}
-		s.forward(w, q)
+		nameserver.Forward(w, q, s.upstream())
 	})
 }
 
@@ -143,9 +142,4 @@ func remote(w dns.ResponseWriter) netip.Addr {
 		return netip.Addr{}
 	}
 	return ap.Addr().Unmap().WithZone("")
-}
-
-func reply(w dns.ResponseWriter, q *dns.Msg, rcode int) {
-	m := new(dns.Msg)
-	w.WriteMsg(m.SetRcode(q, rcode))
 }

@@ -2,8 +2,8 @@
 // aliases from the network view, everything else through the host's own resolvers.
 //
 // A Server listens inside each overlay network's sandbox and on the gateway bridge. Who asks is known by
-// the source address, and an asker sees the names of the networks it is on and no others. Nothing is
-// cached and answers carry a TTL of zero: there is no second truth that could go stale.
+// the source address, and an asker sees the names of the networks it is on and no others. How a question
+// is answered and passed on is package nameserver's.
 package dns
 
 import (
@@ -118,6 +118,18 @@ func (z *zone) add(network, name string, addrs []netip.Addr) {
 func (z *zone) set(network, name string, addrs []netip.Addr) {
 	z.names[network][strings.ToLower(name)] = addrs
 }
+
+// asker is who asks: what it may know, for package nameserver.
+type asker struct {
+	zone    *zone
+	network string
+	from    netip.Addr
+}
+
+func (a asker) Lookup(name string) ([]netip.Addr, bool) {
+	return a.zone.lookup(a.network, a.from, name)
+}
+func (a asker) Reverse(addr netip.Addr) (string, bool) { return a.zone.name(a.network, a.from, addr) }
 
 // lookup finds name for whoever asks from addr on network: on that network first, then on the asker's others.
 func (z *zone) lookup(network string, from netip.Addr, name string) ([]netip.Addr, bool) {

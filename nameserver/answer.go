@@ -1,4 +1,8 @@
-package dns
+// Package nameserver answers DNS questions: about names that its user knows, and about all others through other
+// resolvers. It knows neither networks nor containers; engine and overlay say what the names mean.
+//
+// Nothing is cached and answers carry a TTL of zero: there is no second truth that could go stale.
+package nameserver
 
 import (
 	"math/rand/v2"
@@ -10,28 +14,27 @@ import (
 	"github.com/miekg/dns"
 )
 
-// answer makes the reply to a question about our names; false: the name is not ours.
-func (z *zone) answer(network string, from netip.Addr, q *dns.Msg) (*dns.Msg, bool) {
+// Names is what an asker may know. It is asked anew for every question.
+type Names interface {
+	// Lookup returns the addresses of a name, in lower case and without the final dot; false: the name is not ours.
+	Lookup(name string) ([]netip.Addr, bool)
+	// Reverse returns who has an address.
+	Reverse(addr netip.Addr) (string, bool)
+}
+
+// Answer makes the reply to a question about names of ours; false: it is about others.
+func Answer(q *dns.Msg, names Names) (*dns.Msg, bool) {
 	question := q.Question[0]
 	m := new(dns.Msg)
 	m.SetReply(q)
 	m.Authoritative, m.RecursionAvailable = true, true
 	if question.Qtype == dns.TypePTR {
-		addr, ok := fromReverse(question.Name)
-		if !ok {
-			return nil, false
-		}
-		name, ok := z.name(network, from, addr)
-		if !ok {
-			return nil, false
-		}
+		addr, _ := fromReverse(question.Name)
+		name, ok := names.Reverse(addr)
 		m.Answer = append(m.Answer, &dns.PTR{Hdr: header(question), Ptr: dns.Fqdn(name)})
-		return m, true
+		return m, ok
 	}
-	addrs, ok := z.lookup(network, from, question.Name)
-	if !ok {
-		return nil, false
-	}
+	addrs, ok := names.Lookup(strings.ToLower(strings.TrimSuffix(question.Name, ".")))
 	for _, a := range addrs {
 		switch {
 		case question.Qtype == dns.TypeA && a.Is4():
@@ -41,7 +44,7 @@ func (z *zone) answer(network string, from netip.Addr, q *dns.Msg) (*dns.Msg, bo
 		}
 	}
 	rand.Shuffle(len(m.Answer), func(i, j int) { m.Answer[i], m.Answer[j] = m.Answer[j], m.Answer[i] })
-	return m, true
+	return m, ok
 }
 
 func header(q dns.Question) dns.RR_Header {
@@ -75,13 +78,29 @@ func fromReverse(name string) (netip.Addr, bool) {
 	return netip.AddrFrom16(b), true
 }
 
-// sizeLimit is how large an answer may be: what the asker said over UDP, anything over TCP.
+// Write sends an answer, cut to what the asker takes: what it said over UDP, anything over TCP.
+func Write(w dns.ResponseWriter, q, m *dns.Msg) {
+	m.Truncate(sizeLimit(w, q))
+	w.WriteMsg(m)
+}
+
 func sizeLimit(w dns.ResponseWriter, q *dns.Msg) int {
-	if _, tcp := w.RemoteAddr().(*net.TCPAddr); tcp {
+	if isTCP(w) {
 		return dns.MaxMsgSize
 	}
 	if o := q.IsEdns0(); o != nil && o.UDPSize() > dns.MinMsgSize {
 		return int(o.UDPSize())
 	}
 	return dns.MinMsgSize
+}
+
+func isTCP(w dns.ResponseWriter) bool {
+	_, tcp := w.RemoteAddr().(*net.TCPAddr)
+	return tcp
+}
+
+// Refuse answers with an error code.
+func Refuse(w dns.ResponseWriter, q *dns.Msg, rcode int) {
+	m := new(dns.Msg)
+	w.WriteMsg(m.SetRcode(q, rcode))
 }
