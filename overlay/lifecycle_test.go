@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -161,6 +162,28 @@ func TestRepairsDamage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The log names the firewall that is in the way.
+func TestForeignFirewall(t *testing.T) {
+	needNFT(t)
+	l, _, _ := two(t, false)
+	h := l.hosts[0]
+	l.stop(h)
+	var log bytes.Buffer
+	h.o.log = slog.New(slog.NewTextHandler(&log, nil))
+	must(t, h.ns.Do(func() error {
+		return exec.Command("sh", "-c", "nft add table ip filter && nft add chain ip filter FORWARD '{ type filter hook forward priority 0; policy drop; }'"+
+			" && nft add chain ip filter INPUT '{ type filter hook input priority 0; policy drop; }' && nft add rule ip filter INPUT accept").Run()
+	}))
+	told := h.o.warn(nil)
+	if got := fmt.Sprint(h.o.warn(told)); got != "[chain FORWARD of table ip filter]" || strings.Count(log.String(), "level=WARN") != 1 {
+		t.Errorf("told of %s, logged:\n%s", got, log.String())
+	}
+	must(t, h.ns.Do(func() error {
+		return exec.Command("sh", "-c", "nft add rule ip filter FORWARD iifname 'sh*' accept && nft add rule ip filter FORWARD oifname 'sh*' accept").Run()
+	}))
+	l.wants(l.client, "tcp", "192.168.77.1:8080", "a 192.168.77.100") // what the line says helps
 }
 
 // What is not ours stays; of ours nothing does.

@@ -24,6 +24,7 @@ func (o *Overlay) run(ctx context.Context) error {
 	tick := time.NewTicker(o.cfg.Interval)
 	defer tick.Stop()
 	var last string
+	obstacles := o.warn(nil)
 	for n := 0; ; {
 		full := false
 		select {
@@ -43,7 +44,11 @@ func (o *Overlay) run(ctx context.Context) error {
 			full = true
 			n++
 		}
-		err := o.reconcile(full, full && n%insideEvery == 0)
+		inside := full && n%insideEvery == 0
+		err := o.reconcile(full, inside)
+		if inside {
+			obstacles = o.warn(obstacles)
+		}
 		if err != nil && err.Error() != last {
 			o.log.Error("network is not as it should be", "error", err)
 		}
@@ -197,4 +202,18 @@ func (o *Overlay) check(ctx context.Context) ([]string, error) {
 		lines = append(lines, more...)
 	}
 	return lines, nil
+}
+
+// warn says once what others have set up on this host that may stand in the way. It is theirs to change, and whether a
+// rule of theirs lets us through is not known here: so it is no difference that Check would tell. told is what was said.
+func (o *Overlay) warn(told []string) []string {
+	chains, err := o.host.nft().Dropping()
+	if err != nil || slices.Equal(chains, told) {
+		return told
+	}
+	for _, c := range chains {
+		o.log.Warn("a firewall drops forwarded packets that it does not know (Docker makes one): unless it accepts what goes in and out by these links, "+
+			"published ports and the way out of containers do not work", "firewall", c, "links", portLinks+" "+meshLink)
+	}
+	return chains
 }
