@@ -90,7 +90,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := raft.NewFileSnapshotStoreWithLogger(cfg.Dir, keepSnapshots, &logger{to: cfg.Logger})
+	files, err := raft.NewFileSnapshotStoreWithLogger(cfg.Dir, keepSnapshots, newLogger(cfg.Logger))
 	if err != nil {
 		return nil, fmt.Errorf("open snapshots: %w", err)
 	}
@@ -125,7 +125,7 @@ func (n *Node) config() *raft.Config {
 	c.MaxAppendEntries = 64
 	c.ShutdownOnRemove = false // package manager ends a removed member in order
 	c.NoLegacyTelemetry = true
-	c.Logger = &logger{to: n.cfg.Logger}
+	c.Logger = newLogger(n.cfg.Logger)
 	c.NotifyCh = n.lead
 	return c
 }
@@ -173,7 +173,7 @@ func (n *Node) Start(s *store.Store) error {
 		Stream:  newStreams(n.cfg, n.peers),
 		MaxPool: 3,
 		Timeout: rpcTimeout,
-		Logger:  &logger{to: n.cfg.Logger},
+		Logger:  newLogger(n.cfg.Logger),
 	})
 	cache, err := raft.NewLogCache(cachedLogs, n.logs)
 	if err != nil {
