@@ -84,11 +84,14 @@ func localSubnets() []string {
 	return found
 }
 
-// ourLink: links of Shoal begin with "sh". A link that is gone has no say.
+// ourLink tells whether a link is Shoal's. One that is gone has no say.
 func ourLink(index int) bool {
 	ifi, err := net.InterfaceByIndex(index)
-	return err == nil && strings.HasPrefix(ifi.Name, "sh")
+	return err == nil && isOurs(ifi.Name)
 }
+
+// isOurs: the names of Shoal's links begin with "sh".
+func isOurs(name string) bool { return strings.HasPrefix(name, "sh") }
 
 func resolvers(path string) []netip.Addr {
 	b, _ := os.ReadFile(path)
@@ -157,8 +160,30 @@ func hasAddress(flag string, want netip.Addr) error {
 	return fmt.Errorf("%s %s is not an address of this host", flag, want)
 }
 
-// defaultAddress is the source address of the default route.
+// defaultAddress is the source address of the default route, else the first usable one.
 func defaultAddress(flag string) (netip.Addr, error) {
+	if a, ok := routedAddress(); ok {
+		return a, nil
+	}
+	none := fmt.Errorf("this host has no address that others could reach: give one with %s", flag)
+	links, err := net.Interfaces()
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	var all []net.Addr
+	for _, l := range links {
+		if isOurs(l.Name) {
+			continue
+		}
+		if addrs, err := l.Addrs(); err == nil { // else the link has just gone
+			all = append(all, addrs...)
+		}
+	}
+	return firstUsable(all, none)
+}
+
+// routedAddress is the source address of the default route.
+func routedAddress() (netip.Addr, bool) {
 	for _, to := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} {
 		c, err := net.Dial("udp", to) // a UDP socket is connected without sending anything
 		if err != nil {
@@ -167,14 +192,10 @@ func defaultAddress(flag string) (netip.Addr, error) {
 		local := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
 		c.Close()
 		if !local.IsLoopback() {
-			return local, nil
+			return local, true
 		}
 	}
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	return firstUsable(addrs, fmt.Errorf("this host has no address that others could reach: give one with %s", flag))
+	return netip.Addr{}, false
 }
 
 // splitListen reads a --listen-addr: ADDR, ADDR:PORT or :PORT. The default is the advertised address and port.

@@ -133,7 +133,8 @@ func (n *Node) enter(st state, id *identity.Identity, force bool) error {
 }
 
 // relocate follows the host to another address: identity is not address. A wish counts, the daemon's flag after that of
-// init or join; an address that was found without any is kept while the host has it, then found again.
+// init or join; an address that was found without any is kept while the host has it, and found again when the default
+// route leads through another. Without a route the host may still be booting, and what other links have is no better.
 func (n *Node) relocate(st state) (state, error) {
 	old, err := netip.ParseAddr(st.AdvertiseAddr)
 	if err != nil {
@@ -142,8 +143,12 @@ func (n *Node) relocate(st state) (state, error) {
 	now := old
 	if wish := or(st.AdvertiseWish, n.cfg.AdvertiseAddr); wish != "" {
 		now, err = address("--advertise-addr", wish)
-	} else if hasAddress("", old) != nil {
-		now, err = defaultAddress("--advertise-addr")
+	} else if gone := hasAddress("the advertised address", old); gone != nil {
+		routed, ok := routedAddress()
+		if !ok {
+			return st, fmt.Errorf("%w any more and there is no default route to find another by: give one with --advertise-addr", gone)
+		}
+		now = routed
 	}
 	if err != nil || now == old {
 		return st, err

@@ -34,6 +34,7 @@ func (l *local) LeaveCluster(ctx context.Context, r *api.LeaveClusterRequest) (*
 		n.setBroken(err)
 		return nil, refused("this node has left, but not all was removed: %v; run 'shoal cluster leave --force' again", err)
 	}
+	n.log.Info("this node has left the cluster")
 	return &api.LeaveClusterResponse{}, nil
 }
 

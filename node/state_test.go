@@ -5,10 +5,13 @@ package node
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
+
+	"github.com/vishvananda/netlink"
 )
 
 func TestStateSurvives(t *testing.T) {
@@ -77,8 +80,7 @@ func TestRelocate(t *testing.T) {
 		old, want  state
 	}{
 		{"nothing changed", "", at("10.90.0.2", "10.90.0.2:2377"), at("10.90.0.2", "10.90.0.2:2377")},
-		{"the host has another address", "", at("192.0.2.1", "192.0.2.1:2377"), at("10.90.0.1", "10.90.0.1:2377")},
-		{"listening everywhere", "", at("192.0.2.1", "0.0.0.0:2377"), at("10.90.0.1", "0.0.0.0:2377")},
+		{"the daemon's flag, listening everywhere", "10.90.0.3", at("192.0.2.1", "0.0.0.0:2377"), at("10.90.0.3", "0.0.0.0:2377")},
 		{"the daemon's flag", "10.90.0.3", at("10.90.0.2", "10.90.0.2:2377"), at("10.90.0.3", "10.90.0.3:2377")},
 		{"what was asked for at init comes first", "10.90.0.3", wish(at("10.90.0.2", "10.90.0.2:2377"), "10.90.0.2"), wish(at("10.90.0.2", "10.90.0.2:2377"), "10.90.0.2")},
 		{"an interface with another address", "", wish(at("192.0.2.1", "192.0.2.1:2377"), "lo"), wish(at("10.90.0.1", "10.90.0.1:2377"), "lo")},
@@ -93,6 +95,8 @@ func TestRelocate(t *testing.T) {
 	}
 	_, err := (&Node{}).relocate(wish(at("192.0.2.1", ""), "192.0.2.1"))
 	wantError(t, err, "--advertise-addr 192.0.2.1 is not an address of this host")
+	_, err = (&Node{}).relocate(at("192.0.2.1", ""))
+	wantError(t, err, "the advertised address 192.0.2.1 is not an address of this host any more and there is no default route")
 }
 
 func TestAddressesAsWritten(t *testing.T) {
@@ -115,5 +119,32 @@ func TestAddressesAsWritten(t *testing.T) {
 		if got, err := splitListen(bad, ip("10.90.0.2"), ClusterPort); err == nil && got.Port() != ClusterPort {
 			t.Errorf("splitListen(%q) = %v", bad, got)
 		}
+	}
+}
+
+// An address that is found by itself is that of the default route, never one of our own bridges.
+func TestDefaultAddress(t *testing.T) {
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "shoal0"}}
+	check(t, netlink.LinkAdd(bridge))
+	defer netlink.LinkDel(bridge)
+	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "uplink"}}
+	check(t, netlink.LinkAdd(link))
+	defer netlink.LinkDel(link)
+	for l, addr := range map[netlink.Link]string{bridge: "10.112.0.1/22", link: "10.91.0.7/24"} {
+		a, err := netlink.ParseAddr(addr)
+		check(t, err)
+		check(t, netlink.AddrAdd(l, a))
+		check(t, netlink.LinkSetUp(l))
+	}
+	old := state{AdvertiseAddr: "192.0.2.9", ListenAddr: "192.0.2.9:2377"}
+	if _, err := (&Node{}).relocate(old); err == nil {
+		t.Error("moved without a default route")
+	}
+	check(t, netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.ParseIP("10.91.0.1")}))
+	if a, err := defaultAddress("--advertise-addr"); err != nil || a != ip("10.91.0.7") {
+		t.Errorf("default address %v, %v", a, err)
+	}
+	if got, err := (&Node{}).relocate(old); err != nil || got.AdvertiseAddr != "10.91.0.7" || got.ListenAddr != "10.91.0.7:2377" {
+		t.Errorf("moved to %+v, %v", got, err)
 	}
 }
