@@ -120,8 +120,10 @@ func (e *Engine) newRow(req *api.CreateContainerRequest, o CreateOptions, image 
 	} else if !hexForm.MatchString(cid) {
 		return nil, errorf(ErrInvalid, "container ID %q is not 64 hexadecimal digits", cid)
 	}
-	if req.Name != "" && !nameForm.MatchString(req.Name) {
-		return nil, errorf(ErrInvalid, "container name %q: use letters, digits, '_', '.' and '-', at least two, the first a letter or digit", req.Name)
+	if req.Name != "" {
+		if err := checkName(req.Name); err != nil {
+			return nil, err
+		}
 	}
 	argv, err := spec.Command(req.Spec, image.Config)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 //
 //	request.pb    api.CreateContainerRequest as asked, written once
 //	image.json    Image as it was then: the image may lose its name, or be removed by force
-//	container.pb  api.Container as created, written once
+//	container.pb  api.Container as created, written again when it is renamed or updated
 //	state.pb      api.Container as it is now, replaced by rename and not synced: after a power cut
 //	              nothing of it matters that the older row does not say
 //	hostname, hosts, resolv.conf, ID-json.log
@@ -70,7 +70,7 @@ func saveState(dir string, row *api.Container) error {
 	return saveMessage(filepath.Join(dir, stateFile), row, false)
 }
 
-// saveNew writes the files that never change. A service's task is not worth a sync: after a power cut the
+// saveNew writes the files that a created container begins with. A service's task is not worth a sync: after a power cut the
 // cluster has replaced it.
 func (c *container) saveNew() error {
 	sync := c.row.TaskId == ""

@@ -22,7 +22,7 @@ func TestErrors(t *testing.T) {
 		want string
 		code int
 	}{
-		{"foo", "unknown command 'shoal foo' (see 'shoal --help')", 1},
+		{"quux", "unknown command 'shoal quux' (see 'shoal --help')", 1},
 		{"service crate", "unknown command 'shoal service crate': did you mean 'create'? (see 'shoal service --help')", 1},
 		{"run", "'shoal run' requires at least 1 argument (see 'shoal run --help')", 1},
 		{"run --foo x", "unknown flag: --foo (see 'shoal run --help')", 125},

@@ -34,12 +34,16 @@ func containerVerbs(c *cli) []*cobra.Command {
 		newContainerKillCommand(c),
 		newContainerLogsCommand(c),
 		newContainerPauseCommand(c),
+		newContainerPortCommand(c),
+		newContainerRenameCommand(c),
 		newContainerRestartCommand(c),
 		newContainerRemoveCommand(c),
 		newContainerStartCommand(c),
 		newContainerStatsCommand(c),
 		newContainerStopCommand(c),
+		newContainerTopCommand(c),
 		newContainerUnpauseCommand(c),
+		newContainerUpdateCommand(c),
 		newContainerWaitCommand(c),
 	}
 }

@@ -326,21 +326,30 @@ func isNetworkMode(name string) bool {
 }
 
 func (o *containerFlags) fillRestart(r *api.CreateContainerRequest) error {
-	name, retries, hasRetries := strings.Cut(o.restart, ":")
-	p := &api.LocalRestartPolicy{Name: name}
-	if !slices.Contains([]string{"no", "on-failure", "always", "unless-stopped"}, name) {
-		return fmt.Errorf("invalid restart policy '%s': use no, on-failure[:MAX], always or unless-stopped", o.restart)
+	p, err := parseRestart(o.restart)
+	if err != nil {
+		return err
 	}
-	if hasRetries {
-		n, err := strconv.ParseInt(retries, 10, 32)
-		if err != nil || n < 0 || name != "on-failure" {
-			return fmt.Errorf("invalid restart policy '%s': only on-failure takes a number of retries", o.restart)
-		}
-		p.MaxRetries = int32(n)
-	}
-	if o.rm && name != "no" {
+	if o.rm && p.Name != "no" {
 		return fmt.Errorf("conflicting options: cannot specify both --restart and --rm")
 	}
 	r.Restart = p
 	return nil
+}
+
+// parseRestart reads no, on-failure[:MAX], always or unless-stopped.
+func parseRestart(s string) (*api.LocalRestartPolicy, error) {
+	name, retries, hasRetries := strings.Cut(s, ":")
+	p := &api.LocalRestartPolicy{Name: name}
+	if !slices.Contains([]string{"no", "on-failure", "always", "unless-stopped"}, name) {
+		return nil, fmt.Errorf("invalid restart policy '%s': use no, on-failure[:MAX], always or unless-stopped", s)
+	}
+	if hasRetries {
+		n, err := strconv.ParseInt(retries, 10, 32)
+		if err != nil || n < 0 || name != "on-failure" {
+			return nil, fmt.Errorf("invalid restart policy '%s': only on-failure takes a number of retries", s)
+		}
+		p.MaxRetries = int32(n)
+	}
+	return p, nil
 }

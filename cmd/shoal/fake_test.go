@@ -356,6 +356,7 @@ type fakeContainers struct {
 	networks   []*api.LocalNetwork
 	volumes    []*api.Volume
 	created    *api.CreateContainerRequest
+	updated    *api.UpdateContainerRequest
 	calls      []string
 	startErr   error
 	missing    bool // the image: the first Create fails
@@ -416,6 +417,21 @@ func (f *fakeContainers) Kill(_ context.Context, r *api.KillContainerRequest) (*
 		f.signals <- r.Signal
 	}
 	return &api.KillContainerResponse{}, nil
+}
+
+func (f *fakeContainers) Rename(_ context.Context, r *api.RenameContainerRequest) (*api.ContainerResponse, error) {
+	f.call("rename " + r.Ref + " " + r.Name)
+	return &api.ContainerResponse{}, nil
+}
+
+func (f *fakeContainers) Update(_ context.Context, r *api.UpdateContainerRequest) (*api.UpdateContainerResponse, error) {
+	f.updated = r
+	return &api.UpdateContainerResponse{Warnings: []string{"this machine has no swap"}}, nil
+}
+
+func (f *fakeContainers) Top(_ context.Context, r *api.TopRequest) (*api.TopResponse, error) {
+	f.call("top " + r.Ref + " " + strings.Join(r.PsArgs, " "))
+	return &api.TopResponse{Titles: []string{"UID", "PID", "CMD"}, Processes: []*api.TopResponse_Row{{Values: []string{"root", "42", "sleep 1000"}}}}, nil
 }
 
 func (f *fakeContainers) Wait(context.Context, *api.WaitContainerRequest) (*api.WaitContainerResponse, error) {

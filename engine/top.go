@@ -1,0 +1,55 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/shoal-dev/shoal/engine/ps"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// Top lists the processes of a running container as the host sees them. args choose the columns as ps's do.
+func (e *Engine) Top(ctx context.Context, ref string, args []string) (*api.TopResponse, error) {
+	c, err := e.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.requireRunning(c); err != nil {
+		return nil, err
+	}
+	columns, err := ps.Columns(strings.Fields(strings.Join(args, " ")))
+	if err != nil {
+		return nil, errorf(ErrInvalid, "%w", err)
+	}
+	pids, err := e.cfg.Runtime.Pids(ctx, c.id)
+	if err != nil {
+		return nil, err
+	}
+	now, err := ps.Now()
+	if err != nil {
+		return nil, err
+	}
+	out := &api.TopResponse{}
+	for _, col := range columns {
+		out.Titles = append(out.Titles, col.Title)
+	}
+	for _, pid := range pids {
+		p, err := ps.Read(pid)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ps.ErrGone) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		row := &api.TopResponse_Row{}
+		for _, col := range columns {
+			row.Values = append(row.Values, col.Value(p, now))
+		}
+		out.Processes = append(out.Processes, row)
+	}
+	return out, nil
+}

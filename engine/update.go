@@ -1,0 +1,133 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/engine/spec"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// Update changes limits and restart policy of a container; one that runs feels it at once. What the request leaves out
+// stays as it is, -1 lifts a limit.
+func (e *Engine) Update(ctx context.Context, r *api.UpdateContainerRequest) error {
+	c, err := e.find(r.GetRef())
+	if err != nil {
+		return err
+	}
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
+	row := c.get()
+	if c.isRemoved() || row.State == api.ContainerState_DEAD {
+		return errorf(ErrPrecondition, "container %s is being removed and cannot be updated", row.Name)
+	}
+	if r.Restart != nil {
+		if err := checkRestart(&api.CreateContainerRequest{Restart: r.Restart, AutoRemove: row.AutoRemove}); err != nil {
+			return err
+		}
+	}
+	limits, err := e.updateLimits(ctx, row, r.Limits)
+	if err != nil {
+		return err
+	}
+	err = c.amend(func(row *api.Container) {
+		row.Spec.Limits = limits
+		if r.Restart != nil {
+			row.Restart = r.Restart
+		}
+	})
+	if err != nil {
+		return err
+	}
+	e.emit(c, "update", nil)
+	return nil
+}
+
+// updateLimits tells the kernel first: what it refuses is not written down.
+func (e *Engine) updateLimits(ctx context.Context, row *api.Container, change *api.ContainerLimits) (*api.ContainerLimits, error) {
+	if change == nil || proto.Equal(change, &api.ContainerLimits{}) {
+		return row.Spec.GetLimits(), nil
+	}
+	limits, lifted := mergeLimits(row.Spec.GetLimits(), change)
+	res, err := spec.Resources(limits)
+	if err != nil {
+		return nil, errorf(ErrInvalid, "%w", err)
+	}
+	if !active(row.State) {
+		return limits, nil
+	}
+	lift(res, lifted)
+	err = e.cfg.Runtime.Update(ctx, row.Id, res)
+	if errors.Is(err, runtime.ErrNotFound) || errors.Is(err, runtime.ErrNotRunning) {
+		return limits, nil // it has just ended
+	}
+	if err != nil {
+		return nil, errorf(ErrPrecondition, "update container %s: %w", row.Name, err)
+	}
+	return limits, nil
+}
+
+// mergeLimits lays the fields that change holds over the old ones. Limits that it lifts are none in the result.
+func mergeLimits(old, change *api.ContainerLimits) (merged, lifted *api.ContainerLimits) {
+	merged, lifted = proto.CloneOf(old), &api.ContainerLimits{}
+	if merged == nil {
+		merged = &api.ContainerLimits{}
+	}
+	change.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		merged.ProtoReflect().Set(f, v)
+		return true
+	})
+	// CPUs are limited in one of two ways, the newer one counts.
+	switch {
+	case change.NanoCpus != 0:
+		merged.CpuQuota, merged.CpuPeriod = change.CpuQuota, change.CpuPeriod
+	case change.CpuQuota != 0 || change.CpuPeriod != 0:
+		merged.NanoCpus = 0
+	}
+	for _, l := range []struct{ field, note *int64 }{
+		{&merged.MemoryBytes, &lifted.MemoryBytes}, {&merged.MemoryReservation, &lifted.MemoryReservation},
+		{&merged.Pids, &lifted.Pids}, {&merged.CpuQuota, &lifted.CpuQuota}, {&merged.NanoCpus, &lifted.NanoCpus},
+	} {
+		if *l.field < 0 {
+			*l.field, *l.note = 0, -1
+		}
+	}
+	if lifted.MemoryBytes != 0 {
+		merged.MemorySwap = 0
+	}
+	return merged, lifted
+}
+
+// lift says no limit where a running container has to be told so.
+func lift(r *specs.LinuxResources, lifted *api.ContainerLimits) {
+	none := func() *int64 { n := int64(-1); return &n }
+	if lifted.MemoryBytes != 0 || lifted.MemoryReservation != 0 {
+		if r.Memory == nil {
+			r.Memory = &specs.LinuxMemory{}
+		}
+	}
+	if lifted.MemoryBytes != 0 {
+		r.Memory.Limit, r.Memory.Swap = none(), none()
+	}
+	if lifted.MemoryReservation != 0 {
+		r.Memory.Reservation = none()
+	}
+	if lifted.Pids != 0 {
+		r.Pids = &specs.LinuxPids{Limit: none()}
+	}
+	if lifted.CpuQuota != 0 || lifted.NanoCpus != 0 {
+		if r.CPU == nil {
+			r.CPU = &specs.LinuxCPU{}
+		}
+		r.CPU.Quota = none()
+	}
+}
