@@ -63,6 +63,11 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 	if o.Mounts, err = e.ociMounts(c); err != nil {
 		return nil, err
 	}
+	for i := range o.Mounts {
+		if row.UsernsSize > 0 && o.Mounts[i].Type == "bind" {
+			o.Mounts[i].Source = e.boundPath(c.id, i)
+		}
+	}
 	if o.ShmSource, err = e.shmSource(row); err != nil {
 		return nil, err
 	}
@@ -86,6 +91,9 @@ func (e *Engine) namespaceModes(row *api.Container) spec.Namespaces {
 	}
 	if row.NetworkMode != NetworkHost {
 		n.Net = e.netnsPath(row.Id)
+	}
+	if row.UsernsSize > 0 {
+		n.User, n.Users = e.usernsPath(row.Id), row.UsernsSize
 	}
 	return n
 }

@@ -20,11 +20,13 @@ import (
 // A daemon that is killed at any point of a container's start leaves nothing behind that the next one does not find: the
 // container is there as a whole, or not at all.
 
-// crashEnv names, for a process of this test, the point at which it kills itself. crashDir and crashShim say where it works.
+// crashEnv names, for a process of this test, the point at which it kills itself. crashDir and crashShim say where it works, crashUser
+// the container's userns mode.
 const (
 	crashEnv  = "SHOAL_TEST_CRASH_AT"
 	crashDir  = "SHOAL_TEST_CRASH_DIR"
 	crashShim = "SHOAL_TEST_CRASH_SHIM"
+	crashUser = "SHOAL_TEST_CRASH_USERNS"
 )
 
 // crash is the life of that process.
@@ -41,7 +43,7 @@ func crash(point string) {
 	if err == nil {
 		r := request("victim", "echo started; sleep 1000")
 		r.NetworkMode = NetworkBridge
-		r.Spec.IpcMode = "shareable"
+		r.Spec.IpcMode, r.Spec.UsernsMode = "shareable", os.Getenv(crashUser)
 		r.Spec.Mounts = []*api.Mount{{Type: api.Mount_VOLUME, Target: "/anonymous"}, {Type: api.Mount_VOLUME, Source: "named", Target: "/etc"}}
 		var row *api.Container
 		if row, err = e.Create(ctx, CreateOptions{Request: r}); err == nil {
@@ -57,20 +59,25 @@ func TestKilledAtEveryPoint(t *testing.T) {
 		t.Errorf("only %d points: %v", len(FaultPoints()), FaultPoints())
 	}
 	for _, point := range FaultPoints() {
-		t.Run(point, func(t *testing.T) {
-			l := openLab(t)
-			l.close()
-			cmd := exec.Command("/proc/self/exe")
-			cmd.Env = append(os.Environ(), crashEnv+"="+point, crashDir+"="+l.dir, crashShim+"="+enginetest.Shim(t))
-			out, err := cmd.CombinedOutput()
-			var exit *exec.ExitError
-			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-				t.Fatalf("%v: %s", err, out)
-			}
-			l.open()
-			l.checkVictim(point)
-		})
+		t.Run(point, func(t *testing.T) { killedAt(t, point, "") })
 	}
+	for _, point := range []string{"start.userns", "start.netns", "start.rootfs", "start.binds", "start.runtime", "start.running"} {
+		t.Run(point+" with its own users", func(t *testing.T) { killedAt(t, point, usernsAuto) })
+	}
+}
+
+func killedAt(t *testing.T, point, userns string) {
+	l := openLab(t)
+	l.close()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), crashEnv+"="+point, crashDir+"="+l.dir, crashShim+"="+enginetest.Shim(t), crashUser+"="+userns)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("%v: %s", err, out)
+	}
+	l.open()
+	l.checkVictim(point)
 }
 
 // checkVictim expects all of the container or nothing, and that it can be used as any other.

@@ -82,6 +82,9 @@ func (e *Engine) make(ctx context.Context, c *container) error {
 		return err
 	}
 	if c.get().NetworkMode == NetworkExternal {
+		if err := e.prepareUserNS(ctx, c); err != nil {
+			return err
+		}
 		if err := e.prepareNetNS(ctx, c); err != nil {
 			return err
 		}
@@ -98,12 +101,14 @@ func (e *Engine) make(ctx context.Context, c *container) error {
 // abandon undoes a Create that failed.
 func (e *Engine) abandon(c *container) {
 	e.releaseNetNS(e.ctx, c)
+	e.releaseUserNS(e.ctx, c)
 	if e.release(c, e.createSteps()) == nil {
 		e.removeAnonymousVolumes(c)
 		os.RemoveAll(c.dir)
 	}
 	e.mu.Lock()
 	delete(e.names, c.get().Name)
+	e.forgetUsers(c.get())
 	e.mu.Unlock()
 }
 
@@ -165,6 +170,9 @@ func (e *Engine) checkRequest(req *api.CreateContainerRequest, row *api.Containe
 	if err := checkModes(req.Spec); err != nil {
 		return err
 	}
+	if err := checkUsers(req.Spec, row.NetworkMode); err != nil {
+		return err
+	}
 	if req.Spec.StopSignal != "" {
 		if _, err := ParseSignal(req.Spec.StopSignal); err != nil {
 			return err
@@ -206,9 +214,6 @@ func checkModes(s *api.ContainerSpec) error {
 	if m := s.CgroupnsMode; m != "" && m != "private" && m != "host" {
 		return errorf(ErrInvalid, "cgroupns_mode %q is not private or host", m)
 	}
-	if m := s.UsernsMode; m != "" && m != "host" {
-		return errorf(ErrInvalid, "userns_mode %q is not supported by this version: leave it out", m)
-	}
 	if s.Runtime != "" && s.Runtime != "shoal" {
 		return errorf(ErrInvalid, "runtime %q is not known to this daemon", s.Runtime)
 	}
@@ -244,6 +249,9 @@ func (e *Engine) reserveName(row *api.Container) error {
 	}
 	if e.containers[row.Id] != nil {
 		return errorf(ErrExists, "container %s exists", row.Id)
+	}
+	if err := e.chooseUsers(row); err != nil {
+		return err
 	}
 	e.names[row.Name] = row.Id
 	return nil

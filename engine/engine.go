@@ -60,6 +60,7 @@ type Engine struct {
 	mu         sync.Mutex
 	containers map[string]*container
 	names      map[string]string // name to ID, also of containers that are being made
+	users      map[uint32]string // first user of a range to the container that has it, see ownusers.go
 
 	closeParts func() // of what Open made
 
@@ -76,14 +77,19 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.FaultPoint == nil {
 		cfg.FaultPoint = func(string) {}
 	}
-	for _, dir := range []string{
-		filepath.Join(cfg.DataDir, rowDirectory), filepath.Join(cfg.RunDir, "bundles"), filepath.Join(cfg.RunDir, "netns"),
+	for _, d := range []struct {
+		path string
+		perm os.FileMode
+	}{
+		{filepath.Join(cfg.RunDir, "bundles"), 0o711}, // users of containers go through, each to its own bundle
+		{filepath.Join(cfg.RunDir, "netns"), 0o710}, {filepath.Join(cfg.RunDir, "userns"), 0o710},
+		{filepath.Join(cfg.DataDir, rowDirectory), 0o710},
 	} {
-		if err := os.MkdirAll(dir, 0o710); err != nil {
+		if err := os.MkdirAll(d.path, d.perm); err != nil {
 			return nil, fmt.Errorf("create engine directory: %w", err)
 		}
 	}
-	e := &Engine{cfg: cfg, log: cfg.Logger, closeParts: func() {}, containers: map[string]*container{}, names: map[string]string{}}
+	e := &Engine{cfg: cfg, log: cfg.Logger, closeParts: func() {}, containers: map[string]*container{}, names: map[string]string{}, users: map[uint32]string{}}
 	e.ctx, e.cancel = context.WithCancel(ctx)
 	var err error
 	if e.bounding, err = boundingCaps(); err != nil {

@@ -43,6 +43,9 @@ func openLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Errorf("something is still mounted or busy: %v", err)
@@ -118,7 +121,7 @@ func (l *lab) traces() []string {
 			lines = append(lines, "mount "+f[4])
 		}
 	}
-	for _, dir := range []string{"data/containers", "run/bundles", "run/netns", "run/shims"} {
+	for _, dir := range []string{"data/containers", "run/bundles", "run/netns", "run/userns", "run/shims"} {
 		entries, _ := os.ReadDir(filepath.Join(l.dir, dir))
 		for _, e := range entries {
 			lines = append(lines, dir+"/"+e.Name())

@@ -215,8 +215,8 @@ func (e *Engine) RemoveVolume(ctx context.Context, name string, force bool) erro
 	return e.cfg.Volumes.Remove(ctx, name, force)
 }
 
-// prepareCopyUp fills volumes that are empty with what the image has at their mount points.
-func (e *Engine) prepareCopyUp(ctx context.Context, c *container) error {
+// copyUp fills volumes that are empty with what the image has at their mount points.
+func (e *Engine) copyUp(ctx context.Context, c *container) error {
 	row := c.get()
 	// Again, since a reboot undoes the mounts of volumes.
 	if err := e.prepareVolumes(ctx, c); err != nil {

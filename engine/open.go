@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 
 	"github.com/shoal-dev/shoal/engine/content"
@@ -42,6 +43,9 @@ func Open(ctx context.Context, o OpenConfig) (*Engine, error) {
 	cfg := Config{
 		DataDir: o.DataDir, RunDir: o.RunDir, CgroupParent: o.CgroupParent, Hostname: o.Hostname,
 		Logger: o.Logger, FaultPoint: o.FaultPoint,
+	}
+	if err := os.MkdirAll(o.RunDir, 0o711); err != nil { // users of containers go through it
+		return nil, fmt.Errorf("open engine: %w", err)
 	}
 	var e *Engine // the stores below ask it who uses what, once it is there
 	blobs, err := content.Open(filepath.Join(o.DataDir, "content"))

@@ -57,6 +57,9 @@ func (e *Engine) load(ctx context.Context) error {
 			c.dir = e.rowDir(c.id)
 			e.containers[c.id] = c
 			e.names[c.get().Name] = c.id
+			if row := c.get(); row.UsernsSize > 0 && row.UsernsBase != usersFirst {
+				e.users[row.UsernsBase] = c.id
+			}
 		}
 		if c != nil && half {
 			c.dir = filepath.Join(root, entry.Name())
@@ -107,11 +110,11 @@ func (e *Engine) readopt(c *container, s runtime.State) error {
 	return nil
 }
 
-// releaseIdle gives back what a start that was cut off left. A task's namespace waits for its start.
+// releaseIdle gives back what a start that was cut off left. A task's namespaces wait for its start.
 func (e *Engine) releaseIdle(c *container) {
 	steps := e.startSteps()
 	if row := c.get(); row.NetworkMode == NetworkExternal && row.State == api.ContainerState_CREATED {
-		steps = steps[1:]
+		steps = steps[2:]
 	}
 	e.release(c, steps)
 }
@@ -135,7 +138,7 @@ func (e *Engine) sweep(ctx context.Context, states []runtime.State) {
 			e.sweepOne("process", s.ID, e.cfg.Runtime.Delete(ctx, s.ID, true))
 		}
 	}
-	for _, dir := range []string{"bundles", "netns"} {
+	for _, dir := range []string{"bundles", "netns", "userns"} {
 		entries, err := os.ReadDir(filepath.Join(e.cfg.RunDir, dir))
 		if err != nil {
 			e.log.Error("sweep", "error", err)
@@ -145,8 +148,10 @@ func (e *Engine) sweep(ctx context.Context, states []runtime.State) {
 			if id := entry.Name(); !e.known(id) {
 				c := newContainer(e.rowDir(id), &api.Container{Id: id}, nil, &Image{})
 				e.sweepOne(dir, id, e.releaseShm(ctx, c))
+				e.sweepOne(dir, id, e.releaseBinds(ctx, c))
 				e.sweepOne(dir, id, e.releaseRootfs(ctx, c))
 				e.sweepOne(dir, id, e.releaseNetNS(ctx, c))
+				e.sweepOne(dir, id, e.releaseUserNS(ctx, c))
 			}
 		}
 	}

@@ -87,6 +87,7 @@ func (e *Engine) finishRemoval(c *container, volumes bool) error {
 func (e *Engine) forget(c *container) {
 	e.mu.Lock()
 	delete(e.containers, c.id)
+	e.forgetUsers(c.get())
 	if e.names[c.get().Name] == c.id {
 		delete(e.names, c.get().Name)
 	}

@@ -85,6 +85,7 @@ func (s *shim) nested(pid int) {
 	s.pidfd = int(fd)
 	s.init = process{pid, startTime(pid)}
 	s.writeState()
+	acknowledge(s.sync)
 }
 
 func (s *shim) tellCreated() {

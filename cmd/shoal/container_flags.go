@@ -99,7 +99,7 @@ func (o *containerFlags) addIsolation(f *pflag.FlagSet) {
 	f.StringVar(&o.pid, "pid", "", "PID namespace to use")
 	f.StringVar(&o.ipc, "ipc", "", "IPC mode to use")
 	f.StringVar(&o.uts, "uts", "", "UTS namespace to use")
-	f.StringVar(&o.userns, "userns", "", "User namespace to use (host|auto)")
+	f.StringVar(&o.userns, "userns", "", "User namespace to use (host|auto|remap)")
 	f.StringVar(&o.cgroupns, "cgroupns", "", "Cgroup namespace to use (host|private)")
 	f.Var(&o.timeOffset, "time-offset", "Offset of a clock in the container (monotonic=SECONDS, boottime=SECONDS)")
 	f.StringVar(&o.runtime, "runtime", "", "Runtime to use for this container")
@@ -220,7 +220,7 @@ func (o *containerFlags) fillIsolation(spec *api.ContainerSpec) error {
 		{"pid", o.pid, []string{"host"}, true},
 		{"ipc", o.ipc, []string{"private", "host", "shareable"}, true},
 		{"uts", o.uts, []string{"host"}, false},
-		{"userns", o.userns, []string{"host", "auto"}, false},
+		{"userns", o.userns, []string{"host", "auto", "remap"}, false},
 		{"cgroupns", o.cgroupns, []string{"private", "host"}, false},
 	} {
 		if m.value == "" || slices.Contains(m.allowed, m.value) || m.container && len(m.value) > 10 && strings.HasPrefix(m.value, "container:") {

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/shoal-dev/shoal/engine/userns"
+
 	"github.com/shoal-dev/shoal/engine/fstree"
 )
 
@@ -134,21 +136,25 @@ func (c *Copy) Mounts(_ context.Context, key string) ([]Mount, error) {
 }
 
 // Mount implements Snapshotter.
-func (c *Copy) Mount(_ context.Context, key, target string) error {
+func (c *Copy) Mount(_ context.Context, key, target string, user *os.File) error {
 	e, err := c.active(key)
 	if err != nil {
 		return fmt.Errorf("mount root file system: %w", err)
 	}
-	return bind(c.fsPath(e.n), target)
+	return bind(c.fsPath(e.n), target, user)
 }
 
 // bind mounts source at target unless it is there already.
-func bind(source, target string) error {
+func bind(source, target string, user *os.File) error {
 	done, err := mountedAs(target, func(mountInfo) bool { return sameFile(source, target) })
 	if done || err != nil {
 		return err
 	}
-	if err := unix.Mount(source, target, "", unix.MS_BIND, ""); err != nil {
+	tree, err := userns.Map(source, user, false)
+	if err == nil {
+		err = userns.Attach(tree, target)
+	}
+	if err != nil {
 		return fmt.Errorf("mount root file system at %s: %w", target, err)
 	}
 	return nil

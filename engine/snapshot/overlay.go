@@ -137,18 +137,26 @@ func options(lower []string, upper, work string) string {
 }
 
 // Mount implements Snapshotter.
-func (o *Overlay) Mount(_ context.Context, key, target string) error {
+func (o *Overlay) Mount(_ context.Context, key, target string, user *os.File) error {
 	e, lower, err := o.layers(key)
 	if err != nil {
 		return fmt.Errorf("mount root file system: %w", err)
 	}
 	if len(lower) == 0 {
-		return bind(o.fsPath(e.n), target)
+		return bind(o.fsPath(e.n), target, user)
 	}
 	upper := relative(e.n)
-	done, err := mountedAs(target, func(m mountInfo) bool { return slices.Contains(m.superOptions, "upperdir="+upper) })
+	done, err := mountedAs(target, func(m mountInfo) bool {
+		return slices.Contains(m.superOptions, "upperdir="+upper) || slices.Contains(m.superOptions, "upperdir="+o.fsPath(e.n))
+	})
 	if done || err != nil {
 		return err
+	}
+	if user != nil {
+		if err := o.mountMapped(e.n, lower, target, user); err != nil {
+			return fmt.Errorf("mount root file system %s at %s for other users: %w", key, target, err)
+		}
+		return nil
 	}
 	paths := make([]string, len(lower))
 	for i, n := range lower {

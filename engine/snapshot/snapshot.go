@@ -10,6 +10,7 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"os"
 )
 
 var (
@@ -46,8 +47,10 @@ type Snapshotter interface {
 	Prepare(ctx context.Context, key, parent string) error
 	// Mounts says how to mount an active snapshot.
 	Mounts(ctx context.Context, key string) ([]Mount, error)
-	// Mount mounts an active snapshot at target; Unmount undoes it. Both are idempotent.
-	Mount(ctx context.Context, key, target string) error
+	// Mount mounts an active snapshot at target; Unmount undoes it. Both are idempotent. With a user namespace, what root
+	// owns in a layer belongs to that namespace's root at target; nil shows owners as they are. A snapshot is always
+	// mounted for the same range of users, since what they write may be kept under the numbers that the host knows them by.
+	Mount(ctx context.Context, key, target string, user *os.File) error
 	Unmount(ctx context.Context, target string) error
 	// UpperDir is an active snapshot's writable directory, for diff and size. Implementations that cannot tell what
 	// was written from what was there (NewCopy) give the whole root file system.

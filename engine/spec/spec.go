@@ -27,6 +27,9 @@ type User struct {
 // Namespaces are paths of namespaces to join. "" makes a new one, "host" uses the daemon's.
 type Namespaces struct {
 	Net, Pid, IPC, UTS, Cgroup string
+	// User is the path of a user namespace to join, "" for the host's; Users is how many there are in it.
+	User  string
+	Users uint32
 }
 
 // Options are the inputs of Build.
@@ -280,6 +283,9 @@ func namespaces(o Options) []specs.LinuxNamespace {
 	add(specs.UTSNamespace, o.Namespaces.UTS)
 	add(specs.CgroupNamespace, o.Namespaces.Cgroup)
 	add(specs.TimeNamespace, "")
+	if o.Namespaces.User != "" {
+		add(specs.UserNamespace, o.Namespaces.User)
+	}
 	return ns
 }
 
@@ -323,6 +329,9 @@ func sysctls(o Options) (map[string]string, error) {
 	if ownNet {
 		out["net.ipv4.ip_unprivileged_port_start"] = "0"
 		out["net.ipv4.ping_group_range"] = "0 2147483647"
+		if n := o.Namespaces.Users; n > 0 {
+			out["net.ipv4.ping_group_range"] = fmt.Sprintf("0 %d", n-1)
+		}
 	}
 	for key, value := range o.Spec.GetSysctls() {
 		switch {

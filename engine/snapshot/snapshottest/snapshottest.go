@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/snapshot"
+	"github.com/shoal-dev/shoal/engine/userns"
 )
 
 // Open opens a snapshotter whose state is in dir, also a second time on the same one.
@@ -31,7 +32,7 @@ func Run(t *testing.T, open Open) {
 		"an existing layer is not filled": (*suite).fillOnce, "a failed fill leaves nothing": (*suite).fillFails,
 		"concurrent unpacks share": (*suite).share, "a waiter takes over": (*suite).takeOver, "layers side by side": (*suite).outOfOrder,
 		"a missing parent": (*suite).noParent, "mounting twice": (*suite).mountTwice, "removal": (*suite).remove,
-		"reopening": (*suite).reopen, "no parent at all": (*suite).scratch, "attributes": (*suite).attributes, "a long chain": (*suite).long,
+		"reopening": (*suite).reopen, "no parent at all": (*suite).scratch, "attributes": (*suite).attributes, "other owners": (*suite).mapped, "a long chain": (*suite).long,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &suite{T: t, open: open, dir: t.TempDir()}
@@ -100,7 +101,7 @@ func (s *suite) mounted(key, parent string) string {
 	s.Helper()
 	s.ok(s.sn.Prepare(s.Context(), key, parent))
 	at := s.T.TempDir()
-	s.ok(s.sn.Mount(s.Context(), key, at))
+	s.ok(s.sn.Mount(s.Context(), key, at, nil))
 	s.Cleanup(func() { s.sn.Unmount(s.T.Context(), at) })
 	return at
 }
@@ -238,7 +239,7 @@ func (s *suite) noParent() {
 func (s *suite) mountTwice() {
 	s.layer("a", "", files{"f": "1"})
 	at := s.mounted("c", "a")
-	s.ok(s.sn.Mount(s.Context(), "c", at))
+	s.ok(s.sn.Mount(s.Context(), "c", at, nil))
 	s.ok(s.sn.Unmount(s.Context(), at))
 	if entries, _ := os.ReadDir(at); len(entries) > 0 {
 		s.Error("still mounted after one unmount: the second mount lay on top of the first")
@@ -283,9 +284,9 @@ func (s *suite) reopen() {
 	if diff := cmp.Diff(want, infos); diff != "" {
 		s.Error(diff)
 	}
-	s.ok(s.sn.Mount(s.Context(), "c", at)) // mounted by the one before
+	s.ok(s.sn.Mount(s.Context(), "c", at, nil)) // mounted by the one before
 	s.ok(s.sn.Unmount(s.Context(), at))
-	s.ok(s.sn.Mount(s.Context(), "c", at))
+	s.ok(s.sn.Mount(s.Context(), "c", at, nil))
 	s.expect(at, files{"f": "1", "g": "1", "w": "w"})
 	if err := s.sn.Remove(s.Context(), "a"); !errors.Is(err, snapshot.ErrInUse) {
 		s.Errorf("remove after reopening: %v", err)
@@ -295,10 +296,10 @@ func (s *suite) reopen() {
 func (s *suite) scratch() {
 	at := s.mounted("c", "")
 	s.ok(os.WriteFile(filepath.Join(at, "f"), []byte("1"), 0o644))
-	s.ok(s.sn.Mount(s.Context(), "c", at))
+	s.ok(s.sn.Mount(s.Context(), "c", at, nil))
 	s.ok(s.sn.Unmount(s.Context(), at))
 	s.expect(at, files{})
-	s.ok(s.sn.Mount(s.Context(), "c", at))
+	s.ok(s.sn.Mount(s.Context(), "c", at, nil))
 	s.expect(at, files{"f": "1"})
 }
 
@@ -326,6 +327,47 @@ func (s *suite) attributes() {
 	if n, err := unix.Getxattr(filepath.Join(at, "f"), "user.x", v); err != nil || string(v[:n]) != "y" {
 		s.Errorf("xattr: %q, %v", v[:n], err)
 	}
+}
+
+// mapped: owners at the mount point are a user namespace's, on disk they are what they were.
+func (s *suite) mapped() {
+	ns, err := userns.Make(userns.Range{Base: 700000, Size: 65536}, false)
+	s.ok(err)
+	defer ns.Close()
+	s.ok(s.sn.Unpack(s.Context(), "a", "", func(dir string) error {
+		f := filepath.Join(dir, "f")
+		return errors.Join(os.WriteFile(f, []byte("1"), 0o644), os.Chown(f, 7, 8))
+	}))
+	s.layer("b", "a", files{"g": "2"})
+	s.ok(s.sn.Prepare(s.Context(), "c", "b"))
+	at := s.T.TempDir()
+	s.Cleanup(func() { s.sn.Unmount(s.T.Context(), at) })
+	looking := at
+	owner := func(name string, want uint32) {
+		s.Helper()
+		var st unix.Stat_t
+		if err := unix.Stat(filepath.Join(looking, name), &st); err != nil || st.Uid != want {
+			s.Errorf("%s belongs to %d, %v; want %d", name, st.Uid, err, want)
+		}
+	}
+	for range 2 { // the second time it is there
+		s.ok(s.sn.Mount(s.Context(), "c", at, ns.User))
+		owner("f", 700007)
+		owner("g", 700000)
+	}
+	s.expect(at, files{"f": "1", "g": "2"})
+	s.ok(os.Chown(filepath.Join(at, "f"), 700009, 700009)) // copied up
+	s.ok(s.sn.Unmount(s.Context(), at))
+	s.ok(s.sn.Mount(s.Context(), "c", at, ns.User))
+	owner(".", 700000)
+	owner("f", 700009)
+	owner("g", 700000)
+	s.ok(s.sn.Prepare(s.Context(), "d", "b")) // another user of the layers sees nothing of it
+	other := s.T.TempDir()
+	s.Cleanup(func() { s.sn.Unmount(s.T.Context(), other) })
+	s.ok(s.sn.Mount(s.Context(), "d", other, nil))
+	looking = other
+	owner("f", 7)
 }
 
 func (s *suite) long() {

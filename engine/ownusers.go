@@ -1,0 +1,267 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/engine/userns"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// Users of containers with a user namespace of their own, as the host numbers them: ranges of usersSize from usersFirst on.
+// Nothing else lives there: distributions stop at 65535, subordinate IDs below 600 million, systemd's own containers just
+// before usersFirst (systemd.io/UIDS-GIDS). The first range is shared by all containers of mode remap.
+const (
+	usersFirst  = 0x70000000
+	usersSize   = 65536
+	usersRanges = 4093
+)
+
+// Modes of user namespaces.
+const (
+	usernsAuto  = "auto"
+	usernsRemap = "remap"
+)
+
+// chooseUsers gives a container its range. e.mu is held.
+func (e *Engine) chooseUsers(row *api.Container) error {
+	switch row.Spec.GetUsernsMode() {
+	case usernsRemap:
+		row.UsernsBase, row.UsernsSize = usersFirst, usersSize
+	case usernsAuto:
+		for i := uint32(1); i < usersRanges; i++ {
+			base := usersFirst + i*usersSize
+			if _, taken := e.users[base]; !taken {
+				row.UsernsBase, row.UsernsSize = base, usersSize
+				e.users[base] = row.Id
+				return nil
+			}
+		}
+		return errorf(ErrPrecondition, "all %d ranges of users are taken: remove containers that have one of their own", usersRanges-1)
+	}
+	return nil
+}
+
+// forgetUsers gives a range back. e.mu is held.
+func (e *Engine) forgetUsers(row *api.Container) {
+	if e.users[row.UsernsBase] == row.Id {
+		delete(e.users, row.UsernsBase)
+	}
+}
+
+// checkUsers refuses what would undo a user namespace, or cannot work in one.
+func checkUsers(s *api.ContainerSpec, networkMode string) error {
+	switch s.UsernsMode {
+	case "", "host":
+		return nil
+	case usernsAuto, usernsRemap:
+	default:
+		return errorf(ErrInvalid, "userns_mode %q is not host, auto or remap", s.UsernsMode)
+	}
+	for _, c := range []struct {
+		what string
+		bad  bool
+	}{
+		{"privileged", s.Privileged},
+		{"pid mode " + s.PidMode, s.PidMode != ""},
+		{"ipc mode " + s.IpcMode, s.IpcMode == "host" || joinsContainer(s.IpcMode)},
+		{"uts mode host", s.UtsMode == "host"},
+		{"network mode " + networkMode, joinsContainer(networkMode)},
+	} {
+		if c.bad {
+			return errorf(ErrInvalid, "%s cannot be combined with a user namespace of the container's own: leave one out, or use userns_mode host", c.what)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) usernsPath(id string) string { return filepath.Join(e.cfg.RunDir, "userns", id) }
+
+// prepareUserNS makes and pins the container's user namespace, together with the network namespace that has to belong to it.
+func (e *Engine) prepareUserNS(_ context.Context, c *container) error {
+	row := c.get()
+	if row.UsernsSize == 0 {
+		return nil
+	}
+	path, net := e.usernsPath(c.id), e.netnsPath(c.id)
+	own := ownNetNS(row.NetworkMode)
+	if isNetNS(path) && (!own || isNetNS(net)) {
+		return nil
+	}
+	if err := errors.Join(unmount(path), unmount(net)); err != nil { // one without the other: a start that was cut off
+		return err
+	}
+	ns, err := userns.Make(userns.Range{Base: row.UsernsBase, Size: row.UsernsSize}, own)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	if own {
+		if err := loopbackUpIn(ns.Net); err != nil {
+			return err
+		}
+		if err := pin(ns.Net, net); err != nil {
+			return err
+		}
+	}
+	return pin(ns.User, path)
+}
+
+// pin keeps a namespace at a path.
+func pin(ns *os.File, path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o444)
+	if err != nil {
+		return fmt.Errorf("pin namespace: %w", err)
+	}
+	f.Close()
+	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", ns.Fd()), path, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("pin namespace at %s: %w", path, err)
+	}
+	return nil
+}
+
+func loopbackUpIn(net *os.File) error {
+	done := make(chan error, 1)
+	go func() {
+		goruntime.LockOSThread() // not unlocked: the thread ends in the other namespace
+		err := unix.Setns(int(net.Fd()), unix.CLONE_NEWNET)
+		if err == nil {
+			err = loopbackUp()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		return fmt.Errorf("set loopback up: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) releaseUserNS(_ context.Context, c *container) error {
+	path := e.usernsPath(c.id)
+	if err := unmount(path); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// openUsers opens the container's user namespace, nil if it has none of its own.
+func (e *Engine) openUsers(row *api.Container) (*os.File, error) {
+	if row.UsernsSize == 0 {
+		return nil, nil
+	}
+	return os.Open(e.usernsPath(row.Id))
+}
+
+// reachable lets the container's root, and no other user of the host, into the bundle.
+func (e *Engine) reachable(row *api.Container) error {
+	if row.UsernsSize == 0 {
+		return nil
+	}
+	return os.Chown(e.bundle(row.Id), 0, int(row.UsernsBase))
+}
+
+func (e *Engine) boundPath(id string, i int) string {
+	return filepath.Join(e.bundle(id), "mounts", fmt.Sprint(i))
+}
+
+// prepareBinds mounts what a container with its own users binds where they can reach it. Volumes, and the files in /etc, show
+// its own owners; files of the host that are bound keep theirs, as Docker's do.
+func (e *Engine) prepareBinds(_ context.Context, c *container) error {
+	row := c.get()
+	users, err := e.openUsers(row)
+	if users == nil {
+		return err
+	}
+	defer users.Close()
+	mounts, err := e.ociMounts(c)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(e.bundle(c.id), "mounts"), 0o711); err != nil {
+		return err
+	}
+	for i, m := range mounts {
+		if m.Type != "bind" {
+			continue
+		}
+		owner := users
+		if i < len(row.Mounts) && row.Mounts[i].Type == "bind" {
+			owner = nil
+		}
+		if err := bindAt(m.Source, e.boundPath(c.id, i), owner, m.Options[0] == "rbind"); err != nil {
+			return fmt.Errorf("mount %s: %w", m.Destination, err)
+		}
+	}
+	return nil
+}
+
+func bindAt(source, target string, owner *os.File, recursive bool) error {
+	st, err := os.Stat(source)
+	if err != nil {
+		return err
+	}
+	if st.IsDir() {
+		err = os.MkdirAll(target, 0o711)
+	} else {
+		err = os.WriteFile(target, nil, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	if err := unmount(target); err != nil { // of a start that was cut off
+		return err
+	}
+	tree, err := userns.Map(source, owner, recursive)
+	if errors.Is(err, unix.EINVAL) && owner != nil {
+		return fmt.Errorf("the file system of %s cannot show other owners: use userns_mode host", source)
+	}
+	if err != nil {
+		return err
+	}
+	return userns.Attach(tree, target)
+}
+
+func (e *Engine) releaseBinds(_ context.Context, c *container) error {
+	return unmountBelow(filepath.Join(e.bundle(c.id), "mounts"))
+}
+
+// unmountBelow undoes every mount below dir, the innermost first.
+func unmountBelow(dir string) error {
+	points, err := mountsBelow(dir)
+	if err != nil {
+		return err
+	}
+	for i := len(points) - 1; i >= 0; i-- {
+		if err := unmount(points[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mountsBelow lists mount points below dir, in the order in which they were made.
+func mountsBelow(dir string) ([]string, error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	var points []string
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], dir+"/") {
+			points = append(points, f[4])
+		}
+	}
+	return points, nil
+}
