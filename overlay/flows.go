@@ -3,6 +3,7 @@
 package overlay
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -105,9 +106,19 @@ func (f *flows) forget(nf, route *netlink.Handle) error {
 		return local[a]
 	}
 	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
-		if _, err := nf.ConntrackDeleteFilters(netlink.ConntrackTable, family, staleFilter{f, isLocal}); err != nil {
+		if err := forgetIn(nf, family, staleFilter{f, isLocal}); err != nil {
 			return fmt.Errorf("forget connections to removed backends: %w", err)
 		}
 	}
 	return nil
+}
+
+// forgetIn tries again when the kernel's list changed while it was read: on a busy node it often does.
+func forgetIn(nf *netlink.Handle, family netlink.InetFamily, which staleFilter) error {
+	for try := 0; ; try++ {
+		_, err := nf.ConntrackDeleteFilters(netlink.ConntrackTable, family, which)
+		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == 20 {
+			return err
+		}
+	}
 }
