@@ -74,7 +74,11 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 	if o.Devices, o.DeviceRules, err = devices(row.Spec); err != nil {
 		return nil, err
 	}
-	return spec.Build(o)
+	config, err := spec.Build(o)
+	if err != nil {
+		return nil, err
+	}
+	return config, addRates(config.Linux.Resources, row.Spec.GetLimits())
 }
 
 // namespaceModes are the namespaces as far as they are known before the start.

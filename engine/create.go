@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -185,6 +186,12 @@ func (e *Engine) checkRequest(req *api.CreateContainerRequest, row *api.Containe
 		if name, addr, ok := strings.Cut(h, ":"); !ok || name == "" || addr == "" {
 			return errorf(ErrInvalid, "extra host %q is not NAME:ADDRESS", h)
 		}
+	}
+	if _, _, err := devices(req.Spec); err != nil {
+		return err
+	}
+	if err := addRates(&specs.LinuxResources{}, req.Spec.Limits); err != nil {
+		return err
 	}
 	// The real configuration is made at the start; a first one finds what no start could accept.
 	_, err := spec.Build(spec.Options{

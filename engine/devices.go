@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -40,7 +41,44 @@ func devices(s *api.ContainerSpec) ([]specs.LinuxDevice, []specs.LinuxDeviceCgro
 			rules = append(rules, specs.LinuxDeviceCgroup{Allow: true, Type: dev.Type, Major: &dev.Major, Minor: &dev.Minor, Access: access})
 		}
 	}
+	for _, r := range s.GetDeviceCgroupRules() {
+		rule, err := deviceRule(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		rules = append(rules, rule)
+	}
 	return out, rules, nil
+}
+
+// deviceRule reads "c 1:3 rwm"; * is any number, type a is every device.
+func deviceRule(s string) (specs.LinuxDeviceCgroup, error) {
+	bad := func() (specs.LinuxDeviceCgroup, error) {
+		return specs.LinuxDeviceCgroup{}, errorf(ErrInvalid, "device cgroup rule %q is not TYPE MAJOR:MINOR ACCESS, for example \"c 13:* rwm\"", s)
+	}
+	f := strings.Fields(s)
+	if len(f) != 3 || !slices.Contains([]string{"a", "b", "c"}, f[0]) || strings.Trim(f[2], "rwm") != "" {
+		return bad()
+	}
+	r := specs.LinuxDeviceCgroup{Allow: true, Type: f[0], Access: f[2]}
+	major, minor, ok := strings.Cut(f[1], ":")
+	if !ok {
+		return bad()
+	}
+	for _, n := range []struct {
+		text string
+		to   **int64
+	}{{major, &r.Major}, {minor, &r.Minor}} {
+		if n.text == "*" {
+			continue
+		}
+		v, err := strconv.ParseInt(n.text, 10, 32)
+		if err != nil || v < 0 {
+			return bad()
+		}
+		*n.to = &v
+	}
+	return r, nil
 }
 
 // deviceTree reads a device node, or every one below a directory.

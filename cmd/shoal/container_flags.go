@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,17 +16,18 @@ import (
 // containerFlags are the options of run and create.
 type containerFlags struct {
 	specFlags
-	lists specLists
+	isolation isolationFlags
+	rates     rateFlags
+	lists     specLists
 
 	name, entrypoint, cidfile, pull, platform string
 	interactive, quiet                        bool
 	privileged, rm, publishAll, oomKill       bool
-	attach, labelFile, securityOpt            listOpt
-	publish, volume, tmpfs, device            listOpt
+	attach, labelFile, publish, volume, tmpfs listOpt
 	volumesFrom, networkAlias                 listOpt
 	network                                   networkOpt
 	ip, ip6, mac, restart                     string
-	pid, ipc, uts, userns, cgroupns, runtime  string
+	runtime                                   string
 	cpusetCPUs, cpusetMems                    string
 	cpus                                      cpuOpt
 	memory, memoryReservation, shmSize        bytesOpt
@@ -36,7 +36,6 @@ type containerFlags struct {
 	cpuShares, cpuPeriod, cpuQuota, cpuBurst  int64
 	blkioWeight                               uint16
 	stopTimeout                               int
-	timeOffset                                mapOpt
 }
 
 func (o *containerFlags) add(f *pflag.FlagSet) {
@@ -57,11 +56,13 @@ func (o *containerFlags) add(f *pflag.FlagSet) {
 	f.Var(&o.labelFile, "label-file", "Read in a line delimited file of labels")
 	o.addNetwork(f)
 	o.addResources(f)
-	o.addIsolation(f)
+	o.isolation.add(f)
+	o.rates.add(f)
+	f.BoolVar(&o.privileged, "privileged", false, "Give extended privileges to this container")
+	f.StringVar(&o.runtime, "runtime", "", "Runtime to use for this container")
 	f.VarP(&o.volume, "volume", "v", "Bind mount a volume")
 	f.Var(&o.volumesFrom, "volumes-from", "Mount volumes from the specified container(s)")
 	f.Var(&o.tmpfs, "tmpfs", "Mount a tmpfs directory")
-	f.Var(&o.device, "device", "Add a host device to the container")
 	f.IntVar(&o.stopTimeout, "stop-timeout", 0, "Timeout (in seconds) to stop a container")
 }
 
@@ -93,18 +94,6 @@ func (o *containerFlags) addResources(f *pflag.FlagSet) {
 	f.Var(&o.shmSize, "shm-size", "Size of /dev/shm")
 }
 
-func (o *containerFlags) addIsolation(f *pflag.FlagSet) {
-	f.BoolVar(&o.privileged, "privileged", false, "Give extended privileges to this container")
-	f.Var(&o.securityOpt, "security-opt", "Security Options (no-new-privileges, seccomp=FILE|unconfined, apparmor=PROFILE, systempaths=unconfined)")
-	f.StringVar(&o.pid, "pid", "", "PID namespace to use")
-	f.StringVar(&o.ipc, "ipc", "", "IPC mode to use")
-	f.StringVar(&o.uts, "uts", "", "UTS namespace to use")
-	f.StringVar(&o.userns, "userns", "", "User namespace to use (host|auto|remap)")
-	f.StringVar(&o.cgroupns, "cgroupns", "", "Cgroup namespace to use (host|private)")
-	f.Var(&o.timeOffset, "time-offset", "Offset of a clock in the container (monotonic=SECONDS, boottime=SECONDS)")
-	f.StringVar(&o.runtime, "runtime", "", "Runtime to use for this container")
-}
-
 func checkAttach(s string) (string, error) {
 	s = strings.ToLower(s)
 	if !slices.Contains([]string{"stdin", "stdout", "stderr"}, s) {
@@ -123,7 +112,7 @@ func (o *containerFlags) request(f *pflag.FlagSet, args []string) (*api.CreateCo
 		func() error { return o.fillMounts(spec) },
 		func() error { return o.fillLabels(spec) },
 		func() error { return o.fillLimits(f, spec) },
-		func() error { return o.fillIsolation(spec) },
+		func() error { return o.isolation.apply(f, spec) },
 		func() error { return o.fillNetwork(f, r) },
 		func() error { return o.fillRestart(r) },
 	} {
@@ -131,7 +120,7 @@ func (o *containerFlags) request(f *pflag.FlagSet, args []string) (*api.CreateCo
 			return nil, err
 		}
 	}
-	spec.OpenStdin = o.interactive
+	spec.OpenStdin, spec.Privileged, spec.Runtime = o.interactive, o.privileged, o.runtime
 	if f.Changed("entrypoint") {
 		spec.EntrypointSet = true
 		if o.entrypoint != "" {
@@ -158,13 +147,6 @@ func (o *containerFlags) fillMounts(spec *api.ContainerSpec) error {
 			return fmt.Errorf("invalid tmpfs '%s': %w", v, err)
 		}
 		spec.Mounts = append(spec.Mounts, m)
-	}
-	for _, v := range o.device.values {
-		d, err := parseDevice(v)
-		if err != nil {
-			return fmt.Errorf("invalid device '%s': %w", v, err)
-		}
-		spec.Devices = append(spec.Devices, d)
 	}
 	return checkTargets(spec.Mounts)
 }
@@ -206,67 +188,7 @@ func (o *containerFlags) fillLimits(f *pflag.FlagSet, spec *api.ContainerSpec) e
 		l.MemorySwappiness = &o.swappiness
 	}
 	spec.Limits, spec.ShmSize = l, int64(o.shmSize)
-	return nil
-}
-
-func (o *containerFlags) fillIsolation(spec *api.ContainerSpec) error {
-	spec.Privileged, spec.Runtime, spec.TimeOffsets = o.privileged, o.runtime, o.timeOffset.values
-	spec.PidMode, spec.IpcMode, spec.UtsMode, spec.UsernsMode, spec.CgroupnsMode = o.pid, o.ipc, o.uts, o.userns, o.cgroupns
-	for _, m := range []struct {
-		flag, value string
-		allowed     []string
-		container   bool
-	}{
-		{"pid", o.pid, []string{"host"}, true},
-		{"ipc", o.ipc, []string{"private", "host", "shareable"}, true},
-		{"uts", o.uts, []string{"host"}, false},
-		{"userns", o.userns, []string{"host", "auto", "remap"}, false},
-		{"cgroupns", o.cgroupns, []string{"private", "host"}, false},
-	} {
-		if m.value == "" || slices.Contains(m.allowed, m.value) || m.container && len(m.value) > 10 && strings.HasPrefix(m.value, "container:") {
-			continue
-		}
-		if m.container {
-			m.allowed = append(m.allowed, "container:NAME")
-		}
-		return fmt.Errorf("invalid value '%s' for --%s: use %s", m.value, m.flag, strings.Join(m.allowed, ", "))
-	}
-	for clock := range o.timeOffset.values {
-		if clock != "monotonic" && clock != "boottime" {
-			return fmt.Errorf("unknown clock '%s' for --time-offset: use monotonic or boottime", clock)
-		}
-	}
-	return o.fillSecurity(spec)
-}
-
-func (o *containerFlags) fillSecurity(spec *api.ContainerSpec) error {
-	for _, s := range o.securityOpt.values {
-		key, value, ok := strings.Cut(s, "=")
-		if !ok {
-			key, value, ok = strings.Cut(s, ":")
-		}
-		switch {
-		case key == "no-new-privileges" && (!ok || value == "true"):
-			spec.NoNewPrivileges = true
-		case key == "no-new-privileges" && value == "false":
-			spec.NoNewPrivileges = false
-		case key == "seccomp" && value == "unconfined":
-			spec.Seccomp = value
-		case key == "seccomp" && value != "":
-			b, err := os.ReadFile(value)
-			if err != nil {
-				return fmt.Errorf("read the seccomp profile: %w", err)
-			}
-			spec.Seccomp = string(b)
-		case key == "apparmor" && value != "":
-			spec.Apparmor = value
-		case key == "systempaths" && value == "unconfined":
-			spec.UnmaskPaths = true
-		default:
-			return fmt.Errorf("unsupported security option '%s': use no-new-privileges, seccomp=, apparmor= or systempaths=unconfined", s)
-		}
-	}
-	return nil
+	return o.rates.fill(l)
 }
 
 func (o *containerFlags) fillNetwork(f *pflag.FlagSet, r *api.CreateContainerRequest) error {

@@ -13,6 +13,7 @@ import (
 // serviceFlags are the options with one value that service create and service update share.
 type serviceFlags struct {
 	specFlags
+	isolation                   isolationFlags
 	entrypoint                  commandOpt
 	replicas, maxPerNode        uintOpt
 	endpointMode                choiceOpt
@@ -29,6 +30,8 @@ type serviceFlags struct {
 
 func (s *serviceFlags) add(f *pflag.FlagSet) {
 	s.specFlags.add(f, "")
+	s.isolation.alone = true
+	s.isolation.add(f)
 	f.Var(&s.entrypoint, "entrypoint", "Overwrite the default ENTRYPOINT of the image")
 	f.Var(&s.replicas, "replicas", "Number of tasks")
 	f.Var(&s.maxPerNode, "replicas-max-per-node", "Maximum number of tasks per node (default 0 = unlimited)")
@@ -56,6 +59,9 @@ func (s *serviceFlags) add(f *pflag.FlagSet) {
 func (s *serviceFlags) apply(f *pflag.FlagSet, spec *api.ServiceSpec) error {
 	c := spec.Container
 	if err := s.specFlags.apply(f, c); err != nil {
+		return err
+	}
+	if err := s.isolation.apply(f, c); err != nil {
 		return err
 	}
 	if f.Changed("entrypoint") {

@@ -1,0 +1,83 @@
+//go:build linux
+
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+func TestDevices(t *testing.T) {
+	l := openLab(t)
+	with := request("with", "sleep 1000")
+	with.Spec.Devices = []*api.Device{{HostPath: "/dev/null", ContainerPath: "/dev/mine", Permissions: "rw"}}
+	with.Spec.DeviceCgroupRules = []string{"c 1:1 r"} // /dev/mem, which the kernel itself then refuses to show without CAP_SYS_RAWIO
+	id := l.run(with)
+	if got := l.exec(id, "echo x > /dev/mine && cat /dev/mine && ls -l /dev/mine | cut -c1; cat $(dirname $(grep -l . /sys/fs/cgroup/devices/devices.list))/devices.list"); !strings.HasPrefix(got, "c\n") || !strings.Contains(got, "c 1:1 r") {
+		t.Errorf("got %q", got)
+	}
+	for _, bad := range []string{"c 1 rwm", "x 1:1 r", "c 1:1 q", "c a:1 r", "c 1:1"} {
+		r := request("", "true")
+		r.Spec.DeviceCgroupRules = []string{bad}
+		if _, err := l.Create(l.ctx(), CreateOptions{Request: r}); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), bad) {
+			t.Errorf("rule %q: %v", bad, err)
+		}
+	}
+	missing := request("", "true")
+	missing.Spec.Devices = []*api.Device{{HostPath: "/dev/nope"}}
+	if _, err := l.Create(l.ctx(), CreateOptions{Request: missing}); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "/dev/nope") {
+		t.Errorf("a device that is not there: %v", err)
+	}
+}
+
+// disk is the block device that holds dir, "" if there is none.
+func disk(t *testing.T, dir string) (path, number string) {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	number = fmt.Sprintf("%d:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)))
+	link, err := os.Readlink("/sys/dev/block/" + number)
+	if err != nil {
+		t.Skipf("SKIPPED: %s lies on no block device whose rate could be limited (%v)", dir, err)
+	}
+	return "/dev/" + filepath.Base(link), number
+}
+
+func TestRates(t *testing.T) {
+	l := openLab(t)
+	dev, number := disk(t, l.dir)
+	r := request("", "sleep 1000")
+	r.Spec.Limits = &api.ContainerLimits{
+		ReadBps: []*api.DeviceRate{{Path: dev, Rate: 1 << 20}}, WriteBps: []*api.DeviceRate{{Path: dev, Rate: 2 << 20}},
+		ReadIops: []*api.DeviceRate{{Path: dev, Rate: 100}}, WriteIops: []*api.DeviceRate{{Path: dev, Rate: 200}},
+	}
+	id := l.run(r)
+	files := map[string]string{
+		"blkio/%s/blkio.throttle.read_bps_device": number + " 1048576", "blkio/%s/blkio.throttle.write_bps_device": number + " 2097152",
+		"blkio/%s/blkio.throttle.read_iops_device": number + " 100", "blkio/%s/blkio.throttle.write_iops_device": number + " 200",
+	}
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		files = map[string]string{"%s/io.max": number + " rbps=1048576 wbps=2097152 riops=100 wiops=200"}
+	}
+	for file, want := range files {
+		b, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", fmt.Sprintf(file, filepath.Base(l.dir)+"/"+id)))
+		if got := strings.TrimSpace(string(b)); err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", file, got, err, want)
+		}
+	}
+	bad := request("", "true")
+	bad.Spec.Limits = &api.ContainerLimits{ReadBps: []*api.DeviceRate{{Path: "/dev/null", Rate: 1}}}
+	if _, err := l.Create(l.ctx(), CreateOptions{Request: bad}); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "not a block device") {
+		t.Errorf("a rate for what is no disk: %v", err)
+	}
+}
