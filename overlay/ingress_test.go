@@ -197,3 +197,39 @@ func (p *place) flowsTo(t *testing.T, port uint16, prefixes ...string) (out []st
 	}
 	return out
 }
+
+// A host port given to another container takes the datagram flows of its clients along; without one they are refused.
+func TestHostPortMoves(t *testing.T) {
+	l, a, _ := two(t, false)
+	port := []HostPort{{Protocol: "udp", Host: 9090, Target: 80}, {Protocol: "tcp", Host: 9090, Target: 80}}
+	a.a.HostPorts = port
+	l.attach(a)
+	l.settle()
+	var flows []net.Conn
+	for _, host := range []string{"192.168.77.1", "fd77::1"} {
+		udp, err := l.client.dial("udp", net.JoinHostPort(host, "9090"))
+		must(t, err)
+		defer udp.Close()
+		must(t, answeredBy(udp, "a"))
+		flows = append(flows, udp)
+	}
+	must(t, l.hosts[0].o.Detach(t.Context(), "a"))
+	l.settle()
+	for _, f := range flows {
+		if err := answeredBy(f, "a"); err == nil {
+			t.Error("the detached container answers")
+		}
+	}
+	heir := l.container(l.hosts[0], "heir", "", 14, "app")
+	heir.serve(80)
+	heir.a.HostPorts = port
+	l.attach(heir)
+	l.settle()
+	for _, f := range flows {
+		l.eventually("the flow moves", func() error { return answeredBy(f, "heir") })
+	}
+	if left := l.hosts[0].flowsTo(t, 9090, a.a.Gateway[0].Addr().String(), a.a.Gateway[1].Addr().String()); len(left) > 0 {
+		t.Errorf("connections to the detached container are tracked: %v", left)
+	}
+	l.wants(l.client, "tcp", "192.168.77.1:9090", "heir 192.168.77.100")
+}
