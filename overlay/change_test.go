@@ -151,3 +151,37 @@ func TestAttachRefuses(t *testing.T) {
 		t.Errorf("left behind: %v, %v", lines, errors.Join(err))
 	}
 }
+
+// Networks of one family, on nodes whose gateway network has one family.
+func TestOneFamily(t *testing.T) {
+	for name, tc := range map[string]struct {
+		v4, v6, vip, entry string
+		gateway            int
+	}{
+		"IPv4": {v4: "10.10.0.0/24", vip: "10.10.0.2", entry: "192.168.77.1", gateway: 0},
+		"IPv6": {v6: "fd10::/64", vip: "fd10::2", entry: "fd77::1", gateway: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, 2, false)
+			for i := range l.model.Peers {
+				l.model.Peers[i].Gateways = l.model.Peers[i].Gateways[tc.gateway : tc.gateway+1]
+			}
+			for _, h := range l.hosts {
+				l.start(h)
+			}
+			l.network("app", 5001, tc.v4, tc.v6)
+			l.model.Services = []Service{{ID: "web", Name: "web", VIPs: map[string][]netip.Addr{"app": {netip.MustParseAddr(tc.vip)}},
+				Ports: []Port{{Protocol: "tcp", Target: 80, Published: 8080}}}}
+			a := l.container(l.hosts[0], "a", "", 11, "app")
+			b := l.container(l.hosts[1], "b", "web", 12, "app")
+			b.serve(80)
+			l.settle()
+			own := a.a.Networks[0].Addrs[0].String()
+			l.wants(a.place, "tcp", at(b.a.Networks[0].Addrs[0], 80), "b "+own)
+			l.wants(a.place, "udp", at(netip.MustParseAddr(tc.vip), 80), "b "+own)
+			l.wants(l.client, "tcp", at(netip.MustParseAddr(tc.entry), 8080), "b "+clientOf(tc.entry))
+			l.client.serve(7000)
+			l.wants(a.place, "tcp", at(netip.MustParseAddr(clientOf(tc.entry)), 7000), "client "+tc.entry)
+		})
+	}
+}
