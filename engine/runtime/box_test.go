@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,7 +83,7 @@ func newBox(t *testing.T, s *api.ContainerSpec, change ...func(*specs.Spec)) *bo
 // open is a runtime as a daemon that has just been started has it.
 func (b *box) open() *Shoal {
 	b.t.Helper()
-	rt, err := New(Config{RunDir: filepath.Join(b.dir, "run"), ShimPath: enginetest.Shim(b.t)})
+	rt, err := New(Config{RunDir: filepath.Join(b.dir, "run"), ShimPath: enginetest.Shim(b.t), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -128,36 +128,6 @@ func TestSecurityDefaults(t *testing.T) {
 	}
 }
 
-// refused are things that a container must not be able to do, each a script that succeeds if it can.
-func TestRefused(t *testing.T) {
-	for _, c := range []struct{ name, script string }{
-		{"mount", "mount -t tmpfs x /tmp"},
-		{"write sysctl", "echo 1 > /proc/sys/kernel/sysrq"},
-		{"write core_pattern", "echo '|/bin/sh' > /proc/sys/kernel/core_pattern"},
-		{"sysrq", "echo h > /proc/sysrq-trigger"},
-		{"write sysfs", "echo 1 > /sys/kernel/mm/ksm/run"},
-		{"release_agent", "echo /bin/sh > /sys/fs/cgroup/memory/release_agent || echo /bin/sh > /sys/fs/cgroup/cpu/release_agent"},
-		{"make a cgroup", "mkdir /sys/fs/cgroup/memory/x"},
-		{"leave own limits", "echo max > /sys/fs/cgroup/pids/pids.max"},
-		{"device node of a disk", "mknod /tmp/disk b 254 0 && dd if=/tmp/disk of=/dev/null bs=512 count=1"},
-		{"kernel memory", "mknod /tmp/mem c 1 1 && dd if=/tmp/mem of=/dev/null bs=1 count=1"},
-		{"kernel messages", "dmesg"},
-		{"set the clock", "date -s 2001-01-01; test $(date +%Y) = 2001"},
-		{"see the host's processes", "test $(ls -d /proc/[0-9]* | wc -l) -gt 5"},
-		{"unshare a user namespace", "/bin/busybox unshare -U true"},
-		{"unmask", "umount /proc/kcore || umount /proc/acpi"},
-		{"raw write to proc/kcore's host", "test -s /proc/keys"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			b := newBox(t, sh(c.script+" 2>/tmp/err")).start()
-			if exit := b.wait(); exit.Code == 0 {
-				t.Errorf("%s succeeded", c.script)
-			}
-		})
-	}
-}
-
 // A link in the image at the place of a mount is followed within the image, never out of it.
 func TestMountTargetsStayInside(t *testing.T) {
 	outside := t.TempDir()
@@ -187,25 +157,6 @@ func TestMountTargetsStayInside(t *testing.T) {
 	}
 	if got := b.logged(); !strings.Contains(got, "new\n") || !strings.Contains(got, "bob:x:1000") && !strings.Contains(got, "root:x:0") {
 		t.Errorf("the mount is not to be seen inside: %q", got)
-	}
-}
-
-// CVE-2024-21626: no descriptor of the runtime or the host is open in a container, and its working directory is inside.
-func TestNoDescriptorsLeak(t *testing.T) {
-	out := output(t, sh("for f in /proc/self/fd/*; do readlink $f; done; for i in 3 4 5 6 7 8 9 10; do ls /proc/self/fd/$i/.. 2>/dev/null; done; true"))
-	for _, line := range strings.Split(strings.TrimSpace(out), "\n") {
-		if !strings.HasPrefix(line, "pipe:") && line != "/dev/null" && !strings.HasPrefix(line, "/proc/") {
-			t.Errorf("a container holds %q", line)
-		}
-	}
-	for fd := 3; fd < 30; fd++ {
-		b := newBox(t, sh("ls"), func(s *specs.Spec) { s.Process.Cwd = fmt.Sprintf("/proc/self/fd/%d", fd) })
-		if _, err := b.rt.Create(b.ctx(), b.opts); err == nil {
-			b.rt.Start(b.ctx(), b.opts.ID)
-			if exit := b.wait(); exit.Code == 0 {
-				t.Errorf("working directory %s: got a listing of %q", b.spec.Process.Cwd, b.logged())
-			}
-		}
 	}
 }
 
@@ -246,7 +197,7 @@ func TestMounts(t *testing.T) {
 	if err := os.WriteFile(dir+"/file", []byte("content\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	got := output(t, sh("cat /a/b/file /one; echo x > /a/b/file && echo writable; echo x >/rw/new; df /scratch | tail -1 | awk '{print $2}'"), func(s *specs.Spec) {
+	got := output(t, sh("cat /a/b/file /one; (echo x > /a/b/file) 2>/dev/null && echo writable; echo x >/rw/new; df /scratch | tail -1 | awk '{print $2}'"), func(s *specs.Spec) {
 		s.Mounts = append(s.Mounts,
 			specs.Mount{Destination: "/a/b", Type: "bind", Source: dir, Options: []string{"rbind", "ro"}},
 			specs.Mount{Destination: "/rw", Type: "bind", Source: dir, Options: []string{"rbind"}},
