@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -110,6 +111,7 @@ func (e *Engine) allocate(ctx context.Context, c *container) error {
 }
 
 func (e *Engine) releaseNetwork(ctx context.Context, c *container) error {
+	defer e.resolver.Close(c.id)
 	if err := e.cfg.Networks.Detach(ctx, c.id); err != nil {
 		return err
 	}
@@ -128,12 +130,14 @@ func (e *Engine) releaseNetwork(ctx context.Context, c *container) error {
 // reconcileNetworks makes the kernel's bridges, interfaces and rules those of the rows.
 func (e *Engine) reconcileNetworks(ctx context.Context) error {
 	var want []network.Attachment
+	var errs []error
 	for _, c := range e.all() {
 		if row := c.get(); len(row.Endpoints) > 0 {
 			want = append(want, attachment(row))
+			errs = append(errs, e.repairDNS(ctx, c))
 		}
 	}
-	return e.cfg.Networks.Reconcile(ctx, want)
+	return errors.Join(append(errs, e.cfg.Networks.Reconcile(ctx, want))...)
 }
 
 // CreateNetwork makes a local network.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/shoal-dev/shoal/engine/image"
 	"github.com/shoal-dev/shoal/engine/network"
+	"github.com/shoal-dev/shoal/engine/resolver"
 	"github.com/shoal-dev/shoal/engine/runtime"
 	"github.com/shoal-dev/shoal/engine/snapshot"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -55,6 +56,7 @@ type Engine struct {
 	wg     sync.WaitGroup
 
 	profiles profileCache
+	resolver *resolver.Server
 	bounding []string // capabilities of this daemon
 
 	mu         sync.Mutex
@@ -91,6 +93,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e := &Engine{cfg: cfg, log: cfg.Logger, closeParts: func() {}, containers: map[string]*container{}, names: map[string]string{}, users: map[uint32]string{}}
 	e.ctx, e.cancel = context.WithCancel(ctx)
+	e.resolver = resolver.New(cfg.Logger)
 	var err error
 	if e.bounding, err = boundingCaps(); err != nil {
 		return nil, err
@@ -129,6 +132,7 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) Close() {
 	e.cancel()
 	e.wg.Wait()
+	e.resolver.CloseAll()
 	e.closeParts()
 }
 

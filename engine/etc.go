@@ -119,7 +119,7 @@ var hostResolvConf = []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.c
 // resolvConf is the container's own configuration over the host's. Resolvers on the host's loopback cannot be reached
 // from a container's namespace and are left out.
 func (e *Engine) resolvConf(row *api.Container) (string, error) {
-	var host resolver
+	var host resolvConf
 	for _, path := range hostResolvConf {
 		r, err := readResolver(path)
 		if err != nil {
@@ -132,9 +132,6 @@ func (e *Engine) resolvConf(row *api.Container) (string, error) {
 		if len(r.nameservers) > 0 {
 			break
 		}
-	}
-	if own := e.cfg.Networks.Nameservers(row.Endpoints); len(own) > 0 {
-		host.nameservers = own
 	}
 	dns := row.Spec.GetDns()
 	for _, ns := range dns.GetNameservers() {
@@ -154,7 +151,20 @@ func (e *Engine) resolvConf(row *api.Container) (string, error) {
 	if len(dns.GetOptions()) > 0 {
 		host.options = dns.Options
 	}
+	if e.hasNames(row) {
+		host.askOurs()
+	}
 	return host.String(), nil
+}
+
+// askOurs leads to our own server, which asks the others. A name without a dot is a container's before it is anything in
+// a search domain.
+func (r *resolvConf) askOurs() {
+	r.nameservers = []string{network.ResolverAddr.String()}
+	isNdots := func(o string) bool { return strings.HasPrefix(o, "ndots:") }
+	if !slices.ContainsFunc(r.options, isNdots) {
+		r.options = append(slices.Clone(r.options), "ndots:0")
+	}
 }
 
 func isLoopback(s string) bool {
@@ -162,10 +172,10 @@ func isLoopback(s string) bool {
 	return err != nil || a.IsLoopback()
 }
 
-// resolver is what /etc/resolv.conf says.
-type resolver struct{ nameservers, search, options []string }
+// resolvConf is what /etc/resolv.conf says.
+type resolvConf struct{ nameservers, search, options []string }
 
-func (r resolver) String() string {
+func (r resolvConf) String() string {
 	var b strings.Builder
 	for _, ns := range r.nameservers {
 		fmt.Fprintf(&b, "nameserver %s\n", ns)
@@ -179,13 +189,13 @@ func (r resolver) String() string {
 	return b.String()
 }
 
-func readResolver(path string) (resolver, error) {
+func readResolver(path string) (resolvConf, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return resolver{}, err
+		return resolvConf{}, err
 	}
 	defer f.Close()
-	var r resolver
+	var r resolvConf
 	for s := bufio.NewScanner(f); s.Scan(); {
 		fields := strings.Fields(s.Text())
 		if len(fields) < 2 {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -25,8 +24,7 @@ type OpenConfig struct {
 	Hostname     string
 	ShimPath     string // see package shim
 	Logger       *slog.Logger
-	FaultPoint   func(name string)                 // see Config
-	Resolver     func(networkID string) netip.Addr // see network.Config
+	FaultPoint   func(name string) // see Config
 }
 
 // Open makes an engine with all its parts below the data and run directories:
@@ -69,7 +67,7 @@ func Open(ctx context.Context, o OpenConfig) (*Engine, error) {
 		cfg.Images.Close()
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
-	if cfg.Networks, err = network.New(network.Config{Dir: filepath.Join(o.DataDir, "networks"), Logger: o.Logger, Resolver: o.Resolver}); err != nil {
+	if cfg.Networks, err = network.New(network.Config{Dir: filepath.Join(o.DataDir, "networks"), Logger: o.Logger}); err != nil {
 		cfg.Images.Close()
 		return nil, fmt.Errorf("open engine: %w", err)
 	}

@@ -37,6 +37,7 @@ func (e *Engine) startSteps() []step {
 		{"userns", e.prepareUserNS, e.releaseUserNS},
 		{"netns", e.prepareNetNS, e.releaseNetNS},
 		{"network", e.prepareNetwork, e.releaseNetwork},
+		{"dns", e.prepareDNS, nothing}, // the network releases it
 		{"rootfs", e.prepareRootfs, e.releaseRootfs},
 		{"copyup", e.prepareCopyUp, nothing},
 		{"shm", e.prepareShm, e.releaseShm},

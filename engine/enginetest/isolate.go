@@ -22,7 +22,7 @@ func Main(m *testing.M) {
 		os.Exit(again())
 	}
 	if os.Getenv(isolated) != "" {
-		if err := loopback(); err != nil {
+		if err := Loopback(); err != nil {
 			fmt.Fprintln(os.Stderr, "set lo up:", err)
 			os.Exit(1)
 		}
@@ -49,7 +49,8 @@ func again() int {
 	return 0
 }
 
-func loopback() error {
+// Loopback sets lo up in the namespace of the calling thread.
+func Loopback() error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return err

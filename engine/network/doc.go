@@ -4,5 +4,5 @@
 // attachments that the engine hands over from its containers' rows: bridges exist while somebody is
 // attached, veth pairs and one nftables table (inet shoal_local) follow from the whole, and Reconcile
 // compares and repairs. Addresses and ports are free exactly if no row has them; the Manager holds
-// no counters. It knows nothing of overlay networks and of DNS beyond the hook Resolver.
+// no counters. It knows nothing of overlay networks, and of DNS only how packets get to a server.
 package network

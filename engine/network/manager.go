@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -50,8 +49,6 @@ type Config struct {
 	// NetNS is the path of the namespace to work in; "": the one of the calling thread.
 	NetNS  string
 	Logger *slog.Logger
-	// Resolver, if set, gives the DNS server that containers on a network are to ask; the zero Addr: the host's.
-	Resolver func(networkID string) netip.Addr
 }
 
 // Manager keeps the local networks of one network namespace. Safe for concurrent use.
@@ -317,16 +314,10 @@ func (a Attachment) on(networkID string) bool {
 	return slices.ContainsFunc(a.Endpoints, func(ep *api.NetworkEndpoint) bool { return ep.NetworkId == networkID })
 }
 
-// Nameservers are those that the Resolver hook names for a container's networks.
-func (m *Manager) Nameservers(endpoints []*api.NetworkEndpoint) []string {
-	var out []string
-	if m.cfg.Resolver == nil {
-		return nil
-	}
-	for _, ep := range endpoints {
-		if a := m.cfg.Resolver(ep.NetworkId); a.IsValid() {
-			out = append(out, a.String())
-		}
-	}
-	return out
+// HasNames says whether containers on a network find each other by name. On the default bridge they do not.
+func (m *Manager) HasNames(networkID string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.networks[networkID]
+	return n != nil && n.Name != Bridge
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	nlsocket "github.com/mdlayher/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,8 +18,8 @@ import (
 const elementsPerMessage = 400
 
 // nftConn opens a connection with buffers that hold a large transaction.
-func (m *Manager) nftConn() (*nftables.Conn, error) {
-	return nftables.New(nftables.WithNetNSFd(int(m.ns)), nftables.WithSockOptions(func(c *nlsocket.Conn) error {
+func nftConn(ns netns.NsHandle) (*nftables.Conn, error) {
+	return nftables.New(nftables.WithNetNSFd(int(ns)), nftables.WithSockOptions(func(c *nlsocket.Conn) error {
 		c.SetReadBuffer(1 << 22)
 		c.SetWriteBuffer(1 << 22)
 		return nil
@@ -36,7 +37,7 @@ func (m *Manager) applyRules(want *ruleset) error {
 		// What the kernel has is not what we thought: write it anew.
 	}
 	m.applied = nil
-	if err := m.replaceTable(want); err != nil {
+	if err := replaceTable(m.ns, tableName, want); err != nil {
 		return fmt.Errorf("write nftables table %s: %w", tableName, err)
 	}
 	m.applied = want
@@ -51,21 +52,40 @@ func sameChains(a, b *ruleset) bool {
 	return bare(a) == bare(b)
 }
 
-// replaceTable deletes and writes the table in one transaction.
-func (m *Manager) replaceTable(want *ruleset) error {
-	conn, err := m.nftConn()
+// replaceTable deletes a table and writes it anew, if it is wanted, in one transaction.
+func replaceTable(ns netns.NsHandle, name string, want *ruleset) error {
+	conn, err := nftConn(ns)
 	if err != nil {
 		return err
 	}
-	table := &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
+	table := &nftables.Table{Name: name, Family: nftables.TableFamilyINet}
 	conn.AddTable(table) // so that deleting it never fails
 	conn.DelTable(table)
-	if want == nil {
-		return conn.Flush()
+	if want != nil {
+		if err := want.write(conn, conn.AddTable(table)); err != nil {
+			return err
+		}
 	}
-	table = conn.AddTable(table)
+	return conn.Flush()
+}
+
+// createTable writes a table that is not there yet.
+func createTable(ns netns.NsHandle, name string, want *ruleset) error {
+	conn, err := nftConn(ns)
+	if err != nil {
+		return err
+	}
+	table := conn.CreateTable(&nftables.Table{Name: name, Family: nftables.TableFamilyINet})
+	if err := want.write(conn, table); err != nil {
+		return err
+	}
+	return conn.Flush()
+}
+
+// write adds all of a table to a transaction.
+func (rs *ruleset) write(conn *nftables.Conn, table *nftables.Table) error {
 	sets := map[string]*nftables.Set{}
-	for _, pm := range want.maps {
+	for _, pm := range rs.maps {
 		set := pm.set(table)
 		if err := conn.AddSet(set, nil); err != nil {
 			return err
@@ -77,7 +97,7 @@ func (m *Manager) replaceTable(want *ruleset) error {
 			}
 		}
 	}
-	for _, c := range want.chains {
+	for _, c := range rs.chains {
 		ch := conn.AddChain(nftChain(table, c))
 		for _, r := range c.rules {
 			var exprs []expr.Any
@@ -87,7 +107,7 @@ func (m *Manager) replaceTable(want *ruleset) error {
 			conn.AddRule(&nftables.Rule{Table: table, Chain: ch, Exprs: exprs})
 		}
 	}
-	return conn.Flush()
+	return nil
 }
 
 func nftChain(table *nftables.Table, c chain) *nftables.Chain {
@@ -103,7 +123,7 @@ func nftChain(table *nftables.Table, c chain) *nftables.Chain {
 
 // applyElements adds and removes single elements. Removals come first: a port may pass from one container to another.
 func (m *Manager) applyElements(have, want *ruleset) error {
-	conn, err := m.nftConn()
+	conn, err := nftConn(m.ns)
 	if err != nil {
 		return err
 	}
@@ -194,7 +214,7 @@ func protocolNumber(p string) byte {
 
 // tablePresent says whether the kernel has the table at all.
 func (m *Manager) tablePresent() (bool, error) {
-	conn, err := m.nftConn()
+	conn, err := nftConn(m.ns)
 	if err != nil {
 		return false, err
 	}

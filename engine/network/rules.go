@@ -17,6 +17,7 @@ const tableName = "shoal_local"
 
 // ruleset is the whole table as a value: what is compared, printed and put into the kernel.
 type ruleset struct {
+	table  string
 	maps   []portMap
 	chains []chain
 }
@@ -48,7 +49,7 @@ type rule []term
 
 // buildRules computes the table from networks that have somebody on them, and all attachments.
 func buildRules(networks []*api.LocalNetwork, attached []Attachment) *ruleset {
-	rs := &ruleset{maps: portMaps(attached)}
+	rs := &ruleset{table: tableName, maps: portMaps(attached)}
 	var nat, local []rule
 	for _, m := range rs.maps {
 		nat = append(nat, rule{fibLocal(), dnatTo(m)})
@@ -137,7 +138,7 @@ func (m *portMap) elementFor(p *api.PortBinding, host netip.Addr, to []netip.Add
 // String writes the table in nft's own language.
 func (rs *ruleset) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "table inet %s {\n", tableName)
+	fmt.Fprintf(&b, "table inet %s {\n", rs.table)
 	for _, m := range rs.maps {
 		b.WriteString(m.text())
 	}

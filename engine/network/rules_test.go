@@ -35,18 +35,21 @@ func testNetworks() ([]*api.LocalNetwork, []Attachment) {
 }
 
 func TestRulesGolden(t *testing.T) {
-	networks, attached := testNetworks()
-	got := buildRules(networks, attached).String()
-	if *update {
-		if err := os.WriteFile("testdata/rules.nft", []byte(got), 0o644); err != nil {
+	for name, rs := range map[string]*ruleset{
+		"rules": buildRules(testNetworks()), "redirect": redirectRules(40001, 40002),
+	} {
+		got, file := rs.String(), "testdata/"+name+".nft"
+		if *update {
+			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	want, err := os.ReadFile("testdata/rules.nft")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("rules differ (-want +got), run with -update if that is right:\n%s", diff)
+		if diff := cmp.Diff(string(want), got); diff != "" {
+			t.Errorf("%s differ (-want +got), run with -update if that is right:\n%s", name, diff)
+		}
 	}
 }

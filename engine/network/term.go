@@ -69,6 +69,30 @@ func address(what string, p netip.Prefix, off4, off6 uint32) term {
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Masked().Addr().AsSlice()})
 }
 
+// Offsets in the headers of TCP and UDP.
+const (
+	sportOffset, dportOffset = 0, 2
+	udpChecksum, tcpChecksum = 6, 16
+)
+
+// portIs matches the port at an offset of the header of a protocol, tcp or udp.
+func portIs(protocol, what string, offset uint32, port uint16) term {
+	return fixed(fmt.Sprintf("%s %s %d", protocol, what, port),
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{protocolNumber(protocol)}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(port)})
+}
+
+// setPort writes another port there. No connection is tracked for it, so the way back needs a rule of its own.
+func setPort(protocol, what string, offset uint32, port uint16) term {
+	checksum := map[string]uint32{"udp": udpChecksum, "tcp": tcpChecksum}[protocol]
+	return fixed(fmt.Sprintf("%s %s set %d", protocol, what, port),
+		&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(port)},
+		&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseTransportHeader,
+			Offset: offset, Len: 2, CsumType: expr.CsumTypeInet, CsumOffset: checksum})
+}
+
 func notLoopback6() term {
 	return fixed("ip6 daddr != ::1",
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
