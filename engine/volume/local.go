@@ -284,6 +284,14 @@ func (l *Local) Remove(ctx context.Context, name string, force bool) error {
 	if err := unmount(l.data(name)); err != nil {
 		return fmt.Errorf("remove volume %s: %w", name, err)
 	}
+	// What somebody has mounted inside is not the volume's: deleting would go into it.
+	inner, err := mountedBelow(l.data(name))
+	if err != nil {
+		return fmt.Errorf("remove volume %s: %w", name, err)
+	}
+	if len(inner) > 0 {
+		return fmt.Errorf("remove volume %s: %w: something is mounted on %s: unmount that first", name, ErrInUse, strings.Join(inner, ", "))
+	}
 	doomed := filepath.Join(l.dir, ".old-"+id.New())
 	if err := os.Rename(filepath.Join(l.dir, name), doomed); err != nil {
 		return fmt.Errorf("remove volume %s: %w", name, err)

@@ -212,6 +212,34 @@ func unmount(path string) error {
 	}
 }
 
+// mountedBelow lists what is mounted somewhere in the directory path, itself left out.
+func mountedBelow(path string) ([]string, error) {
+	path, err := filepath.EvalSymlinks(path) // as the kernel names it
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 5 {
+			continue
+		}
+		if point := unescape(f[4]); strings.HasPrefix(point, path+"/") {
+			out = append(out, point)
+		}
+	}
+	return out, nil
+}
+
+// unescape undoes the kernel's \ooo for blanks and backslashes.
+func unescape(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
+
 // usersFile remembers who has a volume mounted.
 func (l *Local) usersFile(name string) string { return filepath.Join(l.dir, name, "users.json") }
 

@@ -199,6 +199,24 @@ func TestMounts(t *testing.T) {
 	}
 }
 
+// What somebody has mounted inside a volume is not deleted with it.
+func TestRemoveKeepsWhatIsMountedInside(t *testing.T) {
+	source := t.TempDir()
+	put(t, source+"/f", "mine")
+	l := open(t, filepath.Join(t.TempDir(), "with blank"), Options{})
+	inner := make1(t, l, "v", nil) + "/inner"
+	must(t, os.Mkdir(inner, 0o755))
+	must(t, unix.Mount(source, inner, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { unmount(inner) })
+	if err := l.Remove(t.Context(), "v", true); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), inner) {
+		t.Errorf("with a mount inside: %v", err)
+	}
+	expect(t, source+"/f", "mine")
+	must(t, unmount(inner))
+	must(t, l.Remove(t.Context(), "v", false))
+	expect(t, source+"/f", "mine")
+}
+
 func TestReconcileMountsAgain(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, Options{})
