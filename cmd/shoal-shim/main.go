@@ -59,7 +59,6 @@ type shim struct {
 	blob         blob
 	warnings     []byte
 	oomPath      string
-	selfNS       int
 	width, hight uint16
 }
 

@@ -56,7 +56,7 @@ func run(ctx context.Context, keep bool) (err error) {
 	if err != nil {
 		return fmt.Errorf("make five hosts: %w", err)
 	}
-	d := &demo{lab: lab, start: time.Now()}
+	d := &demo{lab: lab, start: time.Now(), keep: keep}
 	defer func() {
 		if keep && err == nil {
 			d.howToTalk()
@@ -71,6 +71,7 @@ func run(ctx context.Context, keep bool) (err error) {
 type demo struct {
 	lab     *hosts.Lab
 	start   time.Time
+	keep    bool
 	summary []string
 }
 
@@ -96,7 +97,11 @@ func (d *demo) cli(ctx context.Context, h *hosts.Host, args ...string) (string, 
 }
 
 func (d *demo) play(ctx context.Context) error {
-	for _, act := range []func(context.Context) error{d.cluster, d.service, d.reach, d.disaster, d.cleanup} {
+	last := d.cleanup
+	if d.keep {
+		last = d.revive
+	}
+	for _, act := range []func(context.Context) error{d.cluster, d.service, d.reach, d.disaster, last} {
 		if err := act(ctx); err != nil {
 			return err
 		}
@@ -311,6 +316,33 @@ func (d *demo) cleanup(ctx context.Context) error {
 	if err == nil {
 		_, err = d.cli(ctx, leader, "network", "rm", "app")
 	}
+	return err
+}
+
+// revive brings the dead hosts back, so that the cluster that stays up is whole.
+func (d *demo) revive(ctx context.Context) error {
+	d.say("the dead hosts come back")
+	for _, h := range d.lab.Hosts {
+		if h.Pid() != 0 {
+			continue
+		}
+		if err := errors.Join(h.SetLink(true), h.Start(ctx)); err != nil {
+			return err
+		}
+	}
+	first := d.lab.Hosts[0]
+	took, err := hosts.Until(ctx, 30*time.Second, func() error {
+		out, err := first.CLI(ctx, "node", "ls", "--format", "{{.Status}}")
+		if err == nil && strings.Count(out, "Ready") != len(d.lab.Hosts) {
+			err = fmt.Errorf("not all are ready: %s", out)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	d.note("all five hosts ready again: %.2f s", took.Seconds())
+	_, err = d.cli(ctx, first, "node", "ls")
 	return err
 }
 

@@ -270,20 +270,35 @@ func onThread(fn func() error) error {
 	return <-done
 }
 
+// removeCgroups removes a name from every hierarchy. Who has just been killed may hold a cgroup for a moment longer.
 func removeCgroups(name string) {
-	roots, _ := filepath.Glob("/sys/fs/cgroup/*/" + name)
-	for _, root := range append(roots, "/sys/fs/cgroup/"+name) {
-		var dirs []string
-		filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				dirs = append(dirs, path)
-			}
-			return nil
-		})
-		for i := len(dirs) - 1; i >= 0; i-- {
-			os.Remove(dirs[i])
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		roots, _ := filepath.Glob("/sys/fs/cgroup/*/" + name)
+		left := 0
+		for _, root := range append(roots, "/sys/fs/cgroup/"+name) {
+			left += removeCgroup(root)
+		}
+		if left == 0 {
+			return
 		}
 	}
+}
+
+// removeCgroup removes a cgroup and those below it, and says how many are left.
+func removeCgroup(root string) (left int) {
+	var dirs []string
+	filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			dirs = append(dirs, path)
+		}
+		return nil
+	})
+	for i := len(dirs) - 1; i >= 0; i-- {
+		if err := os.Remove(dirs[i]); err != nil && !errors.Is(err, os.ErrNotExist) {
+			left++
+		}
+	}
+	return left
 }
 
 // unmountBelow detaches every mount at or below dir.

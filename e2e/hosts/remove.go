@@ -29,13 +29,14 @@ func Remove(name, dir string) error {
 	return errors.Join(append(errs, os.RemoveAll(dir))...)
 }
 
-// killMentioning kills the daemons and shims whose command line names dir, and the processes below them.
+// killMentioning kills the daemons and shims, and nobody else, whose command line names dir, and the processes below them.
 func killMentioning(dir string) error {
 	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, p := range procs {
 		b, _ := os.ReadFile(p)
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(p)))
-		if err != nil || pid == os.Getpid() || !bytes.Contains(b, []byte(dir)) {
+		program, _, _ := bytes.Cut(b, []byte{0})
+		if err != nil || !strings.HasPrefix(filepath.Base(string(program)), "shoal") || !bytes.Contains(b, []byte(dir)) {
 			continue
 		}
 		for _, child := range append(Children(pid), pid) {

@@ -305,7 +305,8 @@ func validate(s *specs.Spec) error {
 	case s.Windows != nil || s.VM != nil || s.Solaris != nil || s.ZOS != nil || s.FreeBSD != nil:
 		return fmt.Errorf("config.json: sections for other systems than Linux are not supported")
 	}
-	if h := s.Hooks; h != nil && len(slices.Concat(h.Prestart, h.CreateRuntime, h.CreateContainer, h.StartContainer, h.Poststart, h.Poststop)) > 0 { //nolint:staticcheck // refusing the deprecated one, too
+	//lint:ignore SA1019 refusing the deprecated one, too
+	if h := s.Hooks; h != nil && len(slices.Concat(h.Prestart, h.CreateRuntime, h.CreateContainer, h.StartContainer, h.Poststart, h.Poststop)) > 0 {
 		return fmt.Errorf("config.json: hooks are not supported")
 	}
 	if err := validateNames(s); err != nil {
