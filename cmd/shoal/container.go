@@ -30,7 +30,10 @@ func newContainerCommand(c *cli) *cobra.Command {
 func containerVerbs(c *cli) []*cobra.Command {
 	return []*cobra.Command{
 		newContainerAttachCommand(c),
+		newContainerCopyCommand(c),
 		newContainerCreateCommand(c),
+		newContainerDiffCommand(c),
+		newContainerExportCommand(c),
 		newContainerKillCommand(c),
 		newContainerLogsCommand(c),
 		newContainerPauseCommand(c),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -366,6 +367,10 @@ type fakeContainers struct {
 	signals    chan string
 	exec       *api.ExecOpen
 	echo       bool // stdin comes back until it is closed
+	archive    []byte
+	stat       fs.FileMode
+	copyTo     *api.CopyToRequest // the first message
+	copied     bytes.Buffer
 }
 
 func (f *fakeContainers) call(s string) {

@@ -21,7 +21,7 @@ func newImageSaveCommand(c *cli) *cobra.Command {
 		ValidArgsFunction: c.complete(c.imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output != "" && output != "-" {
-				return c.saveFile(cmd.Context(), args, output)
+				return wholeFile(output, func(w io.Writer) error { return c.save(cmd.Context(), args, w) })
 			}
 			if _, ok := terminalOf(c.out); ok {
 				return fmt.Errorf("an archive is not for a terminal: use -o FILE or redirect")
@@ -33,14 +33,14 @@ func newImageSaveCommand(c *cli) *cobra.Command {
 	return cmd
 }
 
-// saveFile writes beside the file and renames, so that what is there is whole.
-func (c *cli) saveFile(ctx context.Context, refs []string, path string) error {
+// wholeFile writes beside the file and renames, so that what is there is whole.
+func wholeFile(path string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".shoal-save-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
-	err = c.save(ctx, refs, f)
+	err = write(f)
 	if e := f.Close(); err == nil {
 		err = e
 	}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"archive/tar"
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// pack writes a file, or a directory and all below it, as a tar whose entries begin with base. follow is for the path
+// itself, not for links below it.
+func pack(w io.Writer, root, base string, follow bool) error {
+	buffered := bufio.NewWriterSize(w, copyMessage)
+	tw := tar.NewWriter(buffered)
+	if follow {
+		resolved, err := filepath.EvalSymlinks(root)
+		if err != nil {
+			return err
+		}
+		root = resolved
+	}
+	if namesDirectory(root) { // behind a link as well
+		root = filepath.Clean(root) + string(filepath.Separator)
+	}
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, p)
+		if err != nil {
+			return err
+		}
+		name := base
+		if rel != "." {
+			name += "/" + filepath.ToSlash(rel)
+		}
+		return packOne(tw, p, name)
+	})
+	if err == nil {
+		err = tw.Close()
+	}
+	if err != nil {
+		return err
+	}
+	return buffered.Flush()
+}
+
+func packOne(tw *tar.Writer, p, name string) error {
+	info, err := os.Lstat(p)
+	if err != nil {
+		return err
+	}
+	if info.Mode()&fs.ModeSocket != 0 {
+		return nil // has no place in an archive
+	}
+	link := ""
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if link, err = os.Readlink(p); err != nil {
+			return err
+		}
+	}
+	h, err := tar.FileInfoHeader(info, link)
+	if err != nil {
+		return err
+	}
+	h.Name, h.Format = name, tar.FormatPAX
+	if info.IsDir() {
+		h.Name += "/"
+	}
+	if !info.Mode().IsRegular() {
+		return tw.WriteHeader(h)
+	}
+	f, err := os.Open(p)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := tw.WriteHeader(h); err != nil {
+		return err
+	}
+	_, err = io.CopyN(tw, f, h.Size)
+	if isEOF(err) {
+		return fmt.Errorf("%s became shorter while it was copied: try again", p)
+	}
+	return err
+}
+
+// unpacker unpacks a container's archive into a local directory, which nothing in the archive leads out of.
+type unpacker struct {
+	root *os.Root
+	base string // instead of the first part of every name, unless empty
+	ids  bool
+	dirs []*tar.Header
+	warn func(string)
+}
+
+// unpack reads all of an archive. Entries are renamed so that they begin with base, unless that is empty.
+func (c *cli) unpack(r io.Reader, dir, base string, ids bool) error {
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("invalid output path: directory %q does not exist", dir)
+	}
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	u := &unpacker{root: root, base: base, ids: ids, warn: func(s string) { c.warn([]string{s}) }}
+	for tr := tar.NewReader(r); ; {
+		h, err := tr.Next()
+		if isEOF(err) {
+			return u.finish()
+		}
+		if err != nil {
+			return err
+		}
+		if err := u.entry(h, tr); err != nil {
+			return err
+		}
+	}
+}
+
+// rename puts base in the place of the first part of a name.
+func (u *unpacker) rename(name string) string {
+	if u.base == "" {
+		return path.Clean(name)
+	}
+	_, rest, _ := strings.Cut(strings.TrimPrefix(name, "/"), "/")
+	return path.Join(u.base, rest)
+}
+
+func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
+	name := u.rename(h.Name)
+	if name == "." {
+		return nil
+	}
+	if err := u.root.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return err
+	}
+	isDir := h.Typeflag == tar.TypeDir
+	if old, err := u.root.Lstat(name); err == nil {
+		switch {
+		case old.IsDir() && !isDir:
+			return fmt.Errorf("cannot overwrite directory %q with non-directory", name)
+		case !old.IsDir() && isDir:
+			return fmt.Errorf("cannot overwrite non-directory %q with directory", name)
+		case !old.IsDir():
+			if err := u.root.Remove(name); err != nil {
+				return err
+			}
+		}
+	}
+	if err := u.make(h, name, content); err != nil {
+		return err
+	}
+	return u.attributes(h, name)
+}
+
+func (u *unpacker) make(h *tar.Header, name string, content io.Reader) error {
+	switch h.Typeflag {
+	case tar.TypeDir:
+		if err := u.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		later := *h
+		later.Name = name
+		u.dirs = append(u.dirs, &later)
+		return nil
+	case tar.TypeReg:
+		f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, content)
+		return errors.Join(err, f.Close())
+	case tar.TypeSymlink:
+		return u.root.Symlink(h.Linkname, name)
+	case tar.TypeLink:
+		return u.root.Link(u.rename(h.Linkname), name)
+	}
+	u.warn(fmt.Sprintf("%s is a device or a pipe and was left out", name))
+	return nil
+}
+
+// attributes sets owner, mode and times; directories get the last two once they are filled.
+func (u *unpacker) attributes(h *tar.Header, name string) error {
+	switch h.Typeflag {
+	case tar.TypeDir, tar.TypeReg, tar.TypeSymlink:
+	default:
+		return nil
+	}
+	if u.ids {
+		if err := u.root.Lchown(name, h.Uid, h.Gid); err != nil {
+			return err
+		}
+	}
+	if h.Typeflag != tar.TypeReg {
+		return nil
+	}
+	return u.modeAndTimes(h, name)
+}
+
+func (u *unpacker) modeAndTimes(h *tar.Header, name string) error {
+	if err := u.root.Chmod(name, h.FileInfo().Mode()&(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky)); err != nil {
+		return err
+	}
+	return u.root.Chtimes(name, h.ModTime, h.ModTime)
+}
+
+func (u *unpacker) finish() error {
+	for i := len(u.dirs) - 1; i >= 0; i-- {
+		if err := u.modeAndTimes(u.dirs[i], u.dirs[i].Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

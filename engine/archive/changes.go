@@ -1,0 +1,136 @@
+//go:build linux
+
+package archive
+
+import (
+	"fmt"
+	"path"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kind is what happened to a path.
+type Kind int
+
+const (
+	Modified Kind = iota
+	Added
+	Deleted
+)
+
+// Change is one path that differs from the image.
+type Change struct {
+	Kind Kind
+	Path string // absolute
+}
+
+// differ compares two trees.
+type differ struct {
+	whole bool
+	hide  func(name string) bool
+	out   []Change
+}
+
+// Changes lists how a container differs from its image, in order of the paths. upper is what overlayfs keeps of the
+// container, lower what the image looks like. whole says that upper is a whole root file system instead: what is missing
+// there is deleted. hide leaves out names, which are relative, and what is below them.
+func Changes(upper, lower string, whole bool, hide func(name string) bool) ([]Change, error) {
+	up, err := Open(upper)
+	if err != nil {
+		return nil, err
+	}
+	defer up.Close()
+	low, err := Open(lower)
+	if err != nil {
+		return nil, err
+	}
+	defer low.Close()
+	d := &differ{whole: whole, hide: hide}
+	_, err = d.dir(up.fd, low.fd, "")
+	return d.out, err
+}
+
+// dir compares two directories; low is -1 where the image has none. It says whether anything differs.
+func (d *differ) dir(up, low int, name string) (bool, error) {
+	list, err := names(up)
+	if err != nil {
+		return false, fmt.Errorf("read directory %s: %w", name, err)
+	}
+	if low >= 0 && (d.whole || isOpaque(up)) {
+		more, err := names(low)
+		if err != nil {
+			return false, fmt.Errorf("read directory %s: %w", name, err)
+		}
+		list = append(list, more...)
+		slices.Sort(list)
+		list = slices.Compact(list)
+	}
+	before := len(d.out)
+	for _, base := range list {
+		if err := d.entry(up, low, path.Join(name, base), base); err != nil {
+			return false, err
+		}
+	}
+	return len(d.out) > before, nil
+}
+
+func (d *differ) entry(upDir, lowDir int, name, base string) error {
+	if d.hide(name) {
+		return nil
+	}
+	up, upSt, upGone, err := child(upDir, base)
+	if err != nil {
+		return fmt.Errorf("compare %s: %w", name, err)
+	}
+	if !upGone {
+		defer unix.Close(up)
+	}
+	low, lowSt, lowGone := -1, unix.Stat_t{}, true
+	if lowDir >= 0 {
+		if low, lowSt, lowGone, err = child(lowDir, base); err != nil {
+			return fmt.Errorf("compare %s: %w", name, err)
+		}
+		if !lowGone {
+			defer unix.Close(low)
+		}
+	}
+	switch {
+	case upGone || isWhiteout(&upSt):
+		if !lowGone {
+			d.add(Deleted, name)
+		}
+		return nil
+	case isDir(&upSt):
+		return d.directory(up, low, &upSt, &lowSt, lowGone, name)
+	case lowGone:
+		d.add(Added, name)
+	case !same(&upSt, &lowSt) || upSt.Size != lowSt.Size || upSt.Mtim != lowSt.Mtim:
+		d.add(Modified, name)
+	}
+	return nil
+}
+
+// directory is modified if it, or anything below it, is.
+func (d *differ) directory(up, low int, upSt, lowSt *unix.Stat_t, lowGone bool, name string) error {
+	at := len(d.out)
+	kind, certain := Modified, !same(upSt, lowSt)
+	if lowGone {
+		kind, certain = Added, true
+	}
+	if lowGone || !isDir(lowSt) {
+		low = -1
+	}
+	d.add(kind, name)
+	below, err := d.dir(up, low, name)
+	if !below && !certain {
+		d.out = d.out[:at]
+	}
+	return err
+}
+
+func same(a, b *unix.Stat_t) bool {
+	return a.Mode == b.Mode && a.Uid == b.Uid && a.Gid == b.Gid && a.Rdev == b.Rdev
+}
+
+func (d *differ) add(k Kind, name string) { d.out = append(d.out, Change{k, "/" + name}) }

@@ -1,0 +1,255 @@
+//go:build linux
+
+package archive
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// writer goes down a tree and writes what it finds.
+type writer struct {
+	ctx   context.Context
+	tw    *tar.Writer
+	links map[inode]string // hard links: where the file is in the archive already
+	skip  func(name string) bool
+	layer bool
+	buf   []byte
+}
+
+type inode struct{ dev, ino uint64 }
+
+func newWriter(ctx context.Context, w io.Writer, skip func(string) bool) *writer {
+	if skip == nil {
+		skip = func(string) bool { return false }
+	}
+	return &writer{ctx: ctx, tw: tar.NewWriter(w), links: map[inode]string{}, skip: skip, buf: make([]byte, 128<<10)}
+}
+
+// Write writes what a path names as a tar whose entries begin with Base(p). A link at its end is followed if asked for.
+func (r *Root) Write(ctx context.Context, p string, follow bool, out io.Writer) error {
+	fd, err := r.find(p, follow)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	w := newWriter(ctx, out, nil)
+	if err := w.add(fd, Base(p)); err != nil {
+		return err
+	}
+	return w.tw.Close()
+}
+
+// WriteAll writes the whole tree, names relative to the root.
+func (r *Root) WriteAll(ctx context.Context, out io.Writer) error {
+	w := newWriter(ctx, out, nil)
+	if err := w.children(r.fd, ""); err != nil {
+		return err
+	}
+	return w.tw.Close()
+}
+
+// WriteLayer writes the directory in which overlayfs keeps a container's changes as an image's layer: what is deleted
+// becomes whiteouts. skip leaves out names, which are relative, and what is below them.
+func WriteLayer(ctx context.Context, upper string, skip func(name string) bool, out io.Writer) error {
+	r, err := Open(upper)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	w := newWriter(ctx, out, skip)
+	w.layer = true
+	if err := w.children(r.fd, ""); err != nil {
+		return err
+	}
+	return w.tw.Close()
+}
+
+func (w *writer) children(fd int, name string) error {
+	list, err := names(fd)
+	if err != nil {
+		return fmt.Errorf("read directory %s: %w", name, err)
+	}
+	for _, base := range list {
+		if err := w.child(fd, below(name, base), base); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// below keeps the dot that says that a name is in a directory's content, which path.Join takes away.
+func below(name, base string) string {
+	if name == "" {
+		return base
+	}
+	return name + "/" + base
+}
+
+func (w *writer) child(dir int, name, base string) error {
+	if w.skip(name) {
+		return nil
+	}
+	fd, _, gone, err := child(dir, base)
+	if err != nil || gone {
+		return err
+	}
+	defer unix.Close(fd)
+	return w.add(fd, name)
+}
+
+// add writes one file, or a directory and all below it.
+func (w *writer) add(fd int, name string) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("stat %s: %w", name, err)
+	}
+	if w.layer && isWhiteout(&st) {
+		return w.empty(path.Join(path.Dir(name), ".wh."+path.Base(name)))
+	}
+	h, err := header(fd, &st, name)
+	if err != nil || h == nil {
+		return err
+	}
+	switch {
+	case h.Typeflag == tar.TypeDir:
+		return w.dir(fd, h, name)
+	case h.Typeflag == tar.TypeReg && w.linked(h, &st):
+		return w.tw.WriteHeader(h)
+	case h.Typeflag == tar.TypeReg:
+		return w.file(fd, h)
+	}
+	return w.tw.WriteHeader(h)
+}
+
+func (w *writer) dir(fd int, h *tar.Header, name string) error {
+	if err := w.tw.WriteHeader(h); err != nil {
+		return err
+	}
+	if w.layer && isOpaque(fd) {
+		if err := w.empty(path.Join(name, ".wh..wh..opq")); err != nil {
+			return err
+		}
+	}
+	return w.children(fd, name)
+}
+
+// linked turns the second and further names of a file into links to the first.
+func (w *writer) linked(h *tar.Header, st *unix.Stat_t) bool {
+	if st.Nlink < 2 {
+		return false
+	}
+	key := inode{st.Dev, st.Ino}
+	first, seen := w.links[key]
+	if !seen {
+		w.links[key] = h.Name
+		return false
+	}
+	h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
+	return true
+}
+
+func (w *writer) empty(name string) error {
+	return w.tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o600, Format: tar.FormatPAX})
+}
+
+// file writes exactly as many bytes as the header says: the file may shrink or grow meanwhile.
+func (w *writer) file(fd int, h *tar.Header) error {
+	f, err := os.OpenFile(fdPath(fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", h.Name, err)
+	}
+	defer f.Close()
+	if err := w.tw.WriteHeader(h); err != nil {
+		return err
+	}
+	n, err := io.CopyBuffer(onlyWriter{w.tw}, io.LimitReader(f, h.Size), w.buf)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", h.Name, err)
+	}
+	clear(w.buf)
+	for n < h.Size {
+		more, err := w.tw.Write(w.buf[:min(int64(len(w.buf)), h.Size-n)])
+		if err != nil {
+			return err
+		}
+		n += int64(more)
+	}
+	return nil
+}
+
+type onlyWriter struct{ io.Writer }
+
+// header describes an open file; nil for what cannot be in an archive (sockets).
+func header(fd int, st *unix.Stat_t, name string) (*tar.Header, error) {
+	h := &tar.Header{
+		Name: name, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid), Format: tar.FormatPAX,
+		ModTime: time.Unix(st.Mtim.Unix()),
+	}
+	switch format(st) {
+	case unix.S_IFREG:
+		h.Typeflag, h.Size = tar.TypeReg, st.Size
+	case unix.S_IFDIR:
+		h.Typeflag, h.Name = tar.TypeDir, name+"/"
+	case unix.S_IFLNK:
+		link, err := readlink(fd)
+		h.Typeflag, h.Linkname = tar.TypeSymlink, link
+		return h, err
+	case unix.S_IFCHR, unix.S_IFBLK:
+		h.Typeflag = tar.TypeChar
+		if format(st) == unix.S_IFBLK {
+			h.Typeflag = tar.TypeBlock
+		}
+		h.Devmajor, h.Devminor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
+		return h, nil
+	case unix.S_IFIFO:
+		h.Typeflag = tar.TypeFifo
+		return h, nil
+	default:
+		return nil, nil
+	}
+	return h, xattrs(fd, h)
+}
+
+// xattrs adds capabilities and what users have set; the rest belongs to this host.
+func xattrs(fd int, h *tar.Header) error {
+	buf := make([]byte, 4096)
+	n, err := unix.Listxattr(fdPath(fd), buf)
+	if err == unix.ERANGE {
+		buf = make([]byte, 64<<10)
+		n, err = unix.Listxattr(fdPath(fd), buf)
+	}
+	if err != nil || n <= 0 {
+		return nil // the file system has none
+	}
+	for _, name := range strings.Split(strings.TrimRight(string(buf[:n]), "\x00"), "\x00") {
+		if name != "security.capability" && !strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "user.overlay.") {
+			continue
+		}
+		value := make([]byte, 64<<10)
+		n, err := unix.Getxattr(fdPath(fd), name, value)
+		if err != nil {
+			continue // taken away meanwhile
+		}
+		if h.PAXRecords == nil {
+			h.PAXRecords = map[string]string{}
+		}
+		h.PAXRecords["SCHILY.xattr."+name] = string(value[:n])
+	}
+	return nil
+}

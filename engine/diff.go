@@ -1,0 +1,42 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+
+	"github.com/shoal-dev/shoal/engine/archive"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// Diff lists what a container changed in its root file system since it was made from its image.
+func (e *Engine) Diff(ctx context.Context, ref string) ([]*api.FileChange, error) {
+	c, err := e.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	upper, err := e.upperDir(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := e.wholeSnapshots(ctx, c.id)
+	if err != nil {
+		return nil, err
+	}
+	var changes []archive.Change
+	err = e.withImage(ctx, c.img, func(lower string) (err error) {
+		changes, err = archive.Changes(upper, lower, whole, madeForMounts)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	kinds := map[archive.Kind]api.FileChange_Kind{
+		archive.Modified: api.FileChange_MODIFIED, archive.Added: api.FileChange_ADDED, archive.Deleted: api.FileChange_DELETED,
+	}
+	var out []*api.FileChange
+	for _, change := range changes {
+		out = append(out, &api.FileChange{Kind: kinds[change.Kind], Path: change.Path})
+	}
+	return out, nil
+}

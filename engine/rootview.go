@@ -1,0 +1,220 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/engine/archive"
+	"github.com/shoal-dev/shoal/internal/id"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// withSnapshot calls f with a container's root file system as its snapshot has it, without what is mounted in it.
+func (e *Engine) withSnapshot(ctx context.Context, c *container, f func(*archive.Root) error) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	if !active(c.get().State) {
+		defer c.unlock()
+		return e.whileMounted(ctx, c, func() error { return withRoot(e.rootfs(c.id), f) })
+	}
+	// A running container is not held up. What is open stays readable if it ends meanwhile.
+	root, err := archive.Open(e.rootfs(c.id))
+	c.unlock()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return f(root)
+}
+
+func withRoot(dir string, f func(*archive.Root) error) error {
+	root, err := archive.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return f(root)
+}
+
+// whileMounted mounts the root file system of a container that does not run; c.op is held, so nobody starts it.
+func (e *Engine) whileMounted(ctx context.Context, c *container, f func() error) error {
+	if c.isRemoved() || c.get().State == api.ContainerState_DEAD {
+		return errorf(ErrNotFound, "no such container: %s", c.get().Name)
+	}
+	if err := e.prepareRootfs(ctx, c); err != nil {
+		return err
+	}
+	err := f()
+	return errors.Join(err, e.releaseRootfs(context.WithoutCancel(ctx), c))
+}
+
+// withView calls f with a container's root as its processes see it: volumes, binds and, while it runs, all else that is
+// mounted there.
+func (e *Engine) withView(ctx context.Context, c *container, f func(*archive.Root) error) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	if !active(c.get().State) {
+		defer c.unlock()
+		if err := e.prepareVolumes(ctx, c); err != nil { // a reboot undoes the mounts of volumes
+			return err
+		}
+		return e.whileMounted(ctx, c, func() error { return e.inPrivateMounts(c, f) })
+	}
+	root, err := e.processRoot(c)
+	c.unlock()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return f(root)
+}
+
+// processRoot opens the root directory of a container's first process. The number may mean another process by now, and a
+// process may change its root: only the container's own root file system will do.
+func (e *Engine) processRoot(c *container) (*archive.Root, error) {
+	row := c.get()
+	root, err := archive.Open(fmt.Sprintf("/proc/%d/root", row.Pid))
+	if err != nil {
+		return nil, errorf(ErrPrecondition, "container %s has just ended: try again", row.Name)
+	}
+	var here, want unix.Stat_t
+	err = errors.Join(unix.Fstat(root.Fd(), &here), unix.Stat(e.rootfs(c.id), &want))
+	if err != nil || here.Dev != want.Dev || here.Ino != want.Ino {
+		root.Close()
+		return nil, errorf(ErrPrecondition, "the root of container %s cannot be reached: its first process has ended or has another root", row.Name)
+	}
+	return root, nil
+}
+
+// inPrivateMounts mounts a stopped container's volumes and binds where they belong, in a mount namespace that lives as long
+// as f runs: nothing of it is seen outside, or left after a crash.
+func (e *Engine) inPrivateMounts(c *container, f func(*archive.Root) error) error {
+	result := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and with it the namespace
+		result <- func() error {
+			if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
+				return fmt.Errorf("make a mount namespace: %w", err)
+			}
+			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+				return fmt.Errorf("make mounts private: %w", err)
+			}
+			return withRoot(e.rootfs(c.id), func(root *archive.Root) error {
+				if err := e.mountInside(c, root); err != nil {
+					return err
+				}
+				return f(root)
+			})
+		}()
+	}()
+	return <-result
+}
+
+func (e *Engine) mountInside(c *container, root *archive.Root) error {
+	row := c.get()
+	if row.Spec.GetReadOnly() {
+		if err := readOnly(e.rootfs(c.id)); err != nil {
+			return err
+		}
+	}
+	points := slices.Clone(row.Mounts)
+	slices.SortFunc(points, func(a, b *api.MountPoint) int { return strings.Compare(a.Destination, b.Destination) })
+	for _, p := range points {
+		m, err := ociMount(p, asked(row, p))
+		if err != nil {
+			return err
+		}
+		if err := bindInside(root, m); err != nil {
+			return fmt.Errorf("mount %s: %w", p.Destination, err)
+		}
+	}
+	return nil
+}
+
+// bindInside mounts what is a bind. Where there is nothing to mount on, nothing of it can be asked for either: the target is
+// made at the first start.
+func bindInside(root *archive.Root, m specs.Mount) error {
+	if m.Type != "bind" {
+		return nil
+	}
+	target, err := root.Find(m.Destination)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, archive.ErrNotDirectory) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	path := fmt.Sprintf("/proc/self/task/%d/fd/%d", unix.Gettid(), target.Fd())
+	if err := unix.Mount(m.Source, path, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return err
+	}
+	if !slices.Contains(m.Options, "ro") {
+		return nil
+	}
+	mounted, err := root.Find(m.Destination)
+	if err != nil {
+		return err
+	}
+	defer mounted.Close()
+	return readOnly(fmt.Sprintf("/proc/self/task/%d/fd/%d", unix.Gettid(), mounted.Fd()))
+}
+
+func readOnly(path string) error {
+	return unix.MountSetattr(unix.AT_FDCWD, path, 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+}
+
+// withImage calls f with the directory where a container's image is mounted, nothing of the container in it. It is a
+// snapshot like a container's, so that a crash leaves nothing that is not swept.
+func (e *Engine) withImage(ctx context.Context, img *Image, f func(dir string) error) error {
+	tmp := newContainer("", &api.Container{Id: id.NewHex()}, nil, img)
+	if err := e.prepareSnapshot(ctx, tmp); err != nil {
+		return err
+	}
+	err := e.prepareRootfs(ctx, tmp)
+	if err == nil {
+		err = f(e.rootfs(tmp.id))
+	}
+	ctx = context.WithoutCancel(ctx)
+	return errors.Join(err, e.releaseRootfs(ctx, tmp), e.releaseSnapshot(ctx, tmp))
+}
+
+// madeForMounts are names that a start makes in a container's layer to mount something on. Nobody wrote them.
+func madeForMounts(name string) bool {
+	switch name {
+	case "dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf":
+		return true
+	}
+	return false
+}
+
+// wholeSnapshots says that the snapshotter keeps no layer of what a container wrote.
+func (e *Engine) wholeSnapshots(ctx context.Context, id string) (bool, error) {
+	mounts, err := e.cfg.Snapshots.Mounts(ctx, id)
+	return err == nil && len(mounts) > 0 && mounts[0].Type != "overlay", err
+}
+
+func (e *Engine) upperDir(ctx context.Context, c *container) (string, error) {
+	dir, err := e.cfg.Snapshots.UpperDir(ctx, c.id)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return "", err
+	}
+	return filepath.Clean(dir), nil
+}
