@@ -173,7 +173,12 @@ func (n *Node) Start(s *store.Store) error {
 		Stream:  newStreams(n.cfg, n.peers),
 		MaxPool: 3,
 		Timeout: rpcTimeout,
-		Logger:  newLogger(n.cfg.Logger),
+		// No pipelining. When a follower answers no (it has a newer term, or lacks entries), the pipeline's reader ends
+		// while its writer may wait for it for ever: replication to that follower stops, and so does Shutdown (seen with
+		// hashicorp/raft 1.8.0, pipelineReplicate and netPipeline.AppendEntries). Updates are grouped, so one request
+		// under way at a time costs little.
+		MaxRPCsInFlight: 1,
+		Logger:          newLogger(n.cfg.Logger),
 	})
 	cache, err := raft.NewLogCache(cachedLogs, n.logs)
 	if err != nil {
