@@ -103,7 +103,7 @@ func (c *Client) lostConnection(msg string) string {
 	case strings.Contains(msg, "authentication handshake failed"):
 		_, why, _ := strings.Cut(msg, "authentication handshake failed: ")
 		return fmt.Sprintf("cannot trust the Shoal daemon at %s: %s", c.host, oneLine(strings.Trim(why, `"`)))
-	case strings.Contains(msg, "server preface"):
+	case strings.Contains(msg, "preface"):
 		return fmt.Sprintf("what listens at %s does not answer as a Shoal daemon: check --host and SHOAL_HOST", c.host)
 	case strings.Contains(msg, "connection error"), strings.Contains(msg, "error reading from server"),
 		strings.Contains(msg, "transport is closing"):
