@@ -76,6 +76,8 @@ type Manager struct {
 	mu      sync.Mutex
 	conn    *leaderConn
 	joinErr error // why this manager is not a member yet
+	// joinErrs is what was said of it, by the address asked: once is enough.
+	joinErrs map[string]string
 }
 
 // New opens the manager's state and its port. Run does the rest, and closes both.

@@ -244,8 +244,8 @@ func (m *Manager) join(ctx context.Context) error {
 		case member:
 			wait = stranded
 			m.joinThroughAny(ctx)
-		default:
-			m.joinThroughAny(ctx)
+		case m.joinThroughAny(ctx):
+			wait = stranded // or less: the leader will speak to this manager, and be known
 		}
 		select {
 		case <-ctx.Done():
@@ -260,17 +260,17 @@ func (m *Manager) join(ctx context.Context) error {
 }
 
 // joinThroughAny asks one manager after the other, and remembers why none did it.
-func (m *Manager) joinThroughAny(ctx context.Context) {
+func (m *Manager) joinThroughAny(ctx context.Context) bool {
 	for _, addr := range m.doors() {
 		err := m.joinThrough(ctx, addr)
-		if err != nil && ctx.Err() == nil && m.setJoinErr(err) {
+		if m.noteJoin(addr, err) && ctx.Err() == nil {
 			m.log.Warn("joining the managers failed, will try again", "through", addr, "error", err)
 		}
 		if err == nil {
-			m.setJoinErr(nil)
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // doors are the managers that may be asked to let this one in.
@@ -284,12 +284,19 @@ func (m *Manager) doors() []string {
 	return addrs
 }
 
-// setJoinErr tells whether that is news.
-func (m *Manager) setJoinErr(err error) bool {
+// noteJoin remembers how joining through a manager went, and tells whether that is a failure and news.
+func (m *Manager) noteJoin(addr string, err error) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	news := err != nil && (m.joinErr == nil || m.joinErr.Error() != err.Error())
-	m.joinErr = err
+	if err == nil {
+		m.joinErr, m.joinErrs = nil, nil
+		return false
+	}
+	if m.joinErrs == nil {
+		m.joinErrs = map[string]string{}
+	}
+	news := m.joinErrs[addr] != err.Error()
+	m.joinErr, m.joinErrs[addr] = err, err.Error()
 	return news
 }
 

@@ -216,8 +216,9 @@ func (h *host) start() {
 	h.node, h.api, h.cancel, h.done = n, c, cancel, make(chan error, 1)
 	done := h.done
 	go func() {
-		defer unlock()
-		done <- n.serve(ctx, n.localServer(), l)
+		err := n.serve(ctx, n.localServer(), l)
+		unlock()
+		done <- err
 	}()
 	h.t.Cleanup(h.stop)
 }
