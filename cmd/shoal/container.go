@@ -30,6 +30,7 @@ func newContainerCommand(c *cli) *cobra.Command {
 func containerVerbs(c *cli) []*cobra.Command {
 	return []*cobra.Command{
 		newContainerAttachCommand(c),
+		newContainerCommitCommand(c),
 		newContainerCopyCommand(c),
 		newContainerCreateCommand(c),
 		newContainerDiffCommand(c),

@@ -69,3 +69,18 @@ func TestPort(t *testing.T) {
 		}
 	}
 }
+
+func TestCommitCommand(t *testing.T) {
+	f := newFake(t)
+	r := f.run(t, "", "commit", "-a", "me", "-m", "text", "-c", "CMD x", "--pause=false", "web", "new:1")
+	if r.code != 0 || r.out != "sha256:"+strings.Repeat("d", 64)+"\n" {
+		t.Errorf("%+v", r)
+	}
+	want := &api.CommitRequest{Ref: "web", Image: "new:1", Author: "me", Message: "text", Changes: []string{"CMD x"}}
+	if !proto.Equal(f.containers.commit, want) {
+		t.Errorf("asked for %v", f.containers.commit)
+	}
+	if f.run(t, "", "container", "commit", "web"); !f.containers.commit.Pause {
+		t.Error("does not pause by default")
+	}
+}

@@ -69,3 +69,8 @@ func (f *fakeContainers) CopyTo(s grpc.ClientStreamingServer[api.CopyToRequest, 
 		f.copied.Write(m.Data)
 	}
 }
+
+func (f *fakeContainers) Commit(_ context.Context, r *api.CommitRequest) (*api.CommitResponse, error) {
+	f.commit = r
+	return &api.CommitResponse{ImageId: "sha256:" + strings.Repeat("d", 64)}, nil
+}

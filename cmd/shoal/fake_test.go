@@ -371,6 +371,7 @@ type fakeContainers struct {
 	stat       fs.FileMode
 	copyTo     *api.CopyToRequest // the first message
 	copied     bytes.Buffer
+	commit     *api.CommitRequest
 }
 
 func (f *fakeContainers) call(s string) {

@@ -85,3 +85,8 @@ func (s *containers) CopyTo(stream grpc.ClientStreamingServer[api.CopyToRequest,
 	}
 	return stream.SendAndClose(&api.CopyToResponse{})
 }
+
+func (s *containers) Commit(ctx context.Context, r *api.CommitRequest) (*api.CommitResponse, error) {
+	id, err := s.engine.Commit(ctx, r)
+	return answer(&api.CommitResponse{ImageId: id}, err)
+}
