@@ -12,7 +12,8 @@ has ip iproute2
 has unshare util-linux
 has shellcheck shellcheck
 has docker-registry docker-registry # what image pulls are tested against
-has crun crun                       # the runtime that ours is compared with
+has crun crun                       # the runtime whose speed ours is measured beside
+has runc runc                       # the runtime whose containers ours are compared with
 has busybox busybox-static          # the root file system of containers in tests
 has ruby ruby                       # parses the Vagrantfile
 has systemd-analyze systemd         # checks the unit; installing it starts nothing

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -77,6 +78,10 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 	config, err := spec.Build(o)
 	if err != nil {
 		return nil, err
+	}
+	if row.Runtime != "" && row.Runtime != "shoal" && len(config.Linux.TimeOffsets) == 0 {
+		// One without offsets makes no difference, and many runtimes know none.
+		config.Linux.Namespaces = slices.DeleteFunc(config.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.TimeNamespace })
 	}
 	return config, addRates(config.Linux.Resources, row.Spec.GetLimits())
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/shoal-dev/shoal/engine/runtime"
 	"github.com/shoal-dev/shoal/engine/seccomp"
 	"github.com/shoal-dev/shoal/engine/snapshot"
 	"github.com/shoal-dev/shoal/engine/spec"
@@ -221,13 +222,21 @@ func checkModes(s *api.ContainerSpec) error {
 	if m := s.CgroupnsMode; m != "" && m != "private" && m != "host" {
 		return errorf(ErrInvalid, "cgroupns_mode %q is not private or host", m)
 	}
-	if s.Runtime != "" && s.Runtime != "shoal" {
-		return errorf(ErrInvalid, "runtime %q is not known to this daemon", s.Runtime)
+	if _, err := otherRuntime(s.Runtime); err != nil {
+		return errorf(ErrInvalid, "%w", err)
 	}
 	if s.UtsMode == "host" && s.Hostname != "" {
 		return errorf(ErrInvalid, "a hostname cannot be set with uts_mode host")
 	}
 	return nil
+}
+
+// otherRuntime is the program of a runtime that is not our own, "" for ours.
+func otherRuntime(name string) (path string, err error) {
+	if name == "" || name == "shoal" {
+		return "", nil
+	}
+	return runtime.LookOther(name)
 }
 
 // hostname is the one the container sees: its own, or the host's where it shares the host's network.

@@ -58,6 +58,8 @@ func TestRefusals(t *testing.T) {
 		{"memory limit", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Limits = &api.ContainerLimits{MemoryBytes: 1} })},
 		{"log driver", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Log = &api.LogConfig{Driver: "syslog"} })},
 		{"unknown ulimit", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Ulimits = []*api.Ulimit{{Name: "nope"}} })},
+		{`runtime "nope" is not installed`, ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Runtime = "nope" })},
+		{"not the name of a program", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Runtime = "/bin/sh" })},
 		{"not separate for each container", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Sysctls = map[string]string{"kernel.panic": "1"} })},
 	} {
 		if _, err := l.Create(l.ctx(), CreateOptions{Request: c.r}); !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
@@ -81,6 +83,25 @@ func TestRefusals(t *testing.T) {
 		if row := l.row(id); row.ExitCode != int32(c.code) || row.Error == "" {
 			t.Errorf("%s: row %v", c.script, row)
 		}
+	}
+}
+
+func TestOtherRuntime(t *testing.T) {
+	l := openLab(t)
+	r := request("other", "echo hello; sleep 1000")
+	r.NetworkMode, r.Spec.Runtime = NetworkBridge, "runc"
+	id := l.run(r)
+	enginetest.Until(t, "it has spoken", func() bool { return l.logs(id) == "hello\n" })
+	if got := l.exec(id, "ip -o -4 addr show eth0 | wc -l; ls /proc/self/ns"); !strings.HasPrefix(got, "1\n") {
+		t.Errorf("exec sees %q", got)
+	}
+	l.reopen()
+	grace := time.Duration(0)
+	if err := l.Stop(l.ctx(), id, &grace, ""); err != nil {
+		t.Fatal(err)
+	}
+	if row := l.row(id); row.ExitCode != 137 || row.Runtime != "runc" {
+		t.Errorf("row %v", row)
 	}
 }
 

@@ -187,8 +187,13 @@ func (e *Engine) prepareRuntime(ctx context.Context, c *container) error {
 	if err != nil {
 		return err
 	}
+	other, err := otherRuntime(c.get().Runtime)
+	if err != nil {
+		return err
+	}
 	_, err = e.cfg.Runtime.Create(ctx, runtime.CreateOptions{
-		ID: c.id, Bundle: e.bundle(c.id), Log: logs,
+		Runtime: other,
+		ID:      c.id, Bundle: e.bundle(c.id), Log: logs,
 		OpenStdin: c.get().Spec.GetOpenStdin(), Init: c.get().Spec.GetInit(),
 		CgroupPath: e.cgroupPath(c.id),
 	})

@@ -102,6 +102,9 @@ func (s *shim) tellCreated() {
 // start without a complaint the command is running.
 func (s *shim) childSilent() {
 	closeFD(&s.sync)
+	if s.maker.pid != 0 {
+		return // the runtime is executed: its end tells more
+	}
 	if !s.ready {
 		s.abort("the container's first process died while it was made")
 		return
@@ -139,6 +142,10 @@ func (s *shim) reap() {
 		}
 		if pid == s.init.pid {
 			s.initExited(code)
+			continue
+		}
+		if pid == s.maker.pid {
+			s.made(code)
 			continue
 		}
 		for _, x := range s.execs {

@@ -136,7 +136,7 @@ func (s *shim) serve(c *conn) {
 			return // the container is slow to read: let the rest wait in the socket
 		}
 	}
-	if c.dead && c == s.creator && !s.ready && s.init.pid == 0 {
+	if c.dead && c == s.creator && !s.ready && s.init.pid == 0 && s.maker.pid == 0 {
 		syscall.Exit(1) // the daemon died before it had sent everything; nothing was made
 	}
 }

@@ -37,6 +37,8 @@ func main() {
 // shim is the whole state of the program.
 type shim struct {
 	self, init   process // init.pid is 0 until created
+	maker        maker
+	adopted      bool // another runtime made the container
 	pidfd        int
 	sync         int // socket to the child until it has executed, -1 otherwise
 	creator      *conn

@@ -40,6 +40,8 @@ func (s *shim) request(c *conn) {
 	case wire.OpAttach:
 		c.send(wire.OpOK, 0, nil)
 		c.attached = true
+	case wire.OpConsole:
+		s.console(c)
 	case wire.OpRunExec:
 		keep = true
 		s.runExec(c, heapless(body, mapped))
@@ -102,6 +104,10 @@ func (s *shim) create(c *conn, mem []byte) {
 		return
 	}
 	s.sync, s.pidfd = ch.sync, ch.pidfd
+	if h.Flags&wire.FlagAdopt != 0 {
+		s.adopted, s.maker = true, maker{ch.pid, b.text(h.PidFile)}
+		return
+	}
 	s.init = process{ch.pid, startTime(ch.pid)}
 	s.writeState()
 }
@@ -110,6 +116,9 @@ func (s *shim) create(c *conn, mem []byte) {
 func (s *shim) abort(why string) {
 	if s.init.pid != 0 {
 		syscall.Kill(s.init.pid, syscall.SIGKILL)
+	}
+	if s.maker.pid != 0 {
+		syscall.Kill(s.maker.pid, syscall.SIGKILL)
 	}
 	if s.creator != nil {
 		s.creator.fail(wire.CodeFailed, why)
@@ -123,6 +132,8 @@ func (s *shim) start(c *conn) {
 		c.fail(wire.CodeNotRunning, "container has stopped")
 	case !s.ready || s.startSent:
 		c.fail(wire.CodeState, "container was started before")
+	case s.adopted:
+		s.startMade(c)
 	default:
 		s.startSent = true
 		s.starter, c.busy = c, true

@@ -64,20 +64,26 @@ func newBox(t *testing.T, s *api.ContainerSpec, change ...func(*specs.Spec)) *bo
 		f(sp)
 	}
 	b.spec = sp
-	data, err := json.Marshal(sp)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(bundle, "config.json"), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	b.opts = CreateOptions{
 		ID: cid, Bundle: bundle, Init: s.Init, OpenStdin: s.OpenStdin,
 		Log:        LogConfig{Driver: "json-file", Path: filepath.Join(b.dir, "log"), MaxFiles: 1},
 		CgroupPath: fmt.Sprintf("shoal-test-%d/%d", os.Getpid(), boxes.Add(1)),
 	}
+	b.write()
 	t.Cleanup(b.remove)
 	return b
+}
+
+// write puts the configuration into the bundle.
+func (b *box) write() {
+	b.t.Helper()
+	data, err := json.Marshal(b.spec)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(b.opts.Bundle, "config.json"), data, 0o600)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // open is a runtime as a daemon that has just been started has it.

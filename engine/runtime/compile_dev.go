@@ -4,6 +4,7 @@ package runtime
 
 import (
 	"fmt"
+	"os"
 	"path"
 	"strings"
 	"unsafe"
@@ -110,8 +111,12 @@ func (b *builder) bindNode(n node) {
 // devLinks are the links every program expects; an image's or mount's own stay.
 func (b *builder) devLinks() {
 	b.do("make /dev", unix.SYS_MKDIRAT, unix.AT_FDCWD, "/dev", 0o755).ok(unix.EEXIST)
-	for _, l := range [][2]string{{"/proc/self/fd", "/dev/fd"}, {"/proc/self/fd/0", "/dev/stdin"}, {"/proc/self/fd/1", "/dev/stdout"},
-		{"/proc/self/fd/2", "/dev/stderr"}, {"/proc/kcore", "/dev/core"}, {"pts/ptmx", "/dev/ptmx"}} {
+	links := [][2]string{{"/proc/self/fd", "/dev/fd"}, {"/proc/self/fd/0", "/dev/stdin"}, {"/proc/self/fd/1", "/dev/stdout"},
+		{"/proc/self/fd/2", "/dev/stderr"}, {"pts/ptmx", "/dev/ptmx"}}
+	if _, err := os.Stat("/proc/kcore"); err == nil {
+		links = append(links, [2]string{"/proc/kcore", "/dev/core"})
+	}
+	for _, l := range links {
 		b.do("make "+l[1], unix.SYS_SYMLINKAT, l[0], unix.AT_FDCWD, l[1]).ignore()
 	}
 }

@@ -60,6 +60,9 @@ func (s *Shoal) make(ctx context.Context, p place, o CreateOptions, sp *specs.Sp
 	if err != nil {
 		return 0, err
 	}
+	if o.Runtime != "" {
+		return s.makeOther(ctx, p, in)
+	}
 	blob, err := compile(in)
 	if err != nil {
 		return 0, err
@@ -215,6 +218,9 @@ func (s *Shoal) Delete(ctx context.Context, id string, force bool) error {
 	}
 	if err := s.endShim(p, g); err != nil {
 		return err
+	}
+	if o.Runtime != "" {
+		s.deleteOther(ctx, o)
 	}
 	if err := g.Delete(ctx); err != nil {
 		return fmt.Errorf("delete container %.12s: %w", id, err)

@@ -22,6 +22,9 @@ func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, er
 	if err != nil {
 		return nil, err
 	}
+	if rec.Runtime != "" {
+		return s.execOther(ctx, rec, o)
+	}
 	sp, err := readSpec(rec.Bundle)
 	if err != nil {
 		return nil, fmt.Errorf("exec: %w", err)
@@ -166,11 +169,13 @@ func (p *execProcess) Pid() int       { return p.pid }
 func (p *execProcess) Stream() Stream { return p.stream }
 
 // Resize implements Process.
-func (p *execProcess) Resize(s Size) error {
-	if p.stream.terminal == nil {
+func (p *execProcess) Resize(s Size) error { return resizeStream(p.stream, s) }
+
+func resizeStream(p *pipeStream, s Size) error {
+	if p.terminal == nil {
 		return errors.New("resize: the session has no terminal")
 	}
-	raw, err := p.stream.terminal.SyscallConn() // and not Fd, which would make reads block for ever
+	raw, err := p.terminal.SyscallConn() // and not Fd, which would make reads block for ever
 	if err != nil {
 		return err
 	}

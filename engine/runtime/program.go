@@ -234,7 +234,7 @@ func (p *program) encode() ([]byte, error) {
 			s.Off += uint32(base)
 		}
 	}
-	for _, s := range []*wire.Span{&h.UIDMap, &h.GIDMap, &h.OOMFile, &h.LogPath} {
+	for _, s := range []*wire.Span{&h.UIDMap, &h.GIDMap, &h.OOMFile, &h.LogPath, &h.PidFile} {
 		shift(s)
 	}
 	out := make([]byte, 0, h.Size)

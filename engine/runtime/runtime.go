@@ -1,9 +1,9 @@
 // Package runtime runs OCI bundles as containers on one node.
 //
-// Runtime is the contract; New gives Shoal's own (one shoal-shim per container),
-// NewOCI one that drives any OCI runtime binary behind the same shim. It knows
-// nothing of images, networks or names: a bundle directory with a config.json
-// comes in, a process with an exit code comes out.
+// Runtime is the contract, New gives Shoal's own: one shoal-shim per container, which
+// makes it, or has any other OCI runtime make it (CreateOptions.Runtime) and keeps it.
+// The package knows nothing of images, networks or names: a bundle directory with a
+// config.json comes in, a process with an exit code comes out.
 package runtime
 
 import (
@@ -51,6 +51,9 @@ type CreateOptions struct {
 	Log       LogConfig
 	OpenStdin bool // keep a stdin pipe; otherwise /dev/null
 	Init      bool // run shoal's reaper as PID 1 in front of the command (docker --init)
+	// Runtime is the path of another OCI runtime's program (runc, crun, runsc, kata-runtime) that is to make the container;
+	// empty for Shoal's own.
+	Runtime string
 	// CgroupPath is relative to the root of every hierarchy, for example shoal/ID.
 	CgroupPath string
 }

@@ -72,7 +72,14 @@ func (s *Shoal) place(id string) place { return place{filepath.Join(s.dir, id), 
 
 // Start implements Runtime.
 func (s *Shoal) Start(ctx context.Context, id string) error {
-	_, err := s.ask(ctx, id, wire.OpStart, 0, nil)
+	rec, err := s.place(id).record()
+	if err == nil && rec.Runtime != "" {
+		err = s.startOther(ctx, rec)
+	}
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	_, err = s.ask(ctx, id, wire.OpStart, 0, nil)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}

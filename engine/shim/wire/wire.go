@@ -42,6 +42,7 @@ type Header struct {
 	GIDMap     Span
 	OOMFile    Span // cgroup file with an "oom_kill N" line
 	LogPath    Span
+	PidFile    Span
 	LogMax     uint64
 	LogFiles   uint32
 	Width      uint16 // of the terminal
@@ -54,6 +55,7 @@ const (
 	FlagStdin              // keep a pipe for standard input
 	FlagNoPID              // no PID namespace of its own: orphans come to the shim
 	FlagNested             // the child forks once more and reports the pid with MsgPid
+	FlagAdopt              // the child is another runtime; at its end the container's pid is in PidFile
 )
 
 // Open is a file that the shim opens before it forks and keeps in a register.
@@ -171,6 +173,7 @@ const (
 	OpStdout     // stream, from the shim
 	OpStderr     // stream, from the shim
 	OpEOF        // stream, from the shim: the process has ended
+	OpConsole    // carries the terminal of a container that another runtime has made. Answer: OpOK or OpErr
 )
 
 // Codes of OpErr.
