@@ -46,7 +46,7 @@ func (s *shim) made(code int) {
 	s.tellCreated()
 }
 
-// startMade notes that the runtime has let the command run.
+// startMade notes that the runtime is about to let the command run.
 func (s *shim) startMade(c *conn) {
 	s.startSent, s.started = true, now()
 	s.writeState()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -97,7 +98,7 @@ func compileExec(in input, o ExecOptions) ([]byte, error) {
 
 // start sends the program to the shim and waits until the command has been executed.
 func start(ctx context.Context, conn *shim.Conn, blob []byte, o ExecOptions) (*execProcess, error) {
-	p := &execProcess{conn: conn, done: make(chan struct{}), replies: make(chan shim.Reply)}
+	p := &execProcess{conn: conn, done: make(chan struct{}), replies: make(chan shim.Reply, 1)}
 	var fds []int
 	var theirs []*os.File
 	if !o.Process.Terminal {
@@ -138,7 +139,8 @@ type execProcess struct {
 	conn    *shim.Conn
 	pid     int
 	stream  *pipeStream
-	replies chan shim.Reply // to signals
+	signals sync.Mutex
+	replies chan shim.Reply // to the signal that holds the lock
 	done    chan struct{}
 	exit    Exit // valid once done is closed
 	err     error
@@ -158,10 +160,7 @@ func (p *execProcess) follow() {
 			p.exit, p.err = exitOf(r)
 			return
 		}
-		select {
-		case p.replies <- r:
-		default: // whoever sent the signal has left
-		}
+		p.replies <- r // room for one, and one signal at a time
 	}
 }
 
@@ -187,6 +186,8 @@ func resizeStream(p *pipeStream, s Size) error {
 
 // Signal implements Process.
 func (p *execProcess) Signal(sig syscall.Signal) error {
+	p.signals.Lock()
+	defer p.signals.Unlock()
 	select {
 	case <-p.done:
 		return ErrNotRunning
@@ -195,15 +196,20 @@ func (p *execProcess) Signal(sig syscall.Signal) error {
 	if err := p.conn.Send(wire.OpKill, uint16(sig), nil); err != nil {
 		return understand(err)
 	}
+	var r shim.Reply
 	select {
+	case r = <-p.replies:
 	case <-p.done:
-		return ErrNotRunning
-	case r := <-p.replies:
-		if r.Op == wire.OpErr {
-			return understand(&shim.Error{Code: r.Arg, Text: string(r.Payload)})
+		select {
+		case r = <-p.replies: // a signal that kills is answered before the end is told
+		default:
+			return ErrNotRunning
 		}
-		return nil
 	}
+	if r.Op == wire.OpErr {
+		return understand(&shim.Error{Code: r.Arg, Text: string(r.Payload)})
+	}
+	return nil
 }
 
 // Wait implements Process.

@@ -73,13 +73,12 @@ func (s *Shoal) place(id string) place { return place{filepath.Join(s.dir, id), 
 // Start implements Runtime.
 func (s *Shoal) Start(ctx context.Context, id string) error {
 	rec, err := s.place(id).record()
+	if err == nil {
+		_, err = s.ask(ctx, id, wire.OpStart, 0, nil)
+	}
 	if err == nil && rec.Runtime != "" {
-		err = s.startOther(ctx, rec)
+		err = s.startOther(ctx, rec) // the shim knows already: a short container is over when this returns
 	}
-	if err != nil {
-		return fmt.Errorf("start: %w", err)
-	}
-	_, err = s.ask(ctx, id, wire.OpStart, 0, nil)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}

@@ -41,13 +41,14 @@ type Pool struct {
 
 	mu      sync.Mutex
 	down    map[string]bool
+	addrs   map[string]string // HOST:PORT of those who answer
 	peers   []string
 	changed chan struct{} // closed and replaced at each change
 }
 
 // New binds the gossip port and waits for others; it contacts nobody before SetPeers.
 func New(cfg Config) (*Pool, error) {
-	p := &Pool{cfg: cfg, log: cfg.Logger.With("component", "gossip"), down: map[string]bool{}, changed: make(chan struct{})}
+	p := &Pool{cfg: cfg, log: cfg.Logger.With("component", "gossip"), down: map[string]bool{}, addrs: map[string]string{}, changed: make(chan struct{})}
 	if len(cfg.Keys) == 0 {
 		return nil, errors.New("start gossip: no encryption key")
 	}
@@ -77,7 +78,7 @@ func (p *Pool) tuned() *memberlist.Config {
 	c.PushPullInterval = 10 * time.Second
 	c.GossipToTheDeadTime = 20 * time.Second
 	c.DeadNodeReclaimTime = time.Millisecond // identity is not address: a node may come back elsewhere, at once
-	c.AwarenessMaxMultiplier = 4
+	c.AwarenessMaxMultiplier = 2             // hosts that die together make the others doubt themselves; more than that takes too long
 	c.Keyring = p.keyring
 	c.Events = p
 	c.Logger = log.New(io.Discard, "", 0)
@@ -142,10 +143,10 @@ func (p *Pool) Leave(timeout time.Duration) error {
 // join contacts the peers that are not members yet. Failures are normal (a dead host is a peer too) and retried.
 func (p *Pool) join() {
 	known := map[string]bool{p.self(): true}
-	for _, m := range p.list.Members() {
-		known[net.JoinHostPort(m.Addr.String(), strconv.Itoa(int(m.Port)))] = true
-	}
 	p.mu.Lock()
+	for _, a := range p.addrs {
+		known[a] = true
+	}
 	missing := slices.DeleteFunc(slices.Clone(p.peers), func(a string) bool { return known[a] })
 	p.mu.Unlock()
 	if len(missing) == 0 {
@@ -182,9 +183,19 @@ func (p *Pool) Changed() <-chan struct{} {
 	return p.changed
 }
 
+// seen notes where a member is. memberlist changes its own rows while others read them, so they are read only in its events.
+func (p *Pool) seen(n *memberlist.Node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.addrs[n.Name] = net.JoinHostPort(n.Addr.String(), strconv.Itoa(int(n.Port)))
+}
+
 func (p *Pool) set(node string, down bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if down {
+		delete(p.addrs, node)
+	}
 	if p.down[node] == down {
 		return
 	}
@@ -204,7 +215,10 @@ func (p *Pool) bump() {
 }
 
 // NotifyJoin, NotifyLeave and NotifyUpdate are memberlist's events.
-func (p *Pool) NotifyJoin(n *memberlist.Node) { p.set(n.Name, false) }
+func (p *Pool) NotifyJoin(n *memberlist.Node) {
+	p.seen(n)
+	p.set(n.Name, false)
+}
 
 // NotifyLeave is called for the dead and for those who left.
 func (p *Pool) NotifyLeave(n *memberlist.Node) {
@@ -213,5 +227,5 @@ func (p *Pool) NotifyLeave(n *memberlist.Node) {
 	}
 }
 
-// NotifyUpdate says nothing new: members carry no data.
-func (p *Pool) NotifyUpdate(*memberlist.Node) {}
+// NotifyUpdate is called when a member has changed its address: members carry no data.
+func (p *Pool) NotifyUpdate(n *memberlist.Node) { p.seen(n) }
