@@ -142,7 +142,11 @@ func (e *Engine) reconcileNetworks(ctx context.Context) error {
 
 // CreateNetwork makes a local network.
 func (e *Engine) CreateNetwork(ctx context.Context, n *api.LocalNetwork) (*api.LocalNetwork, error) {
-	return e.cfg.Networks.Create(ctx, n)
+	made, err := e.cfg.Networks.Create(ctx, n)
+	if err == nil {
+		e.announce(aboutNetwork, "create", made.Id, map[string]string{"name": made.Name, "type": made.Driver})
+	}
+	return made, err
 }
 
 // ListNetworks returns the local networks with the containers on each.
@@ -179,5 +183,9 @@ func (e *Engine) RemoveNetwork(ctx context.Context, ref string) (string, error) 
 			}
 		}
 	}
-	return n.Id, e.cfg.Networks.Remove(ctx, n.Id)
+	if err := e.cfg.Networks.Remove(ctx, n.Id); err != nil {
+		return n.Id, err
+	}
+	e.announce(aboutNetwork, "destroy", n.Id, map[string]string{"name": n.Name, "type": n.Driver})
+	return n.Id, nil
 }

@@ -47,9 +47,10 @@ type Config struct {
 
 // Engine runs the containers of one node. Its methods may be called concurrently.
 type Engine struct {
-	cfg    Config
-	log    *slog.Logger
-	events broadcaster
+	cfg     Config
+	log     *slog.Logger
+	events  broadcaster
+	journal journal
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc

@@ -65,5 +65,13 @@ func (e *Engine) Events(ctx context.Context) <-chan Event {
 }
 
 func (e *Engine) emit(c *container, action string, attributes map[string]string) {
-	e.events.publish(Event{Time: time.Now(), Action: action, Container: c.get(), Attributes: attributes})
+	row := c.get()
+	e.events.publish(Event{Time: time.Now(), Action: action, Container: row, Attributes: attributes})
+	switch action { // in the journal they are as Docker's clients know them
+	case "health_status":
+		action, attributes = action+": "+attributes["health"], nil
+	case "exec_create":
+		action, attributes = action+": "+attributes["command"], nil
+	}
+	e.announceContainer(row, action, attributes)
 }

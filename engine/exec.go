@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"strings"
 
 	"github.com/shoal-dev/shoal/engine/runtime"
 	"github.com/shoal-dev/shoal/engine/spec"
@@ -45,7 +46,14 @@ func (e *Engine) Exec(ctx context.Context, open *api.ExecOpen) (runtime.Process,
 	if err != nil {
 		return nil, &StartError{Container: c.id, ExitCode: execExitCode(err), Err: err}
 	}
-	e.emit(c, "exec_create", nil)
+	what := strings.Join(open.Command, " ")
+	e.emit(c, "exec_create", map[string]string{"command": what})
+	e.announceContainer(c.get(), "exec_start: "+what, nil)
+	e.start(func(ctx context.Context) {
+		if exit, err := p.Wait(ctx); err == nil {
+			e.announceContainer(c.get(), "exec_die", map[string]string{"exitCode": itoa(exit.Code)})
+		}
+	})
 	return p, nil
 }
 

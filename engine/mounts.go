@@ -144,7 +144,7 @@ func (e *Engine) prepareVolumes(ctx context.Context, c *container) error {
 			continue
 		}
 		m := asked(row, p)
-		vol, _, err := e.cfg.Volumes.Ensure(ctx, &api.Volume{
+		vol, err := e.ensureVolume(ctx, &api.Volume{
 			Name: p.Name, Driver: m.Driver, Options: m.DriverOpts, Labels: m.Labels, Anonymous: isAnonymous(p),
 		})
 		if err != nil {
@@ -203,8 +203,23 @@ func (e *Engine) CreateVolume(ctx context.Context, v *api.Volume) (*api.Volume, 
 	if v == nil {
 		v = &api.Volume{}
 	}
-	vol, _, err := e.cfg.Volumes.Ensure(ctx, v)
+	return e.ensureVolume(ctx, v)
+}
+
+func (e *Engine) ensureVolume(ctx context.Context, v *api.Volume) (*api.Volume, error) {
+	vol, created, err := e.cfg.Volumes.Ensure(ctx, v)
+	if created {
+		e.announce(aboutVolume, "create", vol.Name, map[string]string{"driver": "local"})
+	}
 	return vol, err
+}
+
+func (e *Engine) dropVolume(ctx context.Context, name string, force bool) error {
+	if err := e.cfg.Volumes.Remove(ctx, name, force); err != nil {
+		return err
+	}
+	e.announce(aboutVolume, "destroy", name, map[string]string{"driver": "local"})
+	return nil
 }
 
 // RemoveVolume deletes a volume that no container uses.
@@ -212,7 +227,7 @@ func (e *Engine) RemoveVolume(ctx context.Context, name string, force bool) erro
 	if users := e.VolumeUsers(name); len(users) > 0 {
 		return errorf(ErrPrecondition, "volume %s is used by container %s: remove that first", name, strings.Join(users, ", "))
 	}
-	return e.cfg.Volumes.Remove(ctx, name, force)
+	return e.dropVolume(ctx, name, force)
 }
 
 // copyUp fills volumes that are empty with what the image has at their mount points.

@@ -58,7 +58,8 @@ func Open(ctx context.Context, o OpenConfig) (*Engine, error) {
 	}
 	cfg.Images, err = image.Open(image.Config{
 		Dir: o.DataDir, Content: blobs, Snapshots: cfg.Snapshots, Logger: o.Logger,
-		InUse: func(id string) []string { return e.imageUsers(id) },
+		InUse:  func(id string) []string { return e.imageUsers(id) },
+		Notify: func(action, id, name string) { e.announceImage(action, id, name) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open engine: %w", err)

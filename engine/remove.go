@@ -106,7 +106,7 @@ func (e *Engine) removeAnonymousVolumes(c *container) error {
 		if len(used[v]) > 0 {
 			continue
 		}
-		if err := e.cfg.Volumes.Remove(e.ctx, v, true); err != nil {
+		if err := e.dropVolume(e.ctx, v, true); err != nil {
 			return err
 		}
 	}

@@ -52,6 +52,8 @@ func (e *Engine) startLocked(ctx context.Context, c *container) error {
 		return e.startFailed(c, err)
 	}
 	e.cfg.FaultPoint("start.running")
+	e.announceNetworks(c.get(), "connect")
+	e.announceVolumes(c.get(), "mount")
 	e.emit(c, "start", nil)
 	e.startHealth(c)
 	return nil
@@ -185,7 +187,10 @@ func (e *Engine) exited(c *container, exit runtime.Exit) {
 	if exit.OOMKilled {
 		e.emit(c, "oom", nil)
 	}
-	e.emit(c, "die", map[string]string{"exitCode": itoa(exit.Code)})
+	ran := max(0, exit.At.Sub(before.StartedAt.AsTime()))
+	e.emit(c, "die", map[string]string{"exitCode": itoa(exit.Code), "execDuration": itoa(int(ran.Seconds()))})
+	e.announceNetworks(before, "disconnect")
+	e.announceVolumes(before, "unmount")
 	switch {
 	case restart:
 		e.scheduleRestart(c, delay)

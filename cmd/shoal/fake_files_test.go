@@ -70,6 +70,16 @@ func (f *fakeContainers) CopyTo(s grpc.ClientStreamingServer[api.CopyToRequest, 
 	}
 }
 
+// Events tells what f.events holds and ends.
+func (f *fakeContainers) Events(r *api.EventsRequest, s grpc.ServerStreamingServer[api.Event]) error {
+	for _, ev := range f.events {
+		if err := s.Send(ev); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (f *fakeContainers) Commit(_ context.Context, r *api.CommitRequest) (*api.CommitResponse, error) {
 	f.commit = r
 	return &api.CommitResponse{ImageId: "sha256:" + strings.Repeat("d", 64)}, nil

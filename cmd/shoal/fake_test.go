@@ -372,6 +372,7 @@ type fakeContainers struct {
 	copyTo     *api.CopyToRequest // the first message
 	copied     bytes.Buffer
 	commit     *api.CommitRequest
+	events     []*api.Event
 }
 
 func (f *fakeContainers) call(s string) {

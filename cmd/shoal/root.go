@@ -99,14 +99,14 @@ func addCommands(root *cobra.Command, c *cli) {
 		renamed(newContainerListCommand(c), "ps", "shoal container ls, shoal container list, shoal container ps, shoal ps"),
 		alsoAs(newImagePullCommand(c), "shoal image pull, shoal pull"),
 		renamed(newImageListCommand(c), "images", "shoal image ls, shoal image list, shoal images"),
-		newVersionCommand(c), newInfoCommand(c),
+		newVersionCommand(c), alsoAs(newInfoCommand(c), "shoal system info, shoal info"),
 	)
-	in(sectionManagement, newContainerCommand(c), newImageCommand(c), newNetworkCommand(c), newVolumeCommand(c))
+	in(sectionManagement, newContainerCommand(c), newImageCommand(c), newNetworkCommand(c), newVolumeCommand(c), newSystemCommand(c))
 	in(sectionCluster, newClusterCommand(c), newNodeCommand(c), newServiceCommand(c))
 	for _, cmd := range containerVerbs(c) {
 		root.AddCommand(alsoAs(cmd, fmt.Sprintf("shoal container %s, shoal %[1]s", cmd.Name())))
 	}
-	in("", newInspectCommand(c), newCompletionCommand(c),
+	in("", alsoAs(newEventsCommand(c), "shoal system events, shoal events"), newInspectCommand(c), newCompletionCommand(c),
 		renamed(newImageRemoveCommand(c), "rmi", "shoal image rm, shoal image remove, shoal rmi"),
 		alsoAs(newImageLoadCommand(c), "shoal image load, shoal load"),
 		alsoAs(newImageSaveCommand(c), "shoal image save, shoal save"),

@@ -253,6 +253,9 @@ func fieldChain(v any, names []string) (any, error) {
 			return nil, &missingField{name}
 		}
 		got := r.MapIndex(reflect.ValueOf(name).Convert(r.Type().Key()))
+		if !got.IsValid() && r.Type().Elem().Kind() == reflect.String {
+			got = reflect.ValueOf("") // a label or an attribute: not everything has it
+		}
 		if !got.IsValid() {
 			return nil, &missingField{name}
 		}

@@ -32,6 +32,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader, o ImportOptions, report
 	if err != nil {
 		return nil, fmt.Errorf("import image: %w", err)
 	}
+	s.Notify("import", img.Id, firstTag(img))
 	return img, nil
 }
 

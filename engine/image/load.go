@@ -43,7 +43,18 @@ func (s *Store) Load(ctx context.Context, r io.Reader, report ProgressFunc) ([]*
 	if _, sweep := s.collect(ctx); sweep != nil { // what was in the archive and belongs to no image
 		s.Logger.Warn("sweep after loading images", "err", sweep)
 	}
+	for _, img := range images {
+		s.Notify("load", img.Id, firstTag(img))
+	}
 	return images, err
+}
+
+// firstTag is a name of an image, "" if it has none.
+func firstTag(img *api.Image) string {
+	if len(img.Tags) == 0 {
+		return ""
+	}
+	return img.Tags[0]
 }
 
 func (s *Store) load(ctx context.Context, r io.Reader, p *progress) ([]*api.Image, error) {

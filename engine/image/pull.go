@@ -46,7 +46,11 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions, report Prog
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", reference.FamiliarString(named), err)
 	}
-	return s.finish(ctx, r, names, p)
+	img, err := s.finish(ctx, r, names, p)
+	if err == nil {
+		s.Notify("pull", reference.FamiliarString(named), reference.FamiliarName(named))
+	}
+	return img, err
 }
 
 func (s *Store) pull(ctx context.Context, named reference.Named, o PullOptions, p *progress) (*record, []string, error) {

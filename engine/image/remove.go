@@ -25,12 +25,16 @@ func (s *Store) Tag(_ context.Context, source, target string) error {
 	if err != nil {
 		return err
 	}
-	return s.db.Update(func(tx *bolt.Tx) error {
+	err = s.db.Update(func(tx *bolt.Tx) error {
 		if tx.Bucket([]byte(imagesBucket)).Get([]byte(r.ID)) == nil { // removed since
 			return fmt.Errorf("%w: %s", ErrNotFound, source)
 		}
 		return tx.Bucket([]byte(namesBucket)).Put([]byte(key(named)), []byte(r.ID))
 	})
+	if err == nil {
+		s.Notify("tag", r.ID.String(), familiar(key(named)))
+	}
+	return err
 }
 
 // Removed is what Remove did: names taken away, IDs of images and chain IDs of layers deleted.
@@ -65,7 +69,11 @@ func (s *Store) Remove(ctx context.Context, ref string, force bool) (Removed, er
 		return done, err
 	}
 	done.Untagged = familiarAll(untag)
+	for _, name := range done.Untagged {
+		s.Notify("untag", r.ID.String(), name)
+	}
 	if last {
+		s.Notify("delete", r.ID.String(), "")
 		done.Deleted = append(done.Deleted, r.ID.String())
 		swept, err := s.collect(ctx)
 		if err != nil {

@@ -46,6 +46,9 @@ func (s *Store) Save(ctx context.Context, refs []string, w io.Writer) error {
 	if err := s.writeArchive(ctx, images, w); err != nil {
 		return fmt.Errorf("save images: %w", err)
 	}
+	for _, c := range images {
+		s.Notify("save", c.record.ID.String(), "")
+	}
 	return nil
 }
 

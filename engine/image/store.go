@@ -42,6 +42,8 @@ type Config struct {
 
 	// InUse names the containers that use an image; nil: none ever do. It is called without locks held.
 	InUse func(imageID string) []string
+	// Notify hears of pull, load, import, tag, untag, delete and save, after the fact; nil: nobody does.
+	Notify func(action, id, name string)
 	// Platform is taken from images for several; empty: this machine's.
 	Platform Platform
 	// Transport connects to registries; nil: a plain HTTP transport.
@@ -72,6 +74,9 @@ func Open(c Config) (*Store, error) {
 	}
 	if c.InUse == nil {
 		c.InUse = func(string) []string { return nil }
+	}
+	if c.Notify == nil {
+		c.Notify = func(string, string, string) {}
 	}
 	if c.Platform == (Platform{}) {
 		c.Platform = Platform{OS: "linux", Architecture: runtime.GOARCH}
