@@ -113,8 +113,7 @@ func (l *lab) empty() {
 // traces are what containers could have left: processes, cgroups, mounts, files, links.
 func (l *lab) traces() []string {
 	lines := enginetest.Processes(l.dir)
-	groups, _ := filepath.Glob("/sys/fs/cgroup/*/" + filepath.Base(l.dir) + "/*/")
-	lines = append(lines, groups...)
+	lines = append(lines, enginetest.Cgroups(filepath.Base(l.dir)+"/*/")...)
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(mounts)) {
 		if f := strings.Fields(line); strings.HasPrefix(f[4], l.dir) {

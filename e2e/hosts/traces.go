@@ -33,7 +33,8 @@ func (h *Host) Traces() ([]string, error) {
 		}
 	}
 	roots, _ := filepath.Glob("/sys/fs/cgroup/*/" + h.CgroupParent() + "/*")
-	for _, c := range roots {
+	unified, _ := filepath.Glob("/sys/fs/cgroup/" + h.CgroupParent() + "/*")
+	for _, c := range append(roots, unified...) {
 		if fi, err := os.Stat(c); err == nil && fi.IsDir() {
 			add("cgroup %s", c)
 		}

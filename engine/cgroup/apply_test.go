@@ -8,9 +8,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 func apply(t *testing.T, g *Group, r *specs.LinuxResources) {
@@ -22,7 +24,6 @@ func apply(t *testing.T, g *Group, r *specs.LinuxResources) {
 
 func TestPidsLimitBites(t *testing.T) {
 	g := newGroup(t)
-	version1(t, g)
 	apply(t, g, &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: to(int64(4))}})
 	out := start(t, g, "for i in 1 2 3 4 5 6; do sleep 1000 & done; echo all were made").end(t)
 	if !strings.Contains(out, "ork") || strings.Contains(out, "all were made") { // dash: Cannot fork, bash: fork: retry
@@ -32,14 +33,11 @@ func TestPidsLimitBites(t *testing.T) {
 		t.Errorf("processes %v, %v", pids, err)
 	}
 	apply(t, g, &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: to(int64(0))}})
-	if v, err := read(g.dir("pids"), "pids.max"); err != nil || v != "max" {
-		t.Errorf("no limit: pids.max is %q, %v", v, err)
-	}
+	holds(t, g, map[string]string{"pids.max": "max"})
 }
 
 func TestMemoryLimitBitesAndIsCounted(t *testing.T) {
 	g := newGroup(t)
-	version1(t, g)
 	apply(t, g, &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: to(int64(16 << 20)), Swap: to(int64(16 << 20))}})
 	kills := func() uint64 {
 		n, err := keyed(filepath.Dir(g.OOMFile()), filepath.Base(g.OOMFile()), "oom_kill")
@@ -64,10 +62,13 @@ func TestMemoryLimitBitesAndIsCounted(t *testing.T) {
 // Raising and lowering both limits, in every direction, whatever the kernel wants to be written first.
 func TestMemoryLimitMoves(t *testing.T) {
 	g := newGroup(t)
-	version1(t, g)
 	const none = -1
 	for _, step := range []struct{ limit, swap int64 }{{64 << 20, 128 << 20}, {32 << 20, 32 << 20}, {256 << 20, 256 << 20}, {16 << 20, 512 << 20}, {none, none}, {64 << 20, 64 << 20}} {
 		apply(t, g, &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &step.limit, Swap: &step.swap}})
+		if g.Unified() {
+			holds(t, g, map[string]string{"memory.max": orMax(step.limit), "memory.swap.max": swapText(t, step.limit, step.swap)})
+			continue
+		}
 		for name, want := range map[string]int64{"memory.limit_in_bytes": step.limit, "memory.memsw.limit_in_bytes": step.swap} {
 			got, err := number(g.dir("memory"), name)
 			if err != nil || (want == none) != (got > noLimit) || want != none && got != uint64(want) {
@@ -77,9 +78,17 @@ func TestMemoryLimitMoves(t *testing.T) {
 	}
 }
 
+func swapText(t *testing.T, limit, swap int64) string {
+	t.Helper()
+	v, err := swapMax(&specs.LinuxMemory{Limit: &limit, Swap: &swap})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 func TestCPULimitBites(t *testing.T) {
 	g := newGroup(t)
-	version1(t, g)
 	apply(t, g, &specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: to(int64(2000)), Period: to(uint64(20000)), Shares: to(uint64(512)), Cpus: "0", Mems: "0"}})
 	start(t, g, "while :; do :; done")
 	eventually(t, "the loop is throttled", func() bool {
@@ -89,11 +98,66 @@ func TestCPULimitBites(t *testing.T) {
 		}
 		return s.ThrottledNanos > 0
 	})
-	for file, want := range map[[2]string]string{
-		{"cpu", "cpu.shares"}: "512", {"cpu", "cpu.cfs_quota_us"}: "2000", {"cpu", "cpu.cfs_period_us"}: "20000", {"cpuset", "cpuset.cpus"}: "0"} {
-		if got, err := read(g.dir(file[0]), file[1]); err != nil || got != want {
-			t.Errorf("%s is %q, %v, want %s", file[1], got, err, want)
-		}
+	want := map[string]string{"cpu.shares": "512", "cpu.cfs_quota_us": "2000", "cpu.cfs_period_us": "20000", "cpuset.cpus": "0"}
+	if g.Unified() {
+		want = map[string]string{"cpu.weight": "20", "cpu.max": "2000 20000", "cpuset.cpus": "0", "cpuset.mems": "0"}
+	}
+	holds(t, g, want)
+}
+
+// A megabyte at a megabyte a second takes most of a second, whatever the disk can do.
+func TestBlockLimitBites(t *testing.T) {
+	g, disk := newGroup(t), testDisk(t)
+	var st unix.Stat_t
+	if err := unix.Stat(disk, &st); err != nil {
+		t.Fatal(err)
+	}
+	rate := throttleOf(int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev)), 1<<20)
+	apply(t, g, &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: []specs.LinuxThrottleDevice{rate}}})
+	began := time.Now()
+	m := start(t, g, "dd if="+disk+" of=/dev/null bs=64k count=16 iflag=direct")
+	out := m.end(t)
+	if took := time.Since(began); !m.ProcessState.Success() || took < 800*time.Millisecond {
+		t.Errorf("a megabyte was read in %s: %v, %s", took, m.ProcessState, out)
+	}
+	if s, err := g.Stats(); err != nil || s.BlockRead != 1<<20 {
+		t.Errorf("%d bytes counted as read, %v, want %d", s.BlockRead, err, 1<<20)
+	}
+}
+
+// Every limit of version 2 at once, in the kernel's own files.
+func TestEverythingOfVersion2(t *testing.T) {
+	g := newGroup(t)
+	if !g.Unified() {
+		t.Skip("SKIPPED: this machine limits by cgroups of version 1: make e2e-vm has one that does not")
+	}
+	apply(t, g, &specs.LinuxResources{
+		CPU:            &specs.LinuxCPU{Shares: to(uint64(2048)), Quota: to(int64(50000)), Period: to(uint64(100000)), Burst: to(uint64(1000)), Cpus: "0", Mems: "0"},
+		Memory:         &specs.LinuxMemory{Limit: to(int64(64 << 20)), Swap: to(int64(96 << 20)), Reservation: to(int64(16 << 20))},
+		Pids:           &specs.LinuxPids{Limit: to(int64(99))},
+		BlockIO:        &specs.LinuxBlockIO{Weight: to(uint16(500))},
+		HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 4 << 20}},
+		Devices:        DefaultDevices(),
+		Unified:        map[string]string{"memory.high": "33554432", "cpu.idle": "0"},
+	})
+	holds(t, g, map[string]string{
+		"cpu.weight": "79", "cpu.max": "50000 100000", "cpu.max.burst": "1000", "cpuset.cpus": "0", "cpuset.mems": "0",
+		"memory.max": "67108864", "memory.swap.max": "33554432", "memory.low": "16777216", "memory.high": "33554432", "pids.max": "99",
+		"io.weight": "default 4950", "hugetlb.2MB.max": "4194304",
+	})
+}
+
+// Two huge pages do not fit where one is allowed.
+func TestHugePageLimitBites(t *testing.T) {
+	g := newGroup(t)
+	if !g.limits("hugetlb") {
+		t.Skip("SKIPPED: this machine has no hugetlb controller")
+	}
+	dir := hugePages(t)
+	apply(t, g, &specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 2 << 20}}})
+	out := start(t, g, "fallocate -l 2097152 "+dir+"/one && echo one; fallocate -l 4194304 "+dir+"/two && echo two").end(t)
+	if !strings.Contains(out, "one\n") || strings.Contains(out, "two\n") {
+		t.Errorf("got %q, want one page and not two", out)
 	}
 }
 
@@ -227,6 +291,26 @@ func TestVersion2(t *testing.T) {
 				t.Errorf("files (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// BFQ has a file of its own; where only that is, the weight goes there as it is.
+func TestWeightForBFQ(t *testing.T) {
+	for both, want := range map[bool]map[string]string{
+		true:  {"io.weight": "4950", "io.bfq.weight": "500"},
+		false: {"io.bfq.weight": "500"},
+	} {
+		g := fakeV2(t)
+		if err := os.WriteFile(filepath.Join(g.V2Dir(), "io.bfq.weight"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if !both {
+			os.Remove(filepath.Join(g.V2Dir(), "io.weight"))
+		}
+		apply(t, g, &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: to(uint16(500))}})
+		if diff := cmp.Diff(want, written(t, g.V2Dir())); diff != "" {
+			t.Errorf("files (-want +got):\n%s", diff)
+		}
 	}
 }
 

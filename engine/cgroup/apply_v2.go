@@ -4,6 +4,7 @@ package cgroup
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"sort"
 	"strconv"
@@ -134,17 +135,30 @@ func blkioV2(w *writer, b *specs.LinuxBlockIO) {
 		return
 	}
 	if b.Weight != nil && *b.Weight != 0 {
-		w.v2("io.weight", text(ioWeight(*b.Weight)))
+		w.ioWeight("", *b.Weight)
 	}
 	for _, d := range b.WeightDevice {
 		if d.Weight != nil && *d.Weight != 0 {
-			w.v2("io.weight", fmt.Sprintf("%d:%d %d", d.Major, d.Minor, ioWeight(*d.Weight)))
+			w.ioWeight(fmt.Sprintf("%d:%d ", d.Major, d.Minor), *d.Weight)
 		}
 	}
 	for _, t := range throttles(b) {
 		for _, d := range t.list {
 			w.v2("io.max", fmt.Sprintf("%d:%d %s=%d", d.Major, d.Minor, t.v2, d.Rate))
 		}
+	}
+}
+
+// ioWeight tells every scheduler that is there: which one serves a disk may change later. BFQ's weights are OCI's.
+func (w *writer) ioWeight(device string, weight uint16) {
+	const bfq = "io.bfq.weight"
+	_, err := os.Stat(filepath.Join(w.group.V2Dir(), bfq))
+	hasBFQ := err == nil
+	if hasBFQ {
+		w.v2(bfq, device+text(weight))
+	}
+	if _, err := os.Stat(filepath.Join(w.group.V2Dir(), "io.weight")); err == nil || !hasBFQ {
+		w.v2("io.weight", device+text(ioWeight(weight)))
 	}
 }
 

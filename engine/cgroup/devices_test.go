@@ -39,11 +39,11 @@ var deviceCases = map[string]struct {
 	"everything but one":       {[]specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}, char(false, 1, 11, "w")}, "reads null\nwrites null\nreads full\nreads kmsg\n"},
 }
 
+// As limits of a group: files of version 1, or a filter of version 2.
 func TestDeviceRules(t *testing.T) {
 	for name, tc := range deviceCases {
 		t.Run(name, func(t *testing.T) {
 			g := newGroup(t)
-			version1(t, g)
 			apply(t, g, &specs.LinuxResources{Devices: WithDefaults(tc.own)})
 			if diff := cmp.Diff(tc.want, start(t, g, probe).end(t)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

@@ -10,10 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var groupCount atomic.Int32
@@ -62,12 +65,61 @@ func expectGone(t *testing.T, g *Group) {
 	}
 }
 
-// version1 tells tests of version 1's limits whether they can run here.
-func version1(t *testing.T, g *Group) {
+// holds compares files of the group's controllers, whichever version they belong to.
+func holds(t *testing.T, g *Group, files map[string]string) {
 	t.Helper()
-	if g.Unified() {
-		t.Skip("SKIPPED: this machine has no cgroups of version 1")
+	for name, want := range files {
+		controller, _, _ := strings.Cut(name, ".")
+		dir := g.dir(controller)
+		if g.Unified() {
+			dir = g.V2Dir()
+		}
+		if got, err := read(dir, name); err != nil || got != want {
+			t.Errorf("%s is %q, %v, want %q", name, got, err, want)
+		}
 	}
+}
+
+// limits says whether there is such a controller.
+func (g *Group) limits(controller string) bool {
+	if !g.Unified() {
+		return g.dir(controller) != ""
+	}
+	list, _ := read(g.V2Dir(), "cgroup.controllers")
+	return slices.Contains(strings.Fields(list), controller)
+}
+
+// testDisk is a disk to read from: the one that a virtual machine was given for this, or any.
+func testDisk(t *testing.T) string {
+	t.Helper()
+	for _, path := range []string{os.Getenv("SHOAL_TEST_DISK"), "/dev/vda", "/dev/sda", "/dev/nvme0n1"} {
+		if f, err := os.Open(path); err == nil {
+			f.Close()
+			return path
+		}
+	}
+	t.Skip("SKIPPED: no disk to read from; SHOAL_TEST_DISK may name one")
+	return ""
+}
+
+// hugePages adds two huge pages to the machine for as long as the test takes, and mounts them.
+func hugePages(t *testing.T) string {
+	t.Helper()
+	const dir, file = "/sys/kernel/mm/hugepages/hugepages-2048kB", "nr_hugepages"
+	before, err := number(dir, file)
+	if err == nil {
+		err = write(dir, file, text(before+2))
+	}
+	if err != nil {
+		t.Skip("SKIPPED: no huge pages: ", err)
+	}
+	t.Cleanup(func() { write(dir, file, text(before)) })
+	at := t.TempDir()
+	if err := unix.Mount("hugetlbfs", at, "hugetlbfs", 0, "pagesize=2M"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(at, 0) })
+	return at
 }
 
 // member is a shell in the group.

@@ -119,10 +119,15 @@ func (g *Group) dir(controller string) string {
 // V2Dir is the group's directory in the version 2 tree, empty without one. It is a
 // descriptor of this directory that a process can be born into.
 func (g *Group) V2Dir() string {
-	if g.tree.v2 == "" {
+	return g.tree.V2Path(g.path)
+}
+
+// V2Path is the directory in the version 2 tree of a path as /proc/PID/cgroup has it, empty without such a tree.
+func (t *Tree) V2Path(path string) string {
+	if t.v2 == "" {
 		return ""
 	}
-	return filepath.Join(g.tree.v2, g.path)
+	return filepath.Join(t.v2, path)
 }
 
 // dirs are all of the group's directories.

@@ -44,9 +44,15 @@ var shim struct {
 	err  error
 }
 
+// ShimEnv names a shim that is built already: a virtual machine has no Go.
+const ShimEnv = "SHOAL_SHIM"
+
 // Shim builds cmd/shoal-shim once and returns its path.
 func Shim(t testing.TB) string {
 	t.Helper()
+	if path := os.Getenv(ShimEnv); path != "" {
+		return path
+	}
 	shim.once.Do(func() {
 		dir, err := os.MkdirTemp("", "shoal-shim-")
 		if err != nil {
@@ -150,6 +156,14 @@ func untar(dir string, archive []byte) error {
 			return err
 		}
 	}
+}
+
+// Cgroups lists the control groups at a path, which may be a pattern, of every hierarchy: those of version 1 are mounted
+// one directory deeper than version 2 is where it is alone.
+func Cgroups(path string) []string {
+	old, _ := filepath.Glob("/sys/fs/cgroup/*/" + path)
+	unified, _ := filepath.Glob("/sys/fs/cgroup/" + path)
+	return append(old, unified...)
 }
 
 // Processes lists the processes whose command line names any of the words: shims name their directory.

@@ -58,7 +58,7 @@ func newSpace(t testing.TB, name string) *space {
 	if s.ns, err = netns.GetFromPath(s.path); err != nil {
 		t.Fatal(err)
 	}
-	if s.nl, err = netlink.NewHandleAt(s.ns); err != nil {
+	if s.nl, err = netlink.NewHandleAt(s.ns, unix.NETLINK_ROUTE); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.nl.Close(); s.ns.Close() })

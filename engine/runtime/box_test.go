@@ -107,7 +107,7 @@ func (b *box) remove() {
 	if _, err := b.rt.State(ctx, b.opts.ID); !errors.Is(err, ErrNotFound) {
 		b.t.Errorf("state after delete: %v, want %v", err, ErrNotFound)
 	}
-	if left, _ := filepath.Glob("/sys/fs/cgroup/*/" + b.opts.CgroupPath); len(left) > 0 {
+	if left := enginetest.Cgroups(b.opts.CgroupPath); len(left) > 0 {
 		b.t.Errorf("cgroups left: %v", left)
 	}
 	if left := enginetest.Processes(b.opts.ID); len(left) > 0 {

@@ -152,23 +152,25 @@ func (b *builder) enterCgroups(g groupFiles) {
 
 // namespaces arranges that the child is in the right ones.
 //
-// A network, IPC, UTS, PID or cgroup namespace to join is entered by the shim's
-// thread around the fork, while it has all the privileges. New ones are made at the
+// A network, IPC, UTS or PID namespace to join is entered by the shim's thread
+// around the fork, while it has all the privileges. New ones are made at the
 // fork, all at once, so that they belong to a new user namespace; the cgroup
-// namespace only after the child is in its cgroup, which becomes its root.
+// namespace only after the child is in its cgroup, which becomes its root, or which
+// it could not enter from within a namespace that it is to join.
 // A user namespace to join must be entered by the child before the others are made:
 // it then forks once more and its child becomes the shim's.
 func (b *builder) namespaces() {
 	atFork := b.ns.fresh &^ (unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
-	for _, flag := range []int{unix.CLONE_NEWNET, unix.CLONE_NEWIPC, unix.CLONE_NEWUTS, unix.CLONE_NEWCGROUP, unix.CLONE_NEWPID} {
+	for _, flag := range []int{unix.CLONE_NEWNET, unix.CLONE_NEWIPC, unix.CLONE_NEWUTS, unix.CLONE_NEWPID} {
 		if path, ok := b.ns.paths[flag]; ok {
 			b.join(path, flag)
 		}
 	}
+	if path, ok := b.ns.paths[unix.CLONE_NEWCGROUP]; ok {
+		b.setns("cgroup", path, unix.CLONE_NEWCGROUP)
+	}
 	if path, ok := b.ns.paths[unix.CLONE_NEWUSER]; ok {
-		r := b.program.open(path, unix.O_RDONLY)
-		b.do("join user namespace "+path, unix.SYS_SETNS, r, unix.CLONE_NEWUSER)
-		b.do("", unix.SYS_CLOSE, r)
+		b.setns("user", path, unix.CLONE_NEWUSER)
 		b.nest(atFork)
 	} else {
 		b.hdr.CloneFlags = uint64(atFork)
@@ -212,11 +214,16 @@ func (b *builder) becomeRoot() {
 	b.do("", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL))
 }
 
+// setns makes the child itself enter a namespace that the shim has opened.
+func (b *builder) setns(name, path string, flag int) {
+	r := b.program.open(path, unix.O_RDONLY)
+	b.do("join "+name+" namespace "+path, unix.SYS_SETNS, r, flag)
+	b.do("", unix.SYS_CLOSE, r)
+}
+
 func (b *builder) timeNamespace() {
 	if path, ok := b.ns.paths[unix.CLONE_NEWTIME]; ok {
-		r := b.program.open(path, unix.O_RDONLY)
-		b.do("join time namespace "+path, unix.SYS_SETNS, r, unix.CLONE_NEWTIME)
-		b.do("", unix.SYS_CLOSE, r)
+		b.setns("time", path, unix.CLONE_NEWTIME)
 	}
 	if b.ns.fresh&unix.CLONE_NEWTIME == 0 {
 		return
@@ -231,6 +238,17 @@ func (b *builder) timeNamespace() {
 	if t.Len() > 0 {
 		b.writeFile("set time offsets", "/proc/self/timens_offsets", t.String())
 	}
+	b.enterOwnTime()
+}
+
+// enterOwnTime: what unshare made is for children only. Newer kernels let execve enter it (6.3), to older ones it must be said.
+func (b *builder) enterOwnTime() {
+	const what = "enter time namespace"
+	r := b.newReg()
+	b.do(what, unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/self/ns/time_for_children", unix.O_RDONLY|unix.O_CLOEXEC).to(r)
+	b.do(what, unix.SYS_SETNS, r, unix.CLONE_NEWTIME)
+	b.do("", unix.SYS_CLOSE, r)
+	b.release(r)
 }
 
 // writeFile writes an existing file in one go.

@@ -178,7 +178,7 @@ func seal(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read shim: %w", err)
 	}
-	fd, err := unix.MemfdCreate("shoal-shim", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	fd, err := highMemfd()
 	if err != nil {
 		return nil, fmt.Errorf("memfd for the shim: %w", err)
 	}
@@ -193,6 +193,17 @@ func seal(path string) (*os.File, error) {
 		return nil, fmt.Errorf("seal shim: %w", err)
 	}
 	return f, nil
+}
+
+// highMemfd is a memory file above the numbers that a shim inherits: a child puts those in place first, and would then
+// find them, and not its program, at the path that it executes.
+func highMemfd() (int, error) {
+	fd, err := unix.MemfdCreate("shoal-shim", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fd)
+	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 16)
 }
 
 // Delete implements Runtime.

@@ -26,6 +26,7 @@ var escapes = []struct{ name, script, needs string }{
 	{"sysrq", "echo h > /proc/sysrq-trigger", "/proc/sysrq-trigger"},
 	{"write to sysfs", "f=/sys/kernel/mm/transparent_hugepage/defrag; test -e $f || f=/sys/kernel/uevent_seqnum; test -w $f && touch $f", ""},
 	{"a cgroup of its own", "d=/sys/fs/cgroup/memory; test -d $d || d=/sys/fs/cgroup; mkdir $d/x && rmdir $d/x", ""},
+	{"its own limits", "f=/sys/fs/cgroup/pids/cgroup.procs; test -e $f || f=/sys/fs/cgroup/cgroup.procs; test -w $f && touch $f", ""},
 	{"a block device's node", "mknod /tmp/disk b 7 0 && dd if=/tmp/disk of=/dev/null bs=512 count=1", "/dev/loop0"},
 	{"kernel messages", "dmesg | grep -q .", ""},
 	{"the clock", "date -s @$(date +%s) 2>&1 | grep -q . && ! date -s @$(date +%s) 2>&1 | grep -q set", ""},

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/shoal-dev/shoal/engine/cgroup"
 	"github.com/shoal-dev/shoal/engine/shim"
 	"github.com/shoal-dev/shoal/engine/shim/wire"
 )
@@ -38,6 +40,7 @@ func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, er
 	if err != nil {
 		return nil, fmt.Errorf("exec: %w", err)
 	}
+	in.groups.v2 = s.groupOfFirst(id, g)
 	if o.Privileged {
 		in.filter = nil
 	}
@@ -58,9 +61,30 @@ func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, er
 	return p, nil
 }
 
+// groupOfFirst is where one more process is born on version 2: beside the container's first, which may have moved further
+// down. Where a group gives controllers to those below it, nothing can be in itself.
+func (s *Shoal) groupOfFirst(id string, g *cgroup.Group) string {
+	top := g.V2Dir()
+	sup, err := s.place(id).supervised()
+	if err != nil || !g.Unified() {
+		return top
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", sup.init.pid))
+	if err != nil {
+		return top
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	dir := s.tree.V2Path(strings.TrimPrefix(line, "0::"))
+	if strings.HasPrefix(dir, top+"/") {
+		return dir
+	}
+	return top
+}
+
 // compileExec turns one more process into a program. Its thread of the shim enters
 // the namespaces that a child is born into; user, time and mount namespaces can
-// only be entered by the single-threaded child itself.
+// only be entered by the single-threaded child itself. So is the cgroup namespace:
+// from within it nobody may bring a process in (mount option nsdelegate of version 2).
 func compileExec(in input, o ExecOptions) ([]byte, error) {
 	ns, err := sortNamespaces(in.spec.Linux.Namespaces)
 	if err != nil {
@@ -73,14 +97,14 @@ func compileExec(in input, o ExecOptions) ([]byte, error) {
 		b.hdr.Width, b.hdr.Height = o.Size.Width, o.Size.Height
 	}
 	b.enterCgroups(in.groups)
-	for _, flag := range []int{unix.CLONE_NEWNET, unix.CLONE_NEWIPC, unix.CLONE_NEWUTS, unix.CLONE_NEWCGROUP, unix.CLONE_NEWPID} {
+	for _, flag := range []int{unix.CLONE_NEWNET, unix.CLONE_NEWIPC, unix.CLONE_NEWUTS, unix.CLONE_NEWPID} {
 		if ns.all&flag != 0 {
 			b.join("", flag)
 		}
 	}
 	b.do("die with the shim", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL))
 	b.oomScore(o.Process.OOMScoreAdj)
-	for _, flag := range []int{unix.CLONE_NEWUSER, unix.CLONE_NEWTIME, unix.CLONE_NEWNS} {
+	for _, flag := range []int{unix.CLONE_NEWCGROUP, unix.CLONE_NEWUSER, unix.CLONE_NEWTIME, unix.CLONE_NEWNS} {
 		if ns.all&flag != 0 {
 			b.do("enter the container's namespaces", unix.SYS_SETNS, reg(wire.RegPidfd), flag)
 		}

@@ -163,7 +163,11 @@ func TestPause(t *testing.T) {
 	if st := b.state(); st.Status != Paused {
 		t.Errorf("state %+v, want paused", st)
 	}
-	if stat := must(os.ReadFile("/sys/fs/cgroup/freezer/" + b.opts.CgroupPath + "/freezer.state"))(t); string(stat) != "FROZEN\n" {
+	file, frozen := "/sys/fs/cgroup/freezer/"+b.opts.CgroupPath+"/freezer.state", "FROZEN\n"
+	if b.unified() {
+		file, frozen = "/sys/fs/cgroup/"+b.opts.CgroupPath+"/cgroup.events", "frozen 1\n"
+	}
+	if stat := must(os.ReadFile(file))(t); !strings.Contains(string(stat), frozen) {
 		t.Errorf("the cgroup is %s", stat)
 	}
 	lines := strings.Count(b.logged(), "x")
