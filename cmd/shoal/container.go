@@ -10,14 +10,14 @@ import (
 
 func newContainerCommand(c *cli) *cobra.Command {
 	cmd := group(&cobra.Command{Use: "container", Short: "Manage containers"},
-		newContainerRunCommand(c), newContainerExecCommand(c), newContainerInspectCommand(c))
+		newContainerRunCommand(c), newContainerExecCommand(c), newContainerInspectCommand(c), newContainerPruneCommand(c))
 	list := newContainerListCommand(c)
 	list.Aliases = []string{"list", "ps"}
 	cmd.AddCommand(list)
 	cmd.AddCommand(containerVerbs(c)...)
 	for _, child := range cmd.Commands() {
 		switch child.Name() {
-		case "inspect", "ls":
+		case "inspect", "ls", "prune":
 		default:
 			alsoAs(child, "shoal container "+child.Name()+", shoal "+child.Name())
 		}

@@ -70,6 +70,11 @@ func (f *fakeContainers) CopyTo(s grpc.ClientStreamingServer[api.CopyToRequest, 
 	}
 }
 
+func (f *fakeContainers) Prune(_ context.Context, r *api.PruneRequest) (*api.PruneResponse, error) {
+	f.prune = r
+	return f.pruned, nil
+}
+
 // Events tells what f.events holds and ends.
 func (f *fakeContainers) Events(r *api.EventsRequest, s grpc.ServerStreamingServer[api.Event]) error {
 	for _, ev := range f.events {

@@ -373,6 +373,8 @@ type fakeContainers struct {
 	copied     bytes.Buffer
 	commit     *api.CommitRequest
 	events     []*api.Event
+	prune      *api.PruneRequest
+	pruned     *api.PruneResponse
 }
 
 func (f *fakeContainers) call(s string) {

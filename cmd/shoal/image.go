@@ -20,6 +20,7 @@ func newImageCommand(c *cli) *cobra.Command {
 		newImageImportCommand(c),
 		newImageInspectCommand(c),
 		newImageTagCommand(c),
+		newImagePruneCommand(c),
 		newImageRemoveCommand(c),
 	)
 }

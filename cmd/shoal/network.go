@@ -17,6 +17,7 @@ func newNetworkCommand(c *cli) *cobra.Command {
 		newNetworkCreateCommand(c),
 		newNetworkListCommand(c),
 		newNetworkInspectCommand(c),
+		newNetworkPruneCommand(c),
 		newNetworkRemoveCommand(c),
 	)
 }

@@ -6,5 +6,6 @@ func newSystemCommand(c *cli) *cobra.Command {
 	return group(&cobra.Command{Use: "system", Short: "Manage this node's engine"},
 		alsoAs(newEventsCommand(c), "shoal system events, shoal events"),
 		alsoAs(newInfoCommand(c), "shoal system info, shoal info"),
+		newSystemPruneCommand(c),
 	)
 }

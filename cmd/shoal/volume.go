@@ -15,6 +15,7 @@ func newVolumeCommand(c *cli) *cobra.Command {
 		newVolumeCreateCommand(c),
 		newVolumeListCommand(c),
 		newVolumeInspectCommand(c),
+		newVolumePruneCommand(c),
 		newVolumeRemoveCommand(c),
 	)
 }

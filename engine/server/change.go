@@ -20,3 +20,8 @@ func (s *containers) Top(ctx context.Context, r *api.TopRequest) (*api.TopRespon
 	top, err := s.engine.Top(ctx, r.Ref, r.PsArgs)
 	return answer(top, err)
 }
+
+func (s *containers) Prune(ctx context.Context, r *api.PruneRequest) (*api.PruneResponse, error) {
+	done, err := s.engine.Prune(ctx, r)
+	return answer(done, err)
+}

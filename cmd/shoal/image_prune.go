@@ -1,0 +1,19 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+func newImagePruneCommand(c *cli) *cobra.Command {
+	var all bool
+	cmd := newPruneCommand(c, "Remove unused images", `"until=<timestamp>"`, func(*pruneFlags) (*api.PruneRequest, string, error) {
+		if all {
+			return &api.PruneRequest{AllImages: true}, "WARNING! This will remove all images without at least one container associated to them.", nil
+		}
+		return &api.PruneRequest{Images: true}, "WARNING! This will remove all dangling images.", nil
+	})
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "Remove all unused images, not just dangling ones")
+	return cmd
+}

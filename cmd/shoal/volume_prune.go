@@ -1,0 +1,19 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+func newVolumePruneCommand(c *cli) *cobra.Command {
+	var all bool
+	cmd := newPruneCommand(c, "Remove unused local volumes", `"label=<label>"`, func(*pruneFlags) (*api.PruneRequest, string, error) {
+		if all {
+			return &api.PruneRequest{AllVolumes: true}, "WARNING! This will remove all local volumes not used by at least one container.", nil
+		}
+		return &api.PruneRequest{Volumes: true}, "WARNING! This will remove anonymous local volumes not used by at least one container.", nil
+	})
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "Remove all unused volumes, not just anonymous ones")
+	return cmd
+}
