@@ -14,16 +14,17 @@ func newClusterInitCommand(c *cli) *cobra.Command {
 	var pools []string
 	var subnetSize uint32
 	var history uintOpt
-	var expiry durationOpt
+	var expiry, lostAfter durationOpt
 	cmd := &cobra.Command{
 		Use:               "init [OPTIONS]",
 		Short:             "Initialize a cluster",
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if anyChanged(cmd.Flags(), "default-addr-pool", "default-addr-pool-mask-length", "task-history-limit", "cert-expiry") {
+			if anyChanged(cmd.Flags(), "default-addr-pool", "default-addr-pool-mask-length", "task-history-limit", "cert-expiry", "lost-after") {
 				req.Spec = &api.ClusterSpec{
 					AddressPools: pools, SubnetSize: subnetSize, TaskHistoryLimit: uint32(history.value), NodeCertExpiry: pbDuration(time.Duration(expiry)),
+					LostAfter: pbDuration(time.Duration(lostAfter)),
 				}
 			}
 			d, err := c.needLocal(cmd.CommandPath())
@@ -47,6 +48,7 @@ func newClusterInitCommand(c *cli) *cobra.Command {
 	f.Uint32Var(&subnetSize, "default-addr-pool-mask-length", 0, "Prefix length of an overlay network (default 22)")
 	f.Var(&history, "task-history-limit", "Task history retention limit (default 5)")
 	f.Var(&expiry, "cert-expiry", "Validity period for node certificates (ns|us|ms|s|m|h) (default 2160h0m0s)")
+	f.Var(&lostAfter, "lost-after", "How long a node may be down before its tasks are replaced (ns|us|ms|s|m|h) (default 2s)")
 	return cmd
 }
 

@@ -114,7 +114,7 @@ func (c *machines) showLogs() {
 	for _, m := range c.machines {
 		if c.t.Failed() && m != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-			text, _ := m.Output(ctx, "tail -c 8000 /var/daemon.log; dmesg | tail -20")
+			text, _ := m.Output(ctx, "tail -c 8000 /var/daemon.log; dmesg | tail -20; shoal node ls; shoal service ps --no-trunc web")
 			cancel()
 			c.t.Logf("---- %s\n%s", m.cfg.Name, text)
 		}
@@ -139,7 +139,8 @@ func (c *machines) each(script string) {
 func (c *machines) join() {
 	c.t.Helper()
 	first := c.machines[0]
-	output(c.t, first, "shoal cluster init --advertise-addr %s", first.Addr())
+	// An emulated machine may stand still for seconds when the real one is busy: that is no reason to replace its tasks.
+	output(c.t, first, "shoal cluster init --advertise-addr %s --lost-after 20s", first.Addr())
 	token := strings.TrimSpace(output(c.t, first, "shoal cluster token manager -q"))
 	for _, m := range c.machines[1:] {
 		output(c.t, m, "shoal cluster join --advertise-addr %s --token %s %s:2377", m.Addr(), token, first.Addr())
