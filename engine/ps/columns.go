@@ -88,7 +88,7 @@ func Columns(args []string) ([]Column, error) {
 		case strings.HasPrefix(a, "-o"):
 			names = append(names, strings.Split(a[2:], ",")...)
 		default:
-			return nil, fmt.Errorf("ps option %q is not supported: use -ef, aux or -o COLUMN,...", a)
+			return nil, fmt.Errorf("ps option %q is not supported: use -ef, aux or -o followed by names of columns", a)
 		}
 	}
 	if len(names) == 0 {
