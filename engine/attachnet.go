@@ -112,32 +112,45 @@ func (e *Engine) allocate(ctx context.Context, c *container) error {
 
 func (e *Engine) releaseNetwork(ctx context.Context, c *container) error {
 	defer e.resolver.Close(c.id)
-	if err := e.cfg.Networks.Detach(ctx, c.id); err != nil {
-		return err
+	// Addresses are free when no row has them, so nobody may choose one until the interfaces are gone, too; and the row
+	// lets go first, else reconciling could attach the container again.
+	e.netMu.Lock()
+	defer e.netMu.Unlock()
+	var err error
+	if len(c.get().Endpoints) > 0 {
+		err = c.update(func(row *api.Container) {
+			row.Endpoints = nil
+			row.Ports = nil
+			for _, p := range c.req.GetPorts() {
+				row.Ports = append(row.Ports, proto.CloneOf(p))
+			}
+		})
 	}
-	if len(c.get().Endpoints) == 0 {
-		return nil
-	}
-	return c.update(func(row *api.Container) {
-		row.Endpoints = nil
-		row.Ports = nil
-		for _, p := range c.req.GetPorts() {
-			row.Ports = append(row.Ports, proto.CloneOf(p))
-		}
-	})
+	return errors.Join(err, e.cfg.Networks.Detach(ctx, c.id))
 }
 
 // reconcileNetworks makes the kernel's bridges, interfaces and rules those of the rows.
 func (e *Engine) reconcileNetworks(ctx context.Context) error {
-	var want []network.Attachment
-	var errs []error
+	errs := []error{e.cfg.Networks.Reconcile(ctx, e.attachments)}
 	for _, c := range e.all() {
-		if row := c.get(); len(row.Endpoints) > 0 {
-			want = append(want, attachment(row))
-			errs = append(errs, e.repairDNS(ctx, c))
+		if row := c.get(); len(row.Endpoints) > 0 && active(row.State) {
+			errs = append(errs, e.repairDNS(ctx, c), e.refreshEtc(c))
 		}
 	}
-	return errors.Join(append(errs, e.cfg.Networks.Reconcile(ctx, want))...)
+	return errors.Join(errs...)
+}
+
+// attachments are those of all rows. A container that runs without any may have left its last network just before a crash.
+func (e *Engine) attachments() []network.Attachment {
+	var out []network.Attachment
+	for _, c := range e.all() {
+		row := c.get()
+		left := active(row.State) && row.Netns != "" && row.NetworkMode != NetworkNone && row.NetworkMode != NetworkExternal
+		if len(row.Endpoints) > 0 || left {
+			out = append(out, attachment(row))
+		}
+	}
+	return out
 }
 
 // CreateNetwork makes a local network.

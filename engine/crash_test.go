@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -49,6 +50,9 @@ func crash(point string) {
 		if row, err = e.Create(ctx, CreateOptions{Request: r}); err == nil {
 			err = e.Start(ctx, row.Id)
 		}
+		if err == nil {
+			err = moveVictim(ctx, e)
+		}
 	}
 	fmt.Fprintln(os.Stderr, "the fault point was not reached:", err)
 	os.Exit(1)
@@ -68,6 +72,56 @@ func TestKilledAtEveryPoint(t *testing.T) {
 
 func killedAt(t *testing.T, point, userns string) {
 	l := openLab(t)
+	l.killAt(point, userns)
+	l.checkVictim(point)
+}
+
+// moveVictim takes it from one network to another while it runs.
+func moveVictim(ctx context.Context, e *Engine) error {
+	if _, err := e.CreateNetwork(ctx, &api.LocalNetwork{Name: "second"}); err != nil {
+		return err
+	}
+	if err := e.Connect(ctx, "victim", &api.LocalNetworkAttachment{Network: "second"}); err != nil {
+		return err
+	}
+	return e.Disconnect(ctx, "victim", NetworkBridge, false)
+}
+
+// Killed while its networks change, a container has after the restart what its row says, and nothing else.
+func TestKilledBetweenNetworks(t *testing.T) {
+	for point, want := range map[string][]string{
+		"connect.row": {NetworkBridge, "second"}, "networks.links": {NetworkBridge, "second"}, "networks.names": {NetworkBridge, "second"},
+		"disconnect.row": {"second"},
+	} {
+		t.Run(point, func(t *testing.T) {
+			l := openLab(t)
+			l.killAt(point, "")
+			row := l.row("victim")
+			var got []string
+			for _, ep := range row.Endpoints {
+				got = append(got, ep.Network)
+			}
+			if !slices.Equal(got, want) || len(row.Networks) != len(want) {
+				t.Errorf("networks %v, %v; want %v", got, row.Networks, want)
+			}
+			l.wantInside("victim")
+			if veths := len(veths()); veths != len(want) {
+				t.Errorf("%d interfaces of the host, want %d", veths, len(want))
+			}
+			if got := l.resolve("victim", "victim.second"); got != l.v4("victim", "second") {
+				t.Errorf("its name means %q", got)
+			}
+			if l.exec("victim", "ip route | grep -c ^default") != "1\n" {
+				t.Error("it has not one way out")
+			}
+		})
+	}
+}
+
+// killAt lets another daemon run into its end, and takes over.
+func (l *lab) killAt(point, userns string) {
+	t := l.t
+	t.Helper()
 	l.close()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), crashEnv+"="+point, crashDir+"="+l.dir, crashShim+"="+enginetest.Shim(t), crashUser+"="+userns)
@@ -77,7 +131,6 @@ func killedAt(t *testing.T, point, userns string) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	l.open()
-	l.checkVictim(point)
 }
 
 // checkVictim expects all of the container or nothing, and that it can be used as any other.

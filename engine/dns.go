@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/shoal-dev/shoal/engine/network"
 	"github.com/shoal-dev/shoal/engine/resolver"
 	"github.com/shoal-dev/shoal/nameserver"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -17,7 +18,7 @@ import (
 // prepareDNS lets a container ask for the names of others before it runs. On the default bridge there are no names.
 func (e *Engine) prepareDNS(_ context.Context, c *container) error {
 	row := c.get()
-	if !e.hasNames(row) {
+	if !hasNames(row) {
 		return nil
 	}
 	return e.resolver.Open(resolver.Asker{
@@ -30,15 +31,15 @@ func (e *Engine) prepareDNS(_ context.Context, c *container) error {
 // closed, so that either of the two closes it.
 func (e *Engine) repairDNS(ctx context.Context, c *container) error {
 	err := e.prepareDNS(ctx, c)
-	if !e.hasNames(c.get()) {
+	if !hasNames(c.get()) {
 		e.resolver.Close(c.id)
 	}
 	return err
 }
 
 // hasNames says whether a container is on a network where containers have names.
-func (e *Engine) hasNames(row *api.Container) bool {
-	return slices.ContainsFunc(row.Endpoints, func(ep *api.NetworkEndpoint) bool { return e.cfg.Networks.HasNames(ep.NetworkId) })
+func hasNames(row *api.Container) bool {
+	return slices.ContainsFunc(row.Endpoints, network.HasNames)
 }
 
 // outsideResolvers are the container's own, asked from where it is, or the host's. A container without a way out has none:
@@ -66,7 +67,7 @@ type askerNames struct {
 // Lookup looks on the asker's networks in their order; the first that knows the name counts.
 func (a askerNames) Lookup(name string) ([]netip.Addr, bool) {
 	for _, mine := range a.c.get().Endpoints {
-		if !a.e.cfg.Networks.HasNames(mine.NetworkId) {
+		if !network.HasNames(mine) {
 			continue
 		}
 		var found []netip.Addr
@@ -85,7 +86,7 @@ func (a askerNames) Lookup(name string) ([]netip.Addr, bool) {
 // Reverse answers NAME.NETWORK, as Docker does.
 func (a askerNames) Reverse(addr netip.Addr) (name string, ok bool) {
 	for _, mine := range a.c.get().Endpoints {
-		if !a.e.cfg.Networks.HasNames(mine.NetworkId) {
+		if !network.HasNames(mine) {
 			continue
 		}
 		a.e.onNetwork(mine.NetworkId, func(row *api.Container, ep *api.NetworkEndpoint) {

@@ -4,7 +4,9 @@ package engine
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"os"
@@ -26,42 +28,79 @@ func (e *Engine) prepareEtc(_ context.Context, c *container) error {
 	if joinsContainer(row.NetworkMode) {
 		return nil
 	}
+	texts, err := e.etcTexts(row)
+	if err != nil {
+		return err
+	}
+	for _, name := range etcFiles {
+		if err := writeEtc(c, name, texts[name]); err != nil {
+			return err
+		}
+	}
+	return writeFile(filepath.Join(c.dir, etcSums), sums(texts), rowFilePerm, false)
+}
+
+// etcSums remembers what was written, so that a file that the container has changed since is told from one that is ours.
+const etcSums = "etc.sums"
+
+func sums(texts map[string]string) []byte {
+	var b bytes.Buffer
+	for _, name := range etcFiles {
+		fmt.Fprintf(&b, "%x %s\n", sha256.Sum256([]byte(texts[name])), name)
+	}
+	return b.Bytes()
+}
+
+// writeEtc writes in place: a mount of the file follows its inode.
+func writeEtc(c *container, name, text string) error {
+	return os.WriteFile(filepath.Join(c.dir, name), []byte(text), 0o644)
+}
+
+// refreshEtc lets the files of a running container follow its networks and the host's resolvers, those that the container
+// itself has left as they were. What it did before a crash it finds done.
+func (e *Engine) refreshEtc(c *container) error {
+	texts, err := e.etcTexts(c.get())
+	if err != nil {
+		return err
+	}
+	old, err := os.ReadFile(filepath.Join(c.dir, etcSums))
+	if err != nil || bytes.Equal(old, sums(texts)) {
+		return nil // made by a version that did not remember, or as it should be
+	}
+	for _, name := range etcFiles {
+		have, err := os.ReadFile(filepath.Join(c.dir, name))
+		if err != nil || string(have) == texts[name] || !bytes.Contains(old, fmt.Appendf(nil, "%x %s\n", sha256.Sum256(have), name)) {
+			continue
+		}
+		if err := writeEtc(c, name, texts[name]); err != nil {
+			return err
+		}
+	}
+	return writeFile(filepath.Join(c.dir, etcSums), sums(texts), rowFilePerm, false)
+}
+
+func (e *Engine) etcTexts(row *api.Container) (map[string]string, error) {
 	hostname := row.Hostname
 	if hostname == "" {
 		hostname = e.cfg.Hostname
 	}
 	own, err := e.ownAddresses(row)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	hosts, err := hostsFile(row, hostname, own)
+	hosts, err := hostsFile(row, hostname, own, e.cfg.Networks.HostAddress(row.Endpoints))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	resolv, err := e.resolvConf(row)
-	if err != nil {
-		return err
-	}
-	for name, text := range map[string]string{"hostname": hostname + "\n", "hosts": hosts, "resolv.conf": resolv} {
-		// Written in place: a mount of the file follows its inode.
-		if err := os.WriteFile(filepath.Join(c.dir, name), []byte(text), 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
+	return map[string]string{"hostname": hostname + "\n", "hosts": hosts, "resolv.conf": resolv}, err
 }
 
 // ownAddresses are those by which the container's own name resolves.
 func (e *Engine) ownAddresses(row *api.Container) ([]netip.Addr, error) {
 	var out []netip.Addr
 	for _, ep := range row.Endpoints {
-		for _, a := range ep.Addresses {
-			p, err := netip.ParsePrefix(a)
-			if err != nil {
-				return nil, fmt.Errorf("address of container: %w", err)
-			}
-			out = append(out, p.Addr())
-		}
+		out = append(out, publicAddrs(ep)...)
 	}
 	if row.NetworkMode == NetworkExternal && row.Netns != "" {
 		return network.FirstAddresses(row.Netns)
@@ -69,7 +108,7 @@ func (e *Engine) ownAddresses(row *api.Container) ([]netip.Addr, error) {
 	return out, nil
 }
 
-func hostsFile(row *api.Container, hostname string, own []netip.Addr) (string, error) {
+func hostsFile(row *api.Container, hostname string, own []netip.Addr, host netip.Addr) (string, error) {
 	var b strings.Builder
 	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
 		"fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
@@ -79,11 +118,13 @@ func hostsFile(row *api.Container, hostname string, own []netip.Addr) (string, e
 			return "", errorf(ErrInvalid, "extra host %q is not NAME:ADDRESS", h)
 		}
 		if addr == "host-gateway" {
-			gw := hostGateway(row)
-			if gw == "" {
-				return "", errorf(ErrInvalid, "extra host %q: this container has no gateway", h)
+			if row.NetworkMode == NetworkHost {
+				host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 			}
-			addr = gw
+			if !host.IsValid() {
+				return "", errorf(ErrInvalid, "extra host %q: this container does not reach the host: that needs a bridge network", h)
+			}
+			addr = host.String()
 		}
 		ip, err := netip.ParseAddr(strings.Trim(addr, "[]"))
 		if err != nil {
@@ -102,15 +143,6 @@ func hostsFile(row *api.Container, hostname string, own []netip.Addr) (string, e
 		fmt.Fprintf(&b, "127.0.1.1\t%s\n", names)
 	}
 	return b.String(), nil
-}
-
-func hostGateway(row *api.Container) string {
-	for _, ep := range row.Endpoints {
-		if len(ep.Gateways) > 0 {
-			return ep.Gateways[0]
-		}
-	}
-	return ""
 }
 
 // Where a host keeps its resolvers; the second is the real list behind systemd's local one.
@@ -151,7 +183,7 @@ func (e *Engine) resolvConf(row *api.Container) (string, error) {
 	if len(dns.GetOptions()) > 0 {
 		host.options = dns.Options
 	}
-	if e.hasNames(row) {
+	if hasNames(row) {
 		host.askOurs()
 	}
 	return host.String(), nil

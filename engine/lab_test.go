@@ -144,13 +144,19 @@ func (l *lab) traces() []string {
 			lines = append(lines, "volume "+v.Name)
 		}
 	}
+	lines = append(lines, veths()...)
+	slices.Sort(lines)
+	return lines
+}
+
+// veths are the host's ends of containers' interfaces.
+func veths() (lines []string) {
 	links, _ := netlink.LinkList()
 	for _, k := range links {
 		if k.Type() == "veth" {
 			lines = append(lines, "link "+k.Attrs().Name)
 		}
 	}
-	slices.Sort(lines)
 	return lines
 }
 

@@ -23,7 +23,7 @@ import (
 //	container.pb  api.Container as created, written again when it is renamed or updated
 //	state.pb      api.Container as it is now, replaced by rename and not synced: after a power cut
 //	              nothing of it matters that the older row does not say
-//	hostname, hosts, resolv.conf, ID-json.log
+//	hostname, hosts, resolv.conf, etc.sums (what these three held when they were written), ID-json.log
 //
 // ID.creating is one whose Create has not finished, ID.removing one whose Remove has not; both are
 // undone when the engine starts.

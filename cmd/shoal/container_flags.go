@@ -24,7 +24,7 @@ type containerFlags struct {
 	interactive, quiet                        bool
 	privileged, rm, publishAll, oomKill       bool
 	attach, labelFile, publish, volume, tmpfs listOpt
-	volumesFrom, networkAlias                 listOpt
+	volumesFrom, networkAlias, linkLocal      listOpt
 	network                                   networkOpt
 	ip, ip6, mac, restart                     string
 	runtime                                   string
@@ -41,8 +41,8 @@ type containerFlags struct {
 func (o *containerFlags) add(f *pflag.FlagSet) {
 	o.specFlags.add(f, "h")
 	o.lists.add(f, runNames)
-	o.attach.check = checkAttach
-	o.network.fields = []string{"name", "alias", "ip", "ip6", "mac-address"}
+	o.attach.check, o.linkLocal.check = checkAttach, checkLinkLocal
+	o.network.fields = []string{"name", "alias", "ip", "ip6", "mac-address", "link-local-ip"}
 	f.StringVar(&o.name, "name", "", "Assign a name to the container")
 	f.StringVar(&o.entrypoint, "entrypoint", "", "Overwrite the default ENTRYPOINT of the image")
 	f.StringVar(&o.cidfile, "cidfile", "", "Write the container ID to the file")
@@ -71,6 +71,7 @@ func (o *containerFlags) addNetwork(f *pflag.FlagSet) {
 	f.Var(&o.networkAlias, "network-alias", "Add network-scoped alias for the container")
 	f.StringVar(&o.ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
 	f.StringVar(&o.ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
+	f.Var(&o.linkLocal, "link-local-ip", "Container IPv4/IPv6 link-local addresses")
 	f.StringVar(&o.mac, "mac-address", "", "Container MAC address (e.g., 92:d0:c6:0a:29:33)")
 	f.VarP(&o.publish, "publish", "p", "Publish a container's port(s) to the host")
 	f.BoolVarP(&o.publishAll, "publish-all", "P", false, "Publish all exposed ports to random ports")
@@ -209,18 +210,19 @@ func (o *containerFlags) fillNetwork(f *pflag.FlagSet, r *api.CreateContainerReq
 	if r.NetworkMode != "" && len(o.network.values) > 1 {
 		return fmt.Errorf("network %s cannot be combined with others", r.NetworkMode)
 	}
-	if !anyChanged(f, "ip", "ip6", "mac-address", "network-alias") {
+	if !anyChanged(f, "ip", "ip6", "mac-address", "network-alias", "link-local-ip") {
 		return nil
 	}
 	if len(r.Networks) == 0 {
 		if r.NetworkMode != "" {
-			return fmt.Errorf("--ip, --ip6, --mac-address and --network-alias need a network: %s has no addresses of its own", r.NetworkMode)
+			return fmt.Errorf("--ip, --ip6, --mac-address, --link-local-ip and --network-alias need a network: %s has no addresses of its own", r.NetworkMode)
 		}
 		r.Networks = []*api.LocalNetworkAttachment{{Network: "bridge"}}
 	}
 	first := r.Networks[0]
 	given(f, "mac-address", &first.Mac, o.mac)
 	first.Aliases = append(first.Aliases, o.networkAlias.values...)
+	first.LinkLocalIps = append(first.LinkLocalIps, o.linkLocal.values...)
 	for key, value := range map[string]string{"ip": o.ip, "ip6": o.ip6} {
 		if value != "" {
 			if err := networkIP(first, key, value); err != nil {

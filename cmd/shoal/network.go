@@ -14,7 +14,9 @@ import (
 func newNetworkCommand(c *cli) *cobra.Command {
 	return group(&cobra.Command{Use: "network", Short: "Manage networks"},
 		newNetworkCheckCommand(c),
+		newNetworkConnectCommand(c),
 		newNetworkCreateCommand(c),
+		newNetworkDisconnectCommand(c),
 		newNetworkListCommand(c),
 		newNetworkInspectCommand(c),
 		newNetworkPruneCommand(c),

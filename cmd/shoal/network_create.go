@@ -16,12 +16,12 @@ type networkCreateFlags struct {
 	attachable, internal       bool
 	ipv4, ipv6                 bool
 	label                      listOpt
-	opts                       mapOpt
+	opts, aux                  mapOpt
 	subnets, gateways, ipRange []string
 }
 
 func newNetworkCreateCommand(c *cli) *cobra.Command {
-	o := networkCreateFlags{driver: choiceOpt{value: "bridge", choices: []string{"bridge", "overlay"}}, label: listOpt{check: checkLabel}}
+	o := networkCreateFlags{driver: choiceOpt{value: "bridge", choices: []string{"bridge", "macvlan", "ipvlan", "overlay"}}, label: listOpt{check: checkLabel}}
 	cmd := &cobra.Command{
 		Use:               "create [OPTIONS] NETWORK",
 		Short:             "Create a network",
@@ -37,7 +37,7 @@ func newNetworkCreateCommand(c *cli) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.VarP(&o.driver, "driver", "d", "Driver to manage the Network (bridge, overlay)")
+	f.VarP(&o.driver, "driver", "d", "Driver to manage the Network (bridge, macvlan, ipvlan, overlay)")
 	f.BoolVar(&o.attachable, "attachable", false, "Enable manual container attachment")
 	f.BoolVar(&o.internal, "internal", false, "Restrict external access to the network")
 	f.BoolVar(&o.ipv4, "ipv4", true, "Enable IPv4 address assignment: always on")
@@ -47,6 +47,7 @@ func newNetworkCreateCommand(c *cli) *cobra.Command {
 	f.StringSliceVar(&o.subnets, "subnet", nil, "Subnet in CIDR format that represents a network segment")
 	f.StringSliceVar(&o.gateways, "gateway", nil, "IPv4 or IPv6 Gateway for the master subnet")
 	f.StringSliceVar(&o.ipRange, "ip-range", nil, "Allocate container ip from a sub-range")
+	f.Var(&o.aux, "aux-address", "Auxiliary IPv4 or IPv6 addresses used by Network driver")
 	return cmd
 }
 
@@ -59,10 +60,13 @@ func (c *cli) createNetwork(cmd *cobra.Command, name string, o *networkCreateFla
 		return "", err
 	}
 	if o.driver.value == "overlay" {
+		if len(o.aux.values) > 0 {
+			return "", fmt.Errorf("--aux-address is for networks of this node: on an overlay network nothing but Shoal gives addresses")
+		}
 		return c.createOverlay(cmd.Context(), name, o, ipam, o.ipv6 || !cmd.Flags().Changed("ipv6"))
 	}
 	if o.attachable {
-		return "", fmt.Errorf("--attachable is for overlay networks: a bridge is open to every container of its node")
+		return "", fmt.Errorf("--attachable is for overlay networks: a network of this node is open to each of its containers")
 	}
 	d, err := c.client()
 	if err != nil {
@@ -130,6 +134,20 @@ func (o *networkCreateFlags) ipam() ([]*api.IPAMConfig, error) {
 			return nil, fmt.Errorf("no matching subnet for range %s", r)
 		}
 		c.IpRange = p.String()
+	}
+	for name, text := range o.aux.values {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("invalid aux-address '%s=%s': not an IP address", name, text)
+		}
+		c := within(a)
+		if c == nil {
+			return nil, fmt.Errorf("no matching subnet for aux-address %s", text)
+		}
+		if c.AuxAddresses == nil {
+			c.AuxAddresses = map[string]string{}
+		}
+		c.AuxAddresses[name] = a.String()
 	}
 	return out, nil
 }

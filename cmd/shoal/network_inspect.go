@@ -80,6 +80,9 @@ func ipamObject(configs []*api.IPAMConfig) map[string]any {
 		if c.IpRange != "" {
 			o["IPRange"] = c.IpRange
 		}
+		if len(c.AuxAddresses) > 0 {
+			o["AuxiliaryAddresses"] = c.AuxAddresses
+		}
 		list = append(list, o)
 	}
 	return map[string]any{"Driver": "default", "Config": list}

@@ -72,6 +72,8 @@ func parseNetwork(a *api.LocalNetworkAttachment, s string, allowed []string) err
 			}
 		case "mac-address":
 			a.Mac = value
+		case "link-local-ip":
+			a.LinkLocalIps = append(a.LinkLocalIps, value)
 		}
 	}
 	return nil
@@ -130,7 +132,7 @@ func checkHost(s string) (string, error) {
 	if !ok || name == "" {
 		return "", fmt.Errorf("expected HOST:IP")
 	}
-	if _, err := netip.ParseAddr(ip); err != nil {
+	if _, err := netip.ParseAddr(ip); err != nil && ip != "host-gateway" {
 		return "", fmt.Errorf("invalid IP address in add-host: '%s'", ip)
 	}
 	return name + ":" + ip, nil
@@ -139,6 +141,13 @@ func checkHost(s string) (string, error) {
 func checkIP(s string) (string, error) {
 	if _, err := netip.ParseAddr(s); err != nil {
 		return "", fmt.Errorf("'%s' is not an IP address", s)
+	}
+	return s, nil
+}
+
+func checkLinkLocal(s string) (string, error) {
+	if a, err := netip.ParseAddr(s); err != nil || !a.IsLinkLocalUnicast() {
+		return "", fmt.Errorf("'%s' is not a link-local address (169.254.0.0/16 or fe80::/10)", s)
 	}
 	return s, nil
 }

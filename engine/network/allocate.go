@@ -14,25 +14,47 @@ import (
 // Check refuses networks and ports that no start could satisfy.
 func (m *Manager) Check(want []*api.LocalNetworkAttachment, ports []*api.PortBinding) error {
 	seen := map[string]bool{}
+	var networks []*api.LocalNetwork
 	for _, w := range want {
 		n, err := m.Get(w.Network)
 		if err != nil {
 			return err
 		}
-		if n.Driver != Bridge {
-			return fmt.Errorf("%w: network %s cannot be combined with others", ErrInvalid, n.Name)
-		}
 		if seen[n.Id] {
 			return fmt.Errorf("%w: network %s is given twice", ErrInvalid, n.Name)
 		}
-		seen[n.Id] = true
-		if n.Name == Bridge && (w.Ip != "" || w.Ip6 != "") {
-			return fmt.Errorf("%w: fixed addresses are for networks of your own, not for the default bridge", ErrInvalid)
+		seen[n.Id], networks = true, append(networks, n)
+		if err := checkWant(n, w); err != nil {
+			return err
 		}
 	}
 	for _, p := range ports {
 		if err := checkPort(p); err != nil {
 			return err
+		}
+	}
+	reachable := func(n *api.LocalNetwork) bool { return n.Driver == Bridge && !n.Internal }
+	if len(ports) > 0 && len(want) > 0 && !slices.ContainsFunc(networks, reachable) {
+		return fmt.Errorf("%w: ports cannot be published on network %s: that needs a bridge network that is not internal", ErrInvalid, networks[0].Name)
+	}
+	return nil
+}
+
+// checkWant refuses what a network cannot give a container.
+func checkWant(n *api.LocalNetwork, w *api.LocalNetworkAttachment) error {
+	switch {
+	case n.Driver == Host || n.Driver == None:
+		return fmt.Errorf("%w: network %s cannot be combined with others", ErrInvalid, n.Name)
+	case n.Name == Bridge && (w.Ip != "" || w.Ip6 != ""):
+		return fmt.Errorf("%w: fixed addresses are for networks of your own, not for the default bridge", ErrInvalid)
+	case n.Name == Bridge && len(w.Aliases) > 0:
+		return fmt.Errorf("%w: aliases are for networks of your own: on the default bridge containers have no names", ErrInvalid)
+	case hasParentsMAC(n) && w.Mac != "":
+		return fmt.Errorf("%w: containers on network %s have the hardware address of its parent: leave out %s", ErrInvalid, n.Name, w.Mac)
+	}
+	for _, text := range w.LinkLocalIps {
+		if a, err := netip.ParseAddr(text); err != nil || !a.IsLinkLocalUnicast() {
+			return fmt.Errorf("%w: %q is not a link-local address (169.254.0.0/16 or fe80::/10)", ErrInvalid, text)
 		}
 	}
 	return nil
@@ -86,6 +108,9 @@ func (m *Manager) Allocate(used []*api.NetworkEndpoint, want []*api.LocalNetwork
 
 func allocate(n *api.LocalNetwork, w *api.LocalNetworkAttachment, taken map[netip.Addr]bool) (*api.NetworkEndpoint, error) {
 	ep := &api.NetworkEndpoint{Network: n.Name, NetworkId: n.Id, Aliases: w.Aliases}
+	if takesOne(n) && len(taken) > 0 {
+		return nil, fmt.Errorf("network %s is %w: in mode passthru a parent has room for one container", n.Name, ErrInUse)
+	}
 	given := map[bool]string{true: w.Ip, false: w.Ip6} // by Is4
 	var first netip.Addr
 	for _, c := range n.Ipam {
@@ -100,18 +125,52 @@ func allocate(n *api.LocalNetwork, w *api.LocalNetworkAttachment, taken map[neti
 			first = addr
 		}
 		ep.Addresses = append(ep.Addresses, netip.PrefixFrom(addr, subnet.Bits()).String())
-		if !n.Internal {
-			ep.Gateways = append(ep.Gateways, c.Gateway)
-		}
+		ep.Gateways = append(ep.Gateways, gateways(n, c)...)
 	}
 	for _, left := range given {
 		if left != "" {
 			return nil, fmt.Errorf("%w: network %s has no subnet for the address %s", ErrInvalid, n.Name, left)
 		}
 	}
+	if err := addLinkLocal(ep, w, taken); err != nil || hasParentsMAC(n) {
+		return ep, err
+	}
 	var err error
 	ep.Mac, err = macFor(w.Mac, first)
 	return ep, err
+}
+
+// gateways are those of a container: none on an internal network, the unspecified address where the interface itself
+// is the way.
+func gateways(n *api.LocalNetwork, c *api.IPAMConfig) []string {
+	switch {
+	case n.Internal:
+		return nil
+	case !routesOnLink(n):
+		return []string{c.Gateway}
+	case netip.MustParsePrefix(c.Subnet).Addr().Is4():
+		return []string{netip.IPv4Unspecified().String()}
+	}
+	return []string{netip.IPv6Unspecified().String()}
+}
+
+// addLinkLocal adds the link-local addresses that were asked for, after the others: those are what names and ports mean.
+func addLinkLocal(ep *api.NetworkEndpoint, w *api.LocalNetworkAttachment, taken map[netip.Addr]bool) error {
+	for _, text := range w.LinkLocalIps {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return fmt.Errorf("%w: address %q: %w", ErrInvalid, text, err)
+		}
+		if taken[a] {
+			return fmt.Errorf("address %s of network %s is %w by another container", a, ep.Network, ErrInUse)
+		}
+		bits := 64
+		if a.Is4() {
+			bits = 16
+		}
+		ep.Addresses = append(ep.Addresses, netip.PrefixFrom(a, bits).String())
+	}
+	return nil
 }
 
 func pickAddr(n *api.LocalNetwork, c *api.IPAMConfig, subnet netip.Prefix, given string, taken map[netip.Addr]bool) (netip.Addr, error) {
@@ -123,6 +182,8 @@ func pickAddr(n *api.LocalNetwork, c *api.IPAMConfig, subnet netip.Prefix, given
 			return a, fmt.Errorf("%w: address %q: %w", ErrInvalid, given, err)
 		case !subnet.Contains(a) || a == subnet.Addr() || a == gateway || a == broadcast(subnet):
 			return a, fmt.Errorf("%w: address %s is not one for containers of network %s (%s)", ErrInvalid, a, n.Name, subnet)
+		case isAux(c, a):
+			return a, fmt.Errorf("address %s of network %s is %w as an auxiliary address", a, n.Name, ErrInUse)
 		case taken[a]:
 			return a, fmt.Errorf("address %s of network %s is %w by another container", a, n.Name, ErrInUse)
 		}
@@ -133,7 +194,7 @@ func pickAddr(n *api.LocalNetwork, c *api.IPAMConfig, subnet netip.Prefix, given
 		from = netip.MustParsePrefix(c.IpRange)
 	}
 	for a := from.Masked().Addr(); from.Contains(a); a = a.Next() {
-		if a != subnet.Addr() && a != gateway && a != broadcast(subnet) && !taken[a] {
+		if a != subnet.Addr() && a != gateway && a != broadcast(subnet) && !isAux(c, a) && !taken[a] {
 			return a, nil
 		}
 	}

@@ -10,11 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -41,6 +41,12 @@ const (
 	Bridge = "bridge"
 	Host   = "host"
 	None   = "none"
+)
+
+// Drivers besides Bridge.
+const (
+	Macvlan = "macvlan"
+	IPvlan  = "ipvlan"
 )
 
 // Config of a Manager.
@@ -114,8 +120,11 @@ func (m *Manager) open() (err error) {
 	return m.inNS(func() error {
 		_, err := os.Stat("/proc/sys/net/ipv6/conf/all/forwarding")
 		m.ipv6 = err == nil
-		filter, err := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables")
-		m.bridgeFilter = err == nil && strings.TrimSpace(string(filter)) == "1"
+		m.bridgeFilter = true
+		for _, file := range []string{"bridge-nf-call-iptables", "bridge-nf-call-ip6tables"} {
+			filter, err := os.ReadFile("/proc/sys/net/bridge/" + file)
+			m.bridgeFilter = m.bridgeFilter && err == nil && strings.TrimSpace(string(filter)) == "1"
+		}
 		return nil
 	})
 }
@@ -222,38 +231,27 @@ func (m *Manager) get(ref string) (*api.LocalNetwork, error) {
 
 var nameForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 
-// optionMTU sets the MTU of a network; the second spelling is Docker's.
-var optionMTU = []string{"mtu", "com.docker.network.driver.mtu"}
-
-// Create makes a network of driver bridge. Subnets that are not given are chosen so that they meet no route of this host.
+// Create makes a network. Subnets that are not given are chosen so that they meet no route of this host.
 func (m *Manager) Create(_ context.Context, want *api.LocalNetwork) (*api.LocalNetwork, error) {
 	n := proto.CloneOf(want)
 	if n.Driver == "" {
 		n.Driver = Bridge
 	}
-	switch {
-	case !nameForm.MatchString(n.Name):
-		return nil, fmt.Errorf("%w: name %q: use letters, digits, '_', '.' and '-', the first a letter or digit", ErrInvalid, n.Name)
-	case n.Driver != Bridge:
-		return nil, fmt.Errorf("%w: driver %q: this node makes networks of driver bridge, the cluster those of driver overlay", ErrInvalid, n.Driver)
-	case n.Ipv6 && !m.ipv6:
-		return nil, fmt.Errorf("%w: IPv6 is switched off on this host", ErrInvalid)
-	}
-	for key, value := range n.Options {
-		mtu, err := strconv.Atoi(value)
-		if !slices.Contains(optionMTU, key) {
-			return nil, fmt.Errorf("%w: unknown option %q", ErrInvalid, key)
-		}
-		if err != nil || mtu < 576 || mtu > 65535 {
-			return nil, fmt.Errorf("%w: MTU %q is not between 576 and 65535", ErrInvalid, value)
-		}
-	}
 	n.Id, n.CreatedAt, n.Endpoints = id.NewHex(), timestamppb.Now(), nil
-	n.Bridge = bridgePrefix + n.Id[:10]
+	o, err := m.check(n)
+	if err != nil {
+		return nil, err
+	}
+	if n.Bridge = ""; n.Driver == Bridge {
+		n.Bridge = cmp.Or(o.bridge, bridgePrefix+n.Id[:10])
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.byName(n.Name) != nil {
 		return nil, fmt.Errorf("%w: %s: choose another name or remove that one", ErrExists, n.Name)
+	}
+	if err := m.linkIsFree(n); err != nil {
+		return nil, err
 	}
 	if err := m.addLocked(n); err != nil {
 		return nil, err
@@ -261,11 +259,50 @@ func (m *Manager) Create(_ context.Context, want *api.LocalNetwork) (*api.LocalN
 	return n, nil
 }
 
+// check refuses what no driver could make.
+func (m *Manager) check(n *api.LocalNetwork) (options, error) {
+	o, err := parseOptions(n)
+	switch {
+	case !nameForm.MatchString(n.Name):
+		return o, fmt.Errorf("%w: name %q: use letters, digits, '_', '.' and '-', the first a letter or digit", ErrInvalid, n.Name)
+	case n.Driver != Bridge && n.Driver != Macvlan && n.Driver != IPvlan:
+		return o, fmt.Errorf("%w: driver %q: this node makes networks of driver bridge, macvlan and ipvlan, the cluster those of driver overlay", ErrInvalid, n.Driver)
+	case n.Ipv6 && !m.ipv6:
+		return o, fmt.Errorf("%w: IPv6 is switched off on this host", ErrInvalid)
+	case err != nil:
+		return o, err
+	case n.Driver == Bridge:
+		return o, nil
+	}
+	return o, m.checkParent(n, o)
+}
+
+// linkIsFree refuses to share an interface: a bridge with anybody, the parent of a passthru network with another one.
+func (m *Manager) linkIsFree(n *api.LocalNetwork) error {
+	for _, other := range m.networks {
+		shared := hostLink(other) != "" && hostLink(other) == hostLink(n)
+		if shared && (n.Driver == Bridge || other.Driver == Bridge || takesOne(n) || takesOne(other) || n.Driver != other.Driver) {
+			return fmt.Errorf("%w: interface %s is %w by network %s", ErrInvalid, hostLink(n), ErrInUse, other.Name)
+		}
+	}
+	if n.Driver != Bridge {
+		return nil
+	}
+	l, err := m.link(n.Bridge)
+	if err == nil && l != nil {
+		err = fmt.Errorf("%w: this host has an interface %s already: choose another name for the bridge", ErrInvalid, n.Bridge)
+	}
+	return err
+}
+
 // addLocked fills in the subnets and writes the network down.
 func (m *Manager) addLocked(n *api.LocalNetwork) error {
 	busy, err := m.busyPrefixes()
 	if err != nil {
 		return err
+	}
+	if n.Driver != Bridge { // they are on the parent's own network, which this host has a route to
+		busy = m.ownPrefixes()
 	}
 	if n.Ipam, err = chooseSubnets(n, busy); err != nil {
 		return err
@@ -295,7 +332,7 @@ func (m *Manager) Remove(_ context.Context, ref string) error {
 	if err != nil {
 		return err
 	}
-	if n.Name == Bridge || n.Driver != Bridge {
+	if n.Name == Bridge || n.Driver == Host || n.Driver == None {
 		return fmt.Errorf("%w: network %s is always there and cannot be removed", ErrInvalid, n.Name)
 	}
 	for _, a := range m.attached {
@@ -314,10 +351,18 @@ func (a Attachment) on(networkID string) bool {
 	return slices.ContainsFunc(a.Endpoints, func(ep *api.NetworkEndpoint) bool { return ep.NetworkId == networkID })
 }
 
-// HasNames says whether containers on a network find each other by name. On the default bridge they do not.
-func (m *Manager) HasNames(networkID string) bool {
+// HasNames says whether containers find each other by name on an endpoint's network. On the default bridge they do not.
+func HasNames(ep *api.NetworkEndpoint) bool { return ep.Network != Bridge }
+
+// HostAddress is where a container reaches this host: the address of its first bridge. Invalid: nowhere.
+func (m *Manager) HostAddress(endpoints []*api.NetworkEndpoint) netip.Addr {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := m.networks[networkID]
-	return n != nil && n.Name != Bridge
+	for _, ep := range endpoints {
+		if n := m.networks[ep.NetworkId]; n != nil && n.Driver == Bridge {
+			a, _ := netip.ParseAddr(n.Ipam[0].Gateway)
+			return a
+		}
+	}
+	return netip.Addr{}
 }

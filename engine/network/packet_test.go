@@ -404,7 +404,7 @@ func TestPackets(t *testing.T) {
 			all = append(all, a)
 		}
 		for range 2 { // the second changes nothing
-			if err := l.m.Reconcile(context.Background(), all); err != nil {
+			if err := l.m.Reconcile(context.Background(), func() []Attachment { return all }); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -44,7 +46,10 @@ func (m *Manager) Reserve(_ context.Context, container string, endpoints []*api.
 		if p.Protocol == "" {
 			p.Protocol = "tcp"
 		}
-		h, err := m.hold(p, target(endpoints))
+		if n, _ := way(slices.Collect(maps.Values(m.networks)), endpoints); n != nil && p.HostIp == "" {
+			p.HostIp = optionsOf(n).hostIP
+		}
+		h, err := m.hold(container, p)
 		if err != nil {
 			closeAll(holds)
 			return nil, m.portError(p, err)
@@ -77,25 +82,42 @@ func (m *Manager) portError(p *api.PortBinding, err error) error {
 	return fmt.Errorf("publish port %s/%s: it is %w by another program on this host: choose another port or stop that program", where, p.Protocol, ErrInUse)
 }
 
-// target are the addresses that published ports lead to: those of the first network with a way out.
-func target(endpoints []*api.NetworkEndpoint) []netip.Addr {
+// way is the network by which published ports reach a container, the first bridge with a way out, and its endpoint there.
+func way(networks []*api.LocalNetwork, endpoints []*api.NetworkEndpoint) (*api.LocalNetwork, *api.NetworkEndpoint) {
 	for _, ep := range endpoints {
-		if len(ep.Gateways) == 0 {
-			continue
+		i := slices.IndexFunc(networks, func(n *api.LocalNetwork) bool { return n.Id == ep.NetworkId })
+		if i >= 0 && networks[i].Driver == Bridge && !networks[i].Internal {
+			return networks[i], ep
 		}
-		var out []netip.Addr
-		for _, text := range ep.Addresses {
-			if p, err := netip.ParsePrefix(text); err == nil {
-				out = append(out, p.Addr())
-			}
-		}
-		return out
 	}
-	return nil
+	return nil, nil
+}
+
+// target are the addresses that published ports lead to.
+func target(networks []*api.LocalNetwork, endpoints []*api.NetworkEndpoint) []netip.Addr {
+	var out []netip.Addr
+	_, ep := way(networks, endpoints)
+	for _, text := range ep.GetAddresses() {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			out = append(out, p.Addr())
+		}
+	}
+	return out
+}
+
+// targets are where a proxy sends a connection now: networks come and go.
+func (m *Manager) targets(container string, port uint32) []netip.AddrPort {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []netip.AddrPort
+	for _, a := range target(slices.Collect(maps.Values(m.networks)), m.attached[container].Endpoints) {
+		out = append(out, netip.AddrPortFrom(a, uint16(port)))
+	}
+	return out
 }
 
 // hold binds a port and fills in its number.
-func (m *Manager) hold(p *api.PortBinding, to []netip.Addr) (h *hold, err error) {
+func (m *Manager) hold(container string, p *api.PortBinding) (h *hold, err error) {
 	err = m.inNS(func() error {
 		address := net.JoinHostPort(p.HostIp, strconv.Itoa(int(p.HostPort)))
 		switch p.Protocol {
@@ -105,7 +127,7 @@ func (m *Manager) hold(p *api.PortBinding, to []netip.Addr) (h *hold, err error)
 				return err
 			}
 			p.HostPort = uint32(l.Addr().(*net.TCPAddr).Port)
-			px := newProxy(l, to, p.ContainerPort, m.dial)
+			px := newProxy(l, func() []netip.AddrPort { return m.targets(container, p.ContainerPort) }, m.dial)
 			h = &hold{port: p, close: px.Close}
 		case "udp":
 			c, err := net.ListenPacket(networkFor("udp", p.HostIp), address)

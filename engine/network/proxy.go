@@ -12,17 +12,14 @@ import (
 // proxy passes connections to a held port on to the container.
 type proxy struct {
 	l    net.Listener
-	to   []netip.AddrPort
+	to   func() []netip.AddrPort // tried in order
 	dial func(netip.AddrPort) (net.Conn, error)
 	mu   sync.Mutex
 	open map[net.Conn]bool // nil once closed
 }
 
-func newProxy(l net.Listener, to []netip.Addr, port uint32, dial func(netip.AddrPort) (net.Conn, error)) *proxy {
-	p := &proxy{l: l, dial: dial, open: map[net.Conn]bool{}}
-	for _, a := range to {
-		p.to = append(p.to, netip.AddrPortFrom(a, uint16(port)))
-	}
+func newProxy(l net.Listener, to func() []netip.AddrPort, dial func(netip.AddrPort) (net.Conn, error)) *proxy {
+	p := &proxy{l: l, to: to, dial: dial, open: map[net.Conn]bool{}}
 	go p.accept()
 	return p
 }
@@ -71,7 +68,7 @@ func (p *proxy) pass(client net.Conn) {
 	if !p.track(client) {
 		return
 	}
-	for _, to := range p.to {
+	for _, to := range p.to() {
 		server, err := p.dial(to)
 		if err != nil {
 			continue

@@ -11,48 +11,27 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// Attach wires one container: bridges, veth pairs, addresses, routes, rules. It may be repeated.
+// Attach wires one container: bridges, interfaces, addresses, routes, rules. It may be repeated, and with other endpoints
+// than before: then the difference is made, and the other interfaces notice nothing.
 func (m *Manager) Attach(_ context.Context, a Attachment) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	before := m.attached[a.Container]
 	m.attached[a.Container] = a
 	if err := m.attach(a); err != nil {
 		return fmt.Errorf("attach container to networks: %w", err)
 	}
-	if err := m.applyRules(m.rules()); err != nil {
+	if err := errors.Join(m.applyRules(m.rules()), m.removeIdle(before)); err != nil {
 		return err
 	}
 	m.forgetFlows(a)
 	return nil
-}
-
-func (m *Manager) attach(a Attachment) error {
-	bridges := make([]netlink.Link, len(a.Endpoints))
-	for i, ep := range a.Endpoints {
-		n := m.networks[ep.NetworkId]
-		if n == nil {
-			return fmt.Errorf("%w: %s", ErrNotFound, ep.Network)
-		}
-		var err error
-		if bridges[i], err = m.ensureBridge(n); err != nil {
-			return err
-		}
-	}
-	return at(a.NetNS, func(inside *netlink.Handle, ns netns.NsHandle) error {
-		for i := range a.Endpoints {
-			if err := m.connect(a, i, bridges[i], ns, inside); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // Detach undoes Attach and Reserve; for an unknown container it does nothing. Bridges and rules that nobody needs go too.
@@ -81,25 +60,33 @@ func (m *Manager) Detach(_ context.Context, container string) error {
 	return nil
 }
 
-// removeIdle deletes the bridges that a container was the last one on.
+// removeIdle deletes the bridges and VLANs that a container was the last one on.
 func (m *Manager) removeIdle(a Attachment) error {
-	wanted := m.wantedBridges()
+	wanted := m.wantedLinks()
 	for _, ep := range a.Endpoints {
 		n := m.networks[ep.NetworkId]
-		if n == nil || wanted[n.Bridge] {
+		if n == nil || wanted[hostLink(n)] {
 			continue
 		}
-		l, err := m.link(n.Bridge)
+		l, err := m.link(hostLink(n))
 		if err != nil {
 			return err
 		}
-		if l != nil {
+		if l != nil && ours(l) {
 			if err := m.deleteLink(l); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// hostLink is the name of what a network's containers are on.
+func hostLink(n *api.LocalNetwork) string {
+	if n.Driver == Bridge {
+		return n.Bridge
+	}
+	return optionsOf(n).parent
 }
 
 // used are the networks with somebody on them, in the order of their bridges' names.
@@ -115,17 +102,17 @@ func (m *Manager) used() []*api.LocalNetwork {
 	return slices.SortedFunc(maps.Values(found), func(a, b *api.LocalNetwork) int { return cmp.Compare(a.Bridge, b.Bridge) })
 }
 
-func (m *Manager) wantedBridges() map[string]bool {
+func (m *Manager) wantedLinks() map[string]bool {
 	out := map[string]bool{}
 	for _, n := range m.used() {
-		out[n.Bridge] = true
+		out[hostLink(n)] = true
 	}
 	return out
 }
 
-// rules are nil when nobody is attached.
+// rules are nil when nobody is attached to a bridge.
 func (m *Manager) rules() *ruleset {
-	networks := m.used()
+	networks := slices.DeleteFunc(m.used(), func(n *api.LocalNetwork) bool { return n.Driver != Bridge })
 	if len(networks) == 0 {
 		return nil
 	}
@@ -133,10 +120,12 @@ func (m *Manager) rules() *ruleset {
 }
 
 // Reconcile replaces what the Manager knows by the attachments of all containers, and makes the kernel equal to it:
-// what is missing is made, what nobody wants is deleted. Ports are held again.
-func (m *Manager) Reconcile(_ context.Context, all []Attachment) error {
+// what is missing is made, what nobody wants is deleted. Ports are held again. rows is called when no one is being
+// attached or detached: it must know whoever is attached already, and none who is detached already.
+func (m *Manager) Reconcile(_ context.Context, rows func() []Attachment) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	all := rows()
 	clear(m.attached)
 	for _, a := range all {
 		m.attached[a.Container] = a
@@ -166,7 +155,7 @@ func (m *Manager) holdAgain(a Attachment) {
 	var holds []*hold
 	for _, p := range a.Ports {
 		p = proto.CloneOf(p)
-		h, err := m.hold(p, target(a.Endpoints))
+		h, err := m.hold(a.Container, p)
 		if err != nil {
 			m.log.Warn("published port is not held", "container", a.Container, "error", m.portError(p, err))
 			continue
@@ -180,7 +169,7 @@ func (m *Manager) holdAgain(a Attachment) {
 
 // sweepLinks deletes interfaces of ours that follow from no attachment.
 func (m *Manager) sweepLinks() error {
-	wanted := m.wantedBridges()
+	wanted := m.wantedLinks()
 	for _, a := range m.attached {
 		for _, ep := range a.Endpoints {
 			wanted[vethName(a.Container, ep.NetworkId)] = true
@@ -192,9 +181,7 @@ func (m *Manager) sweepLinks() error {
 	}
 	var errs []error
 	for _, l := range links {
-		name := l.Attrs().Name
-		ours := bridgeForm.MatchString(name) && l.Type() == "bridge" || vethForm.MatchString(name) && l.Type() == "veth"
-		if ours && !wanted[name] {
+		if ours(l) && !wanted[l.Attrs().Name] {
 			errs = append(errs, m.deleteLink(l))
 		}
 	}

@@ -47,9 +47,9 @@ type element struct {
 // rule is a sequence of terms, all of which must match, the last one a verdict.
 type rule []term
 
-// buildRules computes the table from networks that have somebody on them, and all attachments.
+// buildRules computes the table from bridges that have somebody on them, and all attachments.
 func buildRules(networks []*api.LocalNetwork, attached []Attachment) *ruleset {
-	rs := &ruleset{table: tableName, maps: portMaps(attached)}
+	rs := &ruleset{table: tableName, maps: portMaps(networks, attached)}
 	var nat, local []rule
 	for _, m := range rs.maps {
 		nat = append(nat, rule{fibLocal(), dnatTo(m)})
@@ -66,11 +66,15 @@ func buildRules(networks []*api.LocalNetwork, attached []Attachment) *ruleset {
 		raw = append(raw, rule{iif(n.Bridge), daddr(netip.MustParsePrefix("127.0.0.0/8")), verdict("drop")})
 		// Nothing comes in but answers and published ports; so bridges are closed to one another as well.
 		forward = append(forward, rule{oif(n.Bridge), notIif(n.Bridge), verdict("drop")})
+		o := optionsOf(n)
 		if n.Internal {
 			forward = append(forward, rule{iif(n.Bridge), notOif(n.Bridge), verdict("drop")})
 		}
+		if o.apart { // the bridge keeps its ports apart itself, this is for packets that go through the host
+			forward = append(forward, rule{iif(n.Bridge), oif(n.Bridge), verdict("drop")})
+		}
 		for _, p := range prefixes(n) {
-			if !n.Internal {
+			if !n.Internal && o.masquerade {
 				post = append(post, rule{saddr(p), notOif(n.Bridge), verdict("masquerade")})
 			}
 			// A container that calls a published port of its own network must hear the answer from where it called.
@@ -89,13 +93,13 @@ func buildRules(networks []*api.LocalNetwork, attached []Attachment) *ruleset {
 }
 
 // portMaps are always the same four, so that a port more or less is an element more or less.
-func portMaps(attached []Attachment) []portMap {
+func portMaps(networks []*api.LocalNetwork, attached []Attachment) []portMap {
 	maps := []portMap{
 		{name: "at4", withAddr: true}, {name: "any4"},
 		{name: "at6", withAddr: true, v6: true}, {name: "any6", v6: true},
 	}
 	for _, a := range attached {
-		to := target(a.Endpoints)
+		to := target(networks, a.Endpoints)
 		for _, p := range a.Ports {
 			host, _ := netip.ParseAddr(p.HostIp) // invalid: any
 			for i := range maps {

@@ -34,9 +34,21 @@ func testNetworks() ([]*api.LocalNetwork, []Attachment) {
 	return []*api.LocalNetwork{internal, usual}, []Attachment{web}
 }
 
+// apartNetworks are a bridge that keeps its containers apart and does not hide them, and a macvlan before it.
+func apartNetworks() ([]*api.LocalNetwork, []Attachment) {
+	apart := &api.LocalNetwork{Id: "c3", Name: "apart", Driver: Bridge, Bridge: "br-apart", Options: map[string]string{
+		"com.docker.network.bridge.enable_icc": "false", "com.docker.network.bridge.enable_ip_masquerade": "false",
+	}, Ipam: []*api.IPAMConfig{{Subnet: "172.19.0.0/16", Gateway: "172.19.0.1"}}}
+	web := Attachment{Container: "web", Endpoints: []*api.NetworkEndpoint{
+		{NetworkId: "d4", Addresses: []string{"192.168.0.2/24"}, Gateways: []string{"192.168.0.1"}},
+		{NetworkId: "c3", Addresses: []string{"172.19.0.2/16", "169.254.1.1/16"}, Gateways: []string{"172.19.0.1"}},
+	}, Ports: []*api.PortBinding{{Protocol: "tcp", HostPort: 80, ContainerPort: 80}}}
+	return []*api.LocalNetwork{apart}, []Attachment{web}
+}
+
 func TestRulesGolden(t *testing.T) {
 	for name, rs := range map[string]*ruleset{
-		"rules": buildRules(testNetworks()), "redirect": redirectRules(40001, 40002),
+		"rules": buildRules(testNetworks()), "apart": buildRules(apartNetworks()), "redirect": redirectRules(40001, 40002),
 	} {
 		got, file := rs.String(), "testdata/"+name+".nft"
 		if *update {

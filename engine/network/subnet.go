@@ -32,10 +32,16 @@ func (m *Manager) busyPrefixes() ([]netip.Prefix, error) {
 			}
 		}
 	}
+	return append(busy, m.ownPrefixes()...), nil
+}
+
+// ownPrefixes are the subnets of all networks.
+func (m *Manager) ownPrefixes() []netip.Prefix {
+	var out []netip.Prefix
 	for _, n := range m.networks {
-		busy = append(busy, prefixes(n)...)
+		out = append(out, prefixes(n)...)
 	}
-	return busy, nil
+	return out
 }
 
 // prefixes are a network's subnets.
@@ -107,15 +113,32 @@ func checkIPAM(c *api.IPAMConfig, busy []netip.Prefix) (netip.Prefix, error) {
 			return p, fmt.Errorf("%w: range %q is not a part of %s", ErrInvalid, c.IpRange, p)
 		}
 	}
+	for name, text := range c.AuxAddresses {
+		if a, err := netip.ParseAddr(text); err != nil || !p.Contains(a) {
+			return p, fmt.Errorf("%w: auxiliary address %s=%s is not an address of %s", ErrInvalid, name, text, p)
+		}
+	}
 	return p, nil
 }
 
 func withGateway(c *api.IPAMConfig, p netip.Prefix) *api.IPAMConfig {
-	out := &api.IPAMConfig{Subnet: p.String(), Gateway: c.Gateway, IpRange: c.IpRange}
-	if out.Gateway == "" {
-		out.Gateway = p.Addr().Next().String()
+	out := &api.IPAMConfig{Subnet: p.String(), Gateway: c.Gateway, IpRange: c.IpRange, AuxAddresses: c.AuxAddresses}
+	for a := p.Addr().Next(); out.Gateway == ""; a = a.Next() {
+		if !isAux(c, a) {
+			out.Gateway = a.String()
+		}
 	}
 	return out
+}
+
+// isAux says that an address of a subnet belongs to something else than a container.
+func isAux(c *api.IPAMConfig, a netip.Addr) bool {
+	for _, text := range c.AuxAddresses {
+		if aux, err := netip.ParseAddr(text); err == nil && aux == a {
+			return true
+		}
+	}
+	return false
 }
 
 // freeV4 takes the first of 172.17.0.0/16 to 172.31.0.0/16 and 192.168.0.0/20 to 192.168.240.0/20 that is free.

@@ -144,6 +144,14 @@ func (s *containers) ListNetworks(context.Context, *api.ListLocalNetworksRequest
 	return &api.ListLocalNetworksResponse{Networks: s.engine.ListNetworks()}, nil
 }
 
+func (s *containers) ConnectNetwork(ctx context.Context, r *api.ConnectNetworkRequest) (*api.ContainerResponse, error) {
+	return answer(&api.ContainerResponse{}, s.engine.Connect(ctx, r.Ref, r.Network))
+}
+
+func (s *containers) DisconnectNetwork(ctx context.Context, r *api.DisconnectNetworkRequest) (*api.ContainerResponse, error) {
+	return answer(&api.ContainerResponse{}, s.engine.Disconnect(ctx, r.Ref, r.Network, r.Force))
+}
+
 func (s *containers) RemoveNetwork(ctx context.Context, r *api.RemoveLocalNetworkRequest) (*api.RemoveLocalNetworkResponse, error) {
 	id, err := s.engine.RemoveNetwork(ctx, r.Ref)
 	return answer(&api.RemoveLocalNetworkResponse{Id: id}, err)

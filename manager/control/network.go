@@ -84,6 +84,9 @@ func validateIPAM(configs []*api.IPAMConfig) error {
 		if err != nil || p != p.Masked() {
 			return invalid("subnet %q is not a network prefix: write it like 10.1.0.0/24", c.Subnet)
 		}
+		if len(c.AuxAddresses) > 0 {
+			return invalid("auxiliary addresses are for networks of one node: on an overlay network nothing but Shoal gives addresses")
+		}
 		if p.Addr().Is4() {
 			v4++
 		} else {

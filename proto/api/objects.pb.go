@@ -2186,6 +2186,7 @@ type IPAMConfig struct {
 	Subnet        string                 `protobuf:"bytes,1,opt,name=subnet,proto3" json:"subnet,omitempty"`
 	Gateway       string                 `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	IpRange       string                 `protobuf:"bytes,3,opt,name=ip_range,json=ipRange,proto3" json:"ip_range,omitempty"`
+	AuxAddresses  map[string]string      `protobuf:"bytes,4,rep,name=aux_addresses,json=auxAddresses,proto3" json:"aux_addresses,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by name: of others than containers; local networks only
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2239,6 +2240,13 @@ func (x *IPAMConfig) GetIpRange() string {
 		return x.IpRange
 	}
 	return ""
+}
+
+func (x *IPAMConfig) GetAuxAddresses() map[string]string {
+	if x != nil {
+		return x.AuxAddresses
+	}
+	return nil
 }
 
 type Network struct {
@@ -2858,12 +2866,16 @@ const file_objects_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"Y\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe8\x01\n" +
 	"\n" +
 	"IPAMConfig\x12\x16\n" +
 	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x18\n" +
 	"\agateway\x18\x02 \x01(\tR\agateway\x12\x19\n" +
-	"\bip_range\x18\x03 \x01(\tR\aipRange\"\xd2\x01\n" +
+	"\bip_range\x18\x03 \x01(\tR\aipRange\x12L\n" +
+	"\raux_addresses\x18\x04 \x03(\v2'.shoal.api.IPAMConfig.AuxAddressesEntryR\fauxAddresses\x1a?\n" +
+	"\x11AuxAddressesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd2\x01\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\x04meta\x18\x02 \x01(\v2\x0f.shoal.api.MetaR\x04meta\x12*\n" +
@@ -2911,7 +2923,7 @@ func file_objects_proto_rawDescGZIP() []byte {
 }
 
 var file_objects_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_objects_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_objects_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_objects_proto_goTypes = []any{
 	(ChangeKind)(0),                 // 0: shoal.api.ChangeKind
 	(NodeSpec_Availability)(0),      // 1: shoal.api.NodeSpec.Availability
@@ -2954,99 +2966,101 @@ var file_objects_proto_goTypes = []any{
 	nil,                             // 38: shoal.api.ServiceSpec.LabelsEntry
 	nil,                             // 39: shoal.api.NetworkSpec.LabelsEntry
 	nil,                             // 40: shoal.api.NetworkSpec.OptionsEntry
-	(*durationpb.Duration)(nil),     // 41: google.protobuf.Duration
-	(*Meta)(nil),                    // 42: shoal.api.Meta
-	(NodeRole)(0),                   // 43: shoal.api.NodeRole
-	(*Platform)(nil),                // 44: shoal.api.Platform
-	(*Resources)(nil),               // 45: shoal.api.Resources
-	(*timestamppb.Timestamp)(nil),   // 46: google.protobuf.Timestamp
-	(*PortConfig)(nil),              // 47: shoal.api.PortConfig
-	(*ContainerSpec)(nil),           // 48: shoal.api.ContainerSpec
-	(*NetworkAttachmentSpec)(nil),   // 49: shoal.api.NetworkAttachmentSpec
-	(TaskState)(0),                  // 50: shoal.api.TaskState
-	(*TaskStatus)(nil),              // 51: shoal.api.TaskStatus
-	(*NetworkAttachment)(nil),       // 52: shoal.api.NetworkAttachment
+	nil,                             // 41: shoal.api.IPAMConfig.AuxAddressesEntry
+	(*durationpb.Duration)(nil),     // 42: google.protobuf.Duration
+	(*Meta)(nil),                    // 43: shoal.api.Meta
+	(NodeRole)(0),                   // 44: shoal.api.NodeRole
+	(*Platform)(nil),                // 45: shoal.api.Platform
+	(*Resources)(nil),               // 46: shoal.api.Resources
+	(*timestamppb.Timestamp)(nil),   // 47: google.protobuf.Timestamp
+	(*PortConfig)(nil),              // 48: shoal.api.PortConfig
+	(*ContainerSpec)(nil),           // 49: shoal.api.ContainerSpec
+	(*NetworkAttachmentSpec)(nil),   // 50: shoal.api.NetworkAttachmentSpec
+	(TaskState)(0),                  // 51: shoal.api.TaskState
+	(*TaskStatus)(nil),              // 52: shoal.api.TaskStatus
+	(*NetworkAttachment)(nil),       // 53: shoal.api.NetworkAttachment
 }
 var file_objects_proto_depIdxs = []int32{
 	35, // 0: shoal.api.ClusterSpec.labels:type_name -> shoal.api.ClusterSpec.LabelsEntry
-	41, // 1: shoal.api.ClusterSpec.lost_after:type_name -> google.protobuf.Duration
-	41, // 2: shoal.api.ClusterSpec.node_cert_expiry:type_name -> google.protobuf.Duration
-	42, // 3: shoal.api.Cluster.meta:type_name -> shoal.api.Meta
+	42, // 1: shoal.api.ClusterSpec.lost_after:type_name -> google.protobuf.Duration
+	42, // 2: shoal.api.ClusterSpec.node_cert_expiry:type_name -> google.protobuf.Duration
+	43, // 3: shoal.api.Cluster.meta:type_name -> shoal.api.Meta
 	8,  // 4: shoal.api.Cluster.spec:type_name -> shoal.api.ClusterSpec
 	36, // 5: shoal.api.NodeSpec.labels:type_name -> shoal.api.NodeSpec.LabelsEntry
-	43, // 6: shoal.api.NodeSpec.role:type_name -> shoal.api.NodeRole
+	44, // 6: shoal.api.NodeSpec.role:type_name -> shoal.api.NodeRole
 	1,  // 7: shoal.api.NodeSpec.availability:type_name -> shoal.api.NodeSpec.Availability
-	44, // 8: shoal.api.NodeDescription.platform:type_name -> shoal.api.Platform
-	45, // 9: shoal.api.NodeDescription.resources:type_name -> shoal.api.Resources
+	45, // 8: shoal.api.NodeDescription.platform:type_name -> shoal.api.Platform
+	46, // 9: shoal.api.NodeDescription.resources:type_name -> shoal.api.Resources
 	37, // 10: shoal.api.NodeDescription.engine_labels:type_name -> shoal.api.NodeDescription.EngineLabelsEntry
 	2,  // 11: shoal.api.NodeStatus.state:type_name -> shoal.api.NodeStatus.State
-	46, // 12: shoal.api.NodeStatus.since:type_name -> google.protobuf.Timestamp
-	42, // 13: shoal.api.Node.meta:type_name -> shoal.api.Meta
+	47, // 12: shoal.api.NodeStatus.since:type_name -> google.protobuf.Timestamp
+	43, // 13: shoal.api.Node.meta:type_name -> shoal.api.Meta
 	10, // 14: shoal.api.Node.spec:type_name -> shoal.api.NodeSpec
 	11, // 15: shoal.api.Node.description:type_name -> shoal.api.NodeDescription
 	12, // 16: shoal.api.Node.status:type_name -> shoal.api.NodeStatus
-	43, // 17: shoal.api.Node.role:type_name -> shoal.api.NodeRole
+	44, // 17: shoal.api.Node.role:type_name -> shoal.api.NodeRole
 	13, // 18: shoal.api.Node.manager_status:type_name -> shoal.api.ManagerStatus
 	3,  // 19: shoal.api.RestartPolicy.condition:type_name -> shoal.api.RestartPolicy.Condition
-	41, // 20: shoal.api.RestartPolicy.delay:type_name -> google.protobuf.Duration
-	41, // 21: shoal.api.RestartPolicy.window:type_name -> google.protobuf.Duration
-	41, // 22: shoal.api.UpdateConfig.delay:type_name -> google.protobuf.Duration
+	42, // 20: shoal.api.RestartPolicy.delay:type_name -> google.protobuf.Duration
+	42, // 21: shoal.api.RestartPolicy.window:type_name -> google.protobuf.Duration
+	42, // 22: shoal.api.UpdateConfig.delay:type_name -> google.protobuf.Duration
 	4,  // 23: shoal.api.UpdateConfig.order:type_name -> shoal.api.UpdateConfig.Order
 	5,  // 24: shoal.api.UpdateConfig.failure_action:type_name -> shoal.api.UpdateConfig.FailureAction
-	41, // 25: shoal.api.UpdateConfig.monitor:type_name -> google.protobuf.Duration
+	42, // 25: shoal.api.UpdateConfig.monitor:type_name -> google.protobuf.Duration
 	17, // 26: shoal.api.Placement.preferences:type_name -> shoal.api.PlacementPreference
-	44, // 27: shoal.api.Placement.platforms:type_name -> shoal.api.Platform
+	45, // 27: shoal.api.Placement.platforms:type_name -> shoal.api.Platform
 	6,  // 28: shoal.api.EndpointSpec.mode:type_name -> shoal.api.EndpointSpec.Mode
-	47, // 29: shoal.api.EndpointSpec.ports:type_name -> shoal.api.PortConfig
+	48, // 29: shoal.api.EndpointSpec.ports:type_name -> shoal.api.PortConfig
 	38, // 30: shoal.api.ServiceSpec.labels:type_name -> shoal.api.ServiceSpec.LabelsEntry
-	48, // 31: shoal.api.ServiceSpec.container:type_name -> shoal.api.ContainerSpec
-	45, // 32: shoal.api.ServiceSpec.reservations:type_name -> shoal.api.Resources
+	49, // 31: shoal.api.ServiceSpec.container:type_name -> shoal.api.ContainerSpec
+	46, // 32: shoal.api.ServiceSpec.reservations:type_name -> shoal.api.Resources
 	15, // 33: shoal.api.ServiceSpec.restart:type_name -> shoal.api.RestartPolicy
 	18, // 34: shoal.api.ServiceSpec.placement:type_name -> shoal.api.Placement
 	19, // 35: shoal.api.ServiceSpec.mode:type_name -> shoal.api.ServiceMode
-	49, // 36: shoal.api.ServiceSpec.networks:type_name -> shoal.api.NetworkAttachmentSpec
+	50, // 36: shoal.api.ServiceSpec.networks:type_name -> shoal.api.NetworkAttachmentSpec
 	20, // 37: shoal.api.ServiceSpec.endpoint:type_name -> shoal.api.EndpointSpec
 	16, // 38: shoal.api.ServiceSpec.update:type_name -> shoal.api.UpdateConfig
 	16, // 39: shoal.api.ServiceSpec.rollback:type_name -> shoal.api.UpdateConfig
-	47, // 40: shoal.api.Endpoint.ports:type_name -> shoal.api.PortConfig
+	48, // 40: shoal.api.Endpoint.ports:type_name -> shoal.api.PortConfig
 	22, // 41: shoal.api.Endpoint.virtual_ips:type_name -> shoal.api.VirtualIP
 	7,  // 42: shoal.api.UpdateStatus.state:type_name -> shoal.api.UpdateStatus.State
-	46, // 43: shoal.api.UpdateStatus.started_at:type_name -> google.protobuf.Timestamp
-	46, // 44: shoal.api.UpdateStatus.completed_at:type_name -> google.protobuf.Timestamp
-	42, // 45: shoal.api.Service.meta:type_name -> shoal.api.Meta
+	47, // 43: shoal.api.UpdateStatus.started_at:type_name -> google.protobuf.Timestamp
+	47, // 44: shoal.api.UpdateStatus.completed_at:type_name -> google.protobuf.Timestamp
+	43, // 45: shoal.api.Service.meta:type_name -> shoal.api.Meta
 	21, // 46: shoal.api.Service.spec:type_name -> shoal.api.ServiceSpec
 	23, // 47: shoal.api.Service.endpoint:type_name -> shoal.api.Endpoint
 	24, // 48: shoal.api.Service.update_status:type_name -> shoal.api.UpdateStatus
-	42, // 49: shoal.api.Revision.meta:type_name -> shoal.api.Meta
+	43, // 49: shoal.api.Revision.meta:type_name -> shoal.api.Meta
 	21, // 50: shoal.api.Revision.spec:type_name -> shoal.api.ServiceSpec
-	42, // 51: shoal.api.Task.meta:type_name -> shoal.api.Meta
-	50, // 52: shoal.api.Task.desired_state:type_name -> shoal.api.TaskState
-	51, // 53: shoal.api.Task.status:type_name -> shoal.api.TaskStatus
-	52, // 54: shoal.api.Task.networks:type_name -> shoal.api.NetworkAttachment
-	47, // 55: shoal.api.Task.host_ports:type_name -> shoal.api.PortConfig
-	46, // 56: shoal.api.Task.not_before:type_name -> google.protobuf.Timestamp
+	43, // 51: shoal.api.Task.meta:type_name -> shoal.api.Meta
+	51, // 52: shoal.api.Task.desired_state:type_name -> shoal.api.TaskState
+	52, // 53: shoal.api.Task.status:type_name -> shoal.api.TaskStatus
+	53, // 54: shoal.api.Task.networks:type_name -> shoal.api.NetworkAttachment
+	48, // 55: shoal.api.Task.host_ports:type_name -> shoal.api.PortConfig
+	47, // 56: shoal.api.Task.not_before:type_name -> google.protobuf.Timestamp
 	39, // 57: shoal.api.NetworkSpec.labels:type_name -> shoal.api.NetworkSpec.LabelsEntry
 	29, // 58: shoal.api.NetworkSpec.ipam:type_name -> shoal.api.IPAMConfig
 	40, // 59: shoal.api.NetworkSpec.options:type_name -> shoal.api.NetworkSpec.OptionsEntry
-	42, // 60: shoal.api.Network.meta:type_name -> shoal.api.Meta
-	28, // 61: shoal.api.Network.spec:type_name -> shoal.api.NetworkSpec
-	29, // 62: shoal.api.Network.ipam:type_name -> shoal.api.IPAMConfig
-	9,  // 63: shoal.api.Object.cluster:type_name -> shoal.api.Cluster
-	14, // 64: shoal.api.Object.node:type_name -> shoal.api.Node
-	25, // 65: shoal.api.Object.service:type_name -> shoal.api.Service
-	26, // 66: shoal.api.Object.revision:type_name -> shoal.api.Revision
-	27, // 67: shoal.api.Object.task:type_name -> shoal.api.Task
-	30, // 68: shoal.api.Object.network:type_name -> shoal.api.Network
-	0,  // 69: shoal.api.Change.kind:type_name -> shoal.api.ChangeKind
-	31, // 70: shoal.api.Change.object:type_name -> shoal.api.Object
-	32, // 71: shoal.api.StoreCommand.changes:type_name -> shoal.api.Change
-	46, // 72: shoal.api.StoreCommand.time:type_name -> google.protobuf.Timestamp
-	31, // 73: shoal.api.Snapshot.objects:type_name -> shoal.api.Object
-	74, // [74:74] is the sub-list for method output_type
-	74, // [74:74] is the sub-list for method input_type
-	74, // [74:74] is the sub-list for extension type_name
-	74, // [74:74] is the sub-list for extension extendee
-	0,  // [0:74] is the sub-list for field type_name
+	41, // 60: shoal.api.IPAMConfig.aux_addresses:type_name -> shoal.api.IPAMConfig.AuxAddressesEntry
+	43, // 61: shoal.api.Network.meta:type_name -> shoal.api.Meta
+	28, // 62: shoal.api.Network.spec:type_name -> shoal.api.NetworkSpec
+	29, // 63: shoal.api.Network.ipam:type_name -> shoal.api.IPAMConfig
+	9,  // 64: shoal.api.Object.cluster:type_name -> shoal.api.Cluster
+	14, // 65: shoal.api.Object.node:type_name -> shoal.api.Node
+	25, // 66: shoal.api.Object.service:type_name -> shoal.api.Service
+	26, // 67: shoal.api.Object.revision:type_name -> shoal.api.Revision
+	27, // 68: shoal.api.Object.task:type_name -> shoal.api.Task
+	30, // 69: shoal.api.Object.network:type_name -> shoal.api.Network
+	0,  // 70: shoal.api.Change.kind:type_name -> shoal.api.ChangeKind
+	31, // 71: shoal.api.Change.object:type_name -> shoal.api.Object
+	32, // 72: shoal.api.StoreCommand.changes:type_name -> shoal.api.Change
+	47, // 73: shoal.api.StoreCommand.time:type_name -> google.protobuf.Timestamp
+	31, // 74: shoal.api.Snapshot.objects:type_name -> shoal.api.Object
+	75, // [75:75] is the sub-list for method output_type
+	75, // [75:75] is the sub-list for method input_type
+	75, // [75:75] is the sub-list for extension type_name
+	75, // [75:75] is the sub-list for extension extendee
+	0,  // [0:75] is the sub-list for field type_name
 }
 
 func init() { file_objects_proto_init() }
@@ -3069,7 +3083,7 @@ func file_objects_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_objects_proto_rawDesc), len(file_objects_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

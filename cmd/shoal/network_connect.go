@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+func newNetworkConnectCommand(c *cli) *cobra.Command {
+	var ip, ip6 string
+	var aliases listOpt
+	linkLocal := listOpt{check: checkLinkLocal}
+	cmd := &cobra.Command{
+		Use:   "connect [OPTIONS] NETWORK CONTAINER",
+		Short: "Connect a container to a network",
+		Example: `  shoal network connect back web
+  shoal network connect --ip 172.20.0.9 --alias db back web`,
+		Args:              exactArgs(2),
+		ValidArgsFunction: c.completeNetworkThenContainer,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w := &api.LocalNetworkAttachment{Aliases: aliases.values, LinkLocalIps: linkLocal.values}
+			for key, value := range map[string]string{"ip": ip, "ip6": ip6} {
+				if value == "" {
+					continue
+				}
+				if err := networkIP(w, key, value); err != nil {
+					return err
+				}
+			}
+			var err error
+			if w.Network, err = c.localNetwork(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			d, err := c.client()
+			if err != nil {
+				return err
+			}
+			_, err = d.Containers.ConnectNetwork(cmd.Context(), &api.ConnectNetworkRequest{Ref: args[1], Network: w})
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
+	f.StringVar(&ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
+	f.Var(&aliases, "alias", "Add network-scoped alias for the container")
+	f.Var(&linkLocal, "link-local-ip", "Add a link-local address for the container")
+	return cmd
+}
+
+// localNetwork is the ID of a network of this node. A container by itself cannot be on one of the cluster's.
+func (c *cli) localNetwork(ctx context.Context, ref string) (string, error) {
+	all, err := c.networks(ctx)
+	if err != nil {
+		return "", err
+	}
+	n, err := findNetwork(all, ref)
+	if err != nil {
+		return "", err
+	}
+	if n.cluster != nil {
+		return "", fmt.Errorf("network %s is the cluster's: services are on it, containers by themselves are not", n.name())
+	}
+	return n.id(), nil
+}
+
+// completeNetworkThenContainer completes the arguments of connect and disconnect.
+func (c *cli) completeNetworkThenContainer(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return c.complete(c.localNetworkNames)(cmd, args, toComplete)
+	}
+	return c.completeFirst(c.containerNames)(cmd, nil, toComplete)
+}

@@ -1,0 +1,244 @@
+//go:build linux
+
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// plug is one interface of a container, and what it leads to.
+type plug struct {
+	network *api.LocalNetwork
+	ep      *api.NetworkEndpoint
+	host    netlink.Link // bridge or parent
+	veth    string       // the host's end, for a bridge
+}
+
+// insideAlias marks an interface of ours inside a container. Its name may be anything: networks come and go.
+const insideAlias = "shoal network "
+
+// newName is that of an interface that has no mark yet.
+const newName = "shl-new"
+
+// plugs makes what a container's interfaces lead to.
+func (m *Manager) plugs(a Attachment) ([]*plug, error) {
+	var out []*plug
+	for _, ep := range a.Endpoints {
+		n := m.networks[ep.NetworkId]
+		if n == nil {
+			return nil, fmt.Errorf("%w: %s", ErrNotFound, ep.Network)
+		}
+		p := &plug{network: n, ep: ep, veth: vethName(a.Container, n.Id)}
+		var err error
+		if n.Driver == Bridge {
+			p.host, err = m.ensureBridge(n)
+		} else {
+			p.host, err = m.ensureParent(n)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// attach makes a container's interfaces those of its endpoints. What is whole is left alone.
+func (m *Manager) attach(a Attachment) error {
+	plugs, err := m.plugs(a)
+	if err != nil {
+		return err
+	}
+	return at(a.NetNS, func(inside *netlink.Handle, ns netns.NsHandle) error {
+		have, err := retryDump(inside.LinkList)
+		if err != nil {
+			return fmt.Errorf("list interfaces: %w", err)
+		}
+		changed, err := removeStray(inside, have, a.Endpoints)
+		for _, p := range plugs {
+			if err != nil {
+				return err
+			}
+			var made bool
+			made, err = m.connect(p, have, inside, ns)
+			changed = changed || made
+		}
+		if err != nil || !changed {
+			return err // routes that a container has changed itself stay as they are
+		}
+		return defaultRoutes(inside, a.Endpoints)
+	})
+}
+
+// removeStray deletes the interfaces to networks that a container has left.
+func removeStray(inside *netlink.Handle, have []netlink.Link, endpoints []*api.NetworkEndpoint) (removed bool, err error) {
+	for _, l := range have {
+		id, ok := strings.CutPrefix(l.Attrs().Alias, insideAlias)
+		wanted := slices.ContainsFunc(endpoints, func(ep *api.NetworkEndpoint) bool { return ep.NetworkId == id })
+		if wanted || !ok && l.Attrs().Name != newName {
+			continue
+		}
+		if err := inside.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
+			return removed, fmt.Errorf("delete interface %s: %w", l.Attrs().Name, err)
+		}
+		removed = true
+	}
+	return removed, nil
+}
+
+// connect makes one interface of a container, ready for use. One that is whole already is left alone.
+func (m *Manager) connect(p *plug, have []netlink.Link, inside *netlink.Handle, ns netns.NsHandle) (made bool, err error) {
+	i := slices.IndexFunc(have, func(l netlink.Link) bool { return l.Attrs().Alias == insideAlias+p.network.Id })
+	old, err := m.hostEnd(p)
+	if err != nil {
+		return false, err
+	}
+	if i >= 0 {
+		if p.isWhole(have[i], old) {
+			return false, nil
+		}
+		if err := inside.LinkDel(have[i]); err != nil && !errors.Is(err, unix.ENODEV) {
+			return false, fmt.Errorf("delete interface %s: %w", have[i].Attrs().Name, err)
+		}
+	}
+	if old != nil {
+		if err := m.deleteLink(old); err != nil {
+			return false, err
+		}
+	}
+	name, err := freeName(inside)
+	if err != nil {
+		return false, err
+	}
+	if err := m.make(p, name, inside, ns); err != nil {
+		return false, fmt.Errorf("make %s on network %s: %w", name, p.network.Name, err)
+	}
+	return true, nil
+}
+
+// hostEnd is the interface of this host that leads to the container; a parent's children have none.
+func (m *Manager) hostEnd(p *plug) (netlink.Link, error) {
+	if p.network.Driver != Bridge {
+		return nil, nil
+	}
+	return m.link(p.veth)
+}
+
+func (p *plug) isWhole(in, old netlink.Link) bool {
+	up := in.Attrs().Flags&net.FlagUp != 0
+	if p.network.Driver != Bridge {
+		return up && in.Attrs().ParentIndex == p.host.Attrs().Index
+	}
+	return up && old != nil && in.Attrs().ParentIndex == old.Attrs().Index &&
+		old.Attrs().MasterIndex == p.host.Attrs().Index && old.Attrs().Flags&net.FlagUp != 0
+}
+
+// freeName is the first of eth0, eth1, ... that a container has not.
+func freeName(inside *netlink.Handle) (string, error) {
+	links, err := retryDump(inside.LinkList)
+	if err != nil {
+		return "", fmt.Errorf("list interfaces: %w", err)
+	}
+	for i := 0; ; i++ {
+		name := "eth" + strconv.Itoa(i)
+		if !slices.ContainsFunc(links, func(l netlink.Link) bool { return l.Attrs().Name == name }) {
+			return name, nil
+		}
+	}
+}
+
+func (m *Manager) make(p *plug, name string, inside *netlink.Handle, ns netns.NsHandle) error {
+	add := m.addVeth
+	if p.network.Driver != Bridge {
+		add = m.addChild
+	}
+	err := add(p, newName, ns)
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("this host's kernel has no %s", p.network.Driver)
+	case errors.Is(err, unix.EBUSY) && p.network.Driver != Bridge:
+		return fmt.Errorf("%s is in use in another way (a bridge's port, or by macvlan and ipvlan both): %w", p.host.Attrs().Name, err)
+	case err != nil:
+		return err
+	}
+	link, err := inside.LinkByName(newName)
+	if err != nil {
+		return err
+	}
+	if err := inside.LinkSetAlias(link, insideAlias+p.network.Id); err != nil {
+		return err
+	}
+	if err := inside.LinkSetName(link, name); err != nil {
+		return err
+	}
+	return configure(link, p.ep, inside)
+}
+
+// configure sets addresses inside the container, and the interface up.
+func configure(link netlink.Link, ep *api.NetworkEndpoint, inside *netlink.Handle) error {
+	for _, text := range ep.Addresses {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return err
+		}
+		if err := addAddr(inside, link, p); err != nil {
+			return err
+		}
+	}
+	return inside.LinkSetUp(link)
+}
+
+// defaultRoutes lead out by the first network with a gateway. Those that are there already stay.
+func defaultRoutes(inside *netlink.Handle, endpoints []*api.NetworkEndpoint) error {
+	i := firstWithGateway(endpoints)
+	if i < 0 {
+		return nil
+	}
+	links, err := retryDump(inside.LinkList)
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	for _, l := range links {
+		if l.Attrs().Alias != insideAlias+endpoints[i].NetworkId {
+			continue
+		}
+		for _, gw := range endpoints[i].Gateways {
+			addr, err := netip.ParseAddr(gw)
+			if err != nil {
+				return err
+			}
+			if err := inside.RouteAdd(defaultRoute(l, addr)); err != nil && !errors.Is(err, unix.EEXIST) {
+				return fmt.Errorf("add default route via %s: %w", gw, err)
+			}
+		}
+	}
+	return nil
+}
+
+// defaultRoute leads through a gateway or, if that is 0.0.0.0 or ::, through the interface itself.
+func defaultRoute(l netlink.Link, gw netip.Addr) *netlink.Route {
+	r := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: &net.IPNet{IP: make(net.IP, gw.BitLen()/8), Mask: net.CIDRMask(0, gw.BitLen())}}
+	if gw.IsUnspecified() {
+		r.Scope = netlink.SCOPE_LINK
+	} else {
+		r.Gw = gw.AsSlice()
+	}
+	return r
+}
+
+// firstWithGateway is the interface with the way out; -1 if all networks are internal.
+func firstWithGateway(endpoints []*api.NetworkEndpoint) int {
+	return slices.IndexFunc(endpoints, func(ep *api.NetworkEndpoint) bool { return len(ep.Gateways) > 0 })
+}
