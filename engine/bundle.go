@@ -65,7 +65,7 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 		return nil, err
 	}
 	for i := range o.Mounts {
-		if row.UsernsSize > 0 && o.Mounts[i].Type == "bind" {
+		if o.Mounts[i].Type == "bind" && boundFirst(row, i) {
 			o.Mounts[i].Source = e.boundPath(c.id, i)
 		}
 	}

@@ -26,6 +26,7 @@ type container struct {
 	changed chan struct{} // closed when row or one of the fields below changes
 	exits   int           // how often it ended since this daemon started
 	removed bool
+	leaving bool                  // its removal has given back all it held: it uses no volume any more
 	waiting []chan<- attachResult // attached before the start
 	// endRestart cancels a restart that waits for its time.
 	endRestart context.CancelFunc

@@ -45,7 +45,8 @@ func crash(point string) {
 		r := request("victim", "echo started; sleep 1000")
 		r.NetworkMode = NetworkBridge
 		r.Spec.IpcMode, r.Spec.UsernsMode = "shareable", os.Getenv(crashUser)
-		r.Spec.Mounts = []*api.Mount{{Type: api.Mount_VOLUME, Target: "/anonymous"}, {Type: api.Mount_VOLUME, Source: "named", Target: "/etc"}}
+		r.Spec.Mounts = []*api.Mount{{Type: api.Mount_VOLUME, Target: "/anonymous"}, {Type: api.Mount_VOLUME, Source: "named", Target: "/etc"},
+			{Type: api.Mount_VOLUME, Source: "memory", Target: "/memory", DriverOpts: map[string]string{"type": "tmpfs"}}}
 		var row *api.Container
 		if row, err = e.Create(ctx, CreateOptions{Request: r}); err == nil {
 			err = e.Start(ctx, row.Id)
@@ -161,7 +162,7 @@ func (l *lab) checkVictim(point string) {
 		l.t.Fatal(err)
 	}
 	enginetest.Until(l.t, "its output is in the log", func() bool { return l.logs("victim") == "started\n" })
-	l.exec("victim", "ip addr show eth0 && mount | grep -q anonymous && test -f /etc/passwd")
+	l.exec("victim", "ip addr show eth0 && mount | grep -q anonymous && mount | grep -q 'on /memory type tmpfs' && test -f /etc/passwd")
 }
 
 // Killed again and again under load: no container is lost, no exit code is lost, nothing is left.

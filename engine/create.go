@@ -52,7 +52,7 @@ func (e *Engine) Create(ctx context.Context, o CreateOptions) (*api.Container, e
 	if err != nil {
 		return nil, err
 	}
-	row, err := e.newRow(req, o, image)
+	row, err := e.newRow(ctx, req, o, image)
 	if err != nil {
 		return nil, err
 	}
@@ -60,12 +60,14 @@ func (e *Engine) Create(ctx context.Context, o CreateOptions) (*api.Container, e
 		return nil, err
 	}
 	c := newContainer(e.rowDir(row.Id)+creatingExt, row, req, image)
+	e.setMaking(c, true)
 	if err := e.make(ctx, c); err != nil {
 		e.abandon(c)
 		return nil, fmt.Errorf("create container %s: %w", row.Name, err)
 	}
 	e.mu.Lock()
 	e.containers[c.id] = c
+	delete(e.making, c.id)
 	e.mu.Unlock()
 	e.emit(c, "create", nil)
 	return c.get(), nil
@@ -100,11 +102,24 @@ func (e *Engine) make(ctx context.Context, c *container) error {
 	return nil
 }
 
+// setMaking notes a container that is not whole yet, so that nobody removes its volumes.
+func (e *Engine) setMaking(c *container, making bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if making {
+		e.making[c.id] = c
+	} else {
+		delete(e.making, c.id)
+	}
+}
+
 // abandon undoes a Create that failed.
 func (e *Engine) abandon(c *container) {
 	e.releaseNetNS(e.ctx, c)
 	e.releaseUserNS(e.ctx, c)
-	if e.release(c, e.createSteps()) == nil {
+	err := e.release(c, e.createSteps())
+	e.setMaking(c, false)
+	if err == nil {
 		e.removeAnonymousVolumes(c)
 		os.RemoveAll(c.dir)
 	}
@@ -120,7 +135,7 @@ var (
 )
 
 // newRow checks a request and writes it as a row.
-func (e *Engine) newRow(req *api.CreateContainerRequest, o CreateOptions, image *Image) (*api.Container, error) {
+func (e *Engine) newRow(ctx context.Context, req *api.CreateContainerRequest, o CreateOptions, image *Image) (*api.Container, error) {
 	cid := o.ID
 	if cid == "" {
 		cid = id.NewHex()
@@ -155,7 +170,7 @@ func (e *Engine) newRow(req *api.CreateContainerRequest, o CreateOptions, image 
 	if err := e.checkRequest(req, row, image); err != nil {
 		return nil, err
 	}
-	if row.Mounts, err = e.mountPoints(req, row, image); err != nil {
+	if row.Mounts, err = e.mountPoints(ctx, req, image); err != nil {
 		return nil, err
 	}
 	return row, nil

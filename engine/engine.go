@@ -19,14 +19,16 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// Volumes keeps named directories that outlive containers.
+// Volumes keeps named directories that outlive containers. See volume.Store, which it is.
 type Volumes interface {
-	// Ensure returns the volume, made if there is none. created says that it is new and empty.
-	Ensure(ctx context.Context, v *api.Volume) (vol *api.Volume, created bool, err error)
-	// CopyUp fills an empty volume with what the image has at its mount point.
-	CopyUp(ctx context.Context, name, from string) error
-	Remove(ctx context.Context, name string, force bool) error
+	Create(ctx context.Context, v *api.Volume) (vol *api.Volume, created bool, err error)
+	Get(ctx context.Context, name string) (*api.Volume, error)
 	List(ctx context.Context) ([]*api.Volume, error)
+	Remove(ctx context.Context, name string, force bool, inUse func() []string) error
+	Mount(ctx context.Context, name, user string) (string, error)
+	Unmount(ctx context.Context, name, user string) error
+	CopyUp(ctx context.Context, name, from string) error
+	Reconcile(ctx context.Context, alive func(user string) bool) error
 }
 
 // Config are the parts that an Engine works with. Open makes them all.
@@ -63,6 +65,7 @@ type Engine struct {
 	mu         sync.Mutex
 	containers map[string]*container
 	names      map[string]string // name to ID, also of containers that are being made
+	making     map[string]*container
 	users      map[uint32]string // first user of a range to the container that has it, see ownusers.go
 
 	closeParts func() // of what Open made
@@ -92,7 +95,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 			return nil, fmt.Errorf("create engine directory: %w", err)
 		}
 	}
-	e := &Engine{cfg: cfg, log: cfg.Logger, closeParts: func() {}, containers: map[string]*container{}, names: map[string]string{}, users: map[uint32]string{}}
+	e := &Engine{cfg: cfg, log: cfg.Logger, closeParts: func() {}, containers: map[string]*container{}, names: map[string]string{}, making: map[string]*container{}, users: map[uint32]string{}}
 	e.ctx, e.cancel = context.WithCancel(ctx)
 	e.resolver = resolver.New(cfg.Logger)
 	var err error
@@ -124,6 +127,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-tick.C:
 			if err := e.reconcileNetworks(ctx); err != nil && ctx.Err() == nil {
 				e.log.Error("networks are not as they should be", "error", err)
+			}
+			if err := e.cfg.Volumes.Reconcile(ctx, e.known); err != nil && ctx.Err() == nil {
+				e.log.Error("volumes are not as they should be", "error", err)
 			}
 		}
 	}

@@ -143,7 +143,7 @@ func (e *Engine) announceVolumes(row *api.Container, action string) {
 		if p.Type != "volume" {
 			continue
 		}
-		attributes := map[string]string{"container": row.Id, "driver": "local"}
+		attributes := map[string]string{"container": row.Id, "driver": p.Driver}
 		if action == "mount" {
 			attributes["destination"] = p.Destination
 		}

@@ -64,7 +64,7 @@ func Open(ctx context.Context, o OpenConfig) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
-	if cfg.Volumes, err = volume.NewLocal(filepath.Join(o.DataDir, "volumes"), volume.Options{Logger: o.Logger}); err != nil {
+	if cfg.Volumes, err = volume.NewStore(ctx, filepath.Join(o.DataDir, "volumes"), volume.Options{Logger: o.Logger}); err != nil {
 		cfg.Images.Close()
 		return nil, fmt.Errorf("open engine: %w", err)
 	}

@@ -176,35 +176,56 @@ func (e *Engine) boundPath(id string, i int) string {
 	return filepath.Join(e.bundle(id), "mounts", fmt.Sprint(i))
 }
 
-// prepareBinds mounts what a container with its own users binds where they can reach it. Volumes, and the files in /etc, show
-// its own owners; files of the host that are bound keep theirs, as Docker's do.
+// boundFirst says that a mount is made below the bundle before the container's own: so that a container with its own users
+// can reach it, and so that a subpath is what was found and checked, whatever others that have the volume make of it
+// meanwhile.
+func boundFirst(row *api.Container, i int) bool {
+	return row.UsernsSize > 0 || i < len(row.Mounts) && asked(row.Mounts[i]).Subpath != ""
+}
+
+// prepareBinds makes those mounts. For a container with its own users, volumes and the files in /etc show its own owners;
+// files of the host that are bound keep theirs, as Docker's do.
 func (e *Engine) prepareBinds(_ context.Context, c *container) error {
 	row := c.get()
 	users, err := e.openUsers(row)
-	if users == nil {
+	if err != nil {
 		return err
 	}
-	defer users.Close()
+	if users != nil {
+		defer users.Close()
+	}
 	mounts, err := e.ociMounts(c)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(e.bundle(c.id), "mounts"), 0o711); err != nil {
-		return err
-	}
 	for i, m := range mounts {
-		if m.Type != "bind" {
+		if m.Type != "bind" || !boundFirst(row, i) {
 			continue
 		}
-		owner := users
-		if i < len(row.Mounts) && row.Mounts[i].Type == "bind" {
+		p, owner := &api.MountPoint{Source: m.Source}, users
+		if i < len(row.Mounts) {
+			p = row.Mounts[i]
+		}
+		if p.Type == "bind" {
 			owner = nil
 		}
-		if err := bindAt(m.Source, e.boundPath(c.id, i), owner, m.Options[0] == "rbind"); err != nil {
+		if err := e.bindFirst(c, i, p, owner); err != nil {
 			return fmt.Errorf("mount %s: %w", m.Destination, err)
 		}
 	}
 	return nil
+}
+
+func (e *Engine) bindFirst(c *container, i int, p *api.MountPoint, owner *os.File) error {
+	if err := os.MkdirAll(filepath.Join(e.bundle(c.id), "mounts"), 0o711); err != nil {
+		return err
+	}
+	source, err := openSource(p)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	return bindAt(fmt.Sprintf("/proc/self/fd/%d", source.Fd()), e.boundPath(c.id, i), owner, !asked(p).NonRecursive)
 }
 
 func bindAt(source, target string, owner *os.File, recursive bool) error {
@@ -225,7 +246,7 @@ func bindAt(source, target string, owner *os.File, recursive bool) error {
 	}
 	tree, err := userns.Map(source, owner, recursive)
 	if errors.Is(err, unix.EINVAL) && owner != nil {
-		return fmt.Errorf("the file system of %s cannot show other owners: use userns_mode host", source)
+		return errors.New("its file system cannot show other owners: use userns_mode host")
 	}
 	if err != nil {
 		return err

@@ -31,6 +31,10 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.adopt(ctx, c, found[c.id])
 	}
 	e.sweep(ctx, states)
+	// A plugin that does not answer must not keep the daemon from starting: Run tries again.
+	if err := e.cfg.Volumes.Reconcile(ctx, e.known); err != nil {
+		e.log.Error("volumes are not as they should be", "error", err)
+	}
 	return e.reconcileNetworks(ctx)
 }
 

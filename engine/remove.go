@@ -75,6 +75,9 @@ func (e *Engine) finishRemoval(c *container, volumes bool) error {
 	if err := e.release(c, append(e.createSteps(), e.startSteps()...)); err != nil {
 		return err
 	}
+	c.mu.Lock()
+	c.leaving = true
+	c.mu.Unlock()
 	if volumes {
 		if err := e.removeAnonymousVolumes(c); err != nil {
 			return err
@@ -97,18 +100,4 @@ func (e *Engine) forget(c *container) {
 	c.notify()
 	c.mu.Unlock()
 	c.failWaiting(errorf(ErrNotFound, "container %s was removed", c.get().Name))
-}
-
-// removeAnonymousVolumes deletes those that nobody named, unless another container uses them too.
-func (e *Engine) removeAnonymousVolumes(c *container) error {
-	used := e.volumeUsers(c.id)
-	for _, v := range e.anonymousVolumes(c) {
-		if len(used[v]) > 0 {
-			continue
-		}
-		if err := e.dropVolume(e.ctx, v, true); err != nil {
-			return err
-		}
-	}
-	return nil
 }

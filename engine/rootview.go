@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/archive"
@@ -69,9 +68,10 @@ func (e *Engine) withView(ctx context.Context, c *container, f func(*archive.Roo
 	}
 	if !active(c.get().State) {
 		defer c.unlock()
-		if err := e.prepareVolumes(ctx, c); err != nil { // a reboot undoes the mounts of volumes
-			return err
+		if err := e.mountVolumes(ctx, c); err != nil {
+			return errors.Join(err, e.unmountVolumes(ctx, c))
 		}
+		defer e.unmountVolumes(context.WithoutCancel(ctx), c)
 		return e.whileMounted(ctx, c, func() error { return e.inPrivateMounts(c, f) })
 	}
 	root, err := e.processRoot(c)
@@ -134,11 +134,7 @@ func (e *Engine) mountInside(c *container, root *archive.Root) error {
 	points := slices.Clone(row.Mounts)
 	slices.SortFunc(points, func(a, b *api.MountPoint) int { return strings.Compare(a.Destination, b.Destination) })
 	for _, p := range points {
-		m, err := ociMount(p, asked(row, p))
-		if err != nil {
-			return err
-		}
-		if err := bindInside(root, m); err != nil {
+		if err := bindInside(root, p); err != nil {
 			return fmt.Errorf("mount %s: %w", p.Destination, err)
 		}
 	}
@@ -147,11 +143,11 @@ func (e *Engine) mountInside(c *container, root *archive.Root) error {
 
 // bindInside mounts what is a bind. Where there is nothing to mount on, nothing of it can be asked for either: the target is
 // made at the first start.
-func bindInside(root *archive.Root, m specs.Mount) error {
-	if m.Type != "bind" {
+func bindInside(root *archive.Root, p *api.MountPoint) error {
+	if p.Type == "tmpfs" {
 		return nil
 	}
-	target, err := root.Find(m.Destination)
+	target, err := root.Find(p.Destination)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, archive.ErrNotDirectory) {
 		return nil
 	}
@@ -159,19 +155,29 @@ func bindInside(root *archive.Root, m specs.Mount) error {
 		return err
 	}
 	defer target.Close()
-	path := fmt.Sprintf("/proc/self/task/%d/fd/%d", unix.Gettid(), target.Fd())
-	if err := unix.Mount(m.Source, path, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+	source, err := openSource(p)
+	if err != nil {
 		return err
 	}
-	if !slices.Contains(m.Options, "ro") {
-		return nil
+	defer source.Close()
+	flags := uintptr(unix.MS_BIND | unix.MS_REC)
+	if asked(p).NonRecursive {
+		flags = unix.MS_BIND
 	}
-	mounted, err := root.Find(m.Destination)
+	if err := unix.Mount(threadPath(source), threadPath(target), "", flags, ""); err != nil || !p.ReadOnly {
+		return err
+	}
+	mounted, err := root.Find(p.Destination)
 	if err != nil {
 		return err
 	}
 	defer mounted.Close()
-	return readOnly(fmt.Sprintf("/proc/self/task/%d/fd/%d", unix.Gettid(), mounted.Fd()))
+	return readOnly(threadPath(mounted))
+}
+
+// threadPath is a path to an open file that is good in the calling thread's namespaces.
+func threadPath(f interface{ Fd() uintptr }) string {
+	return fmt.Sprintf("/proc/self/task/%d/fd/%d", unix.Gettid(), f.Fd())
 }
 
 func readOnly(path string) error {

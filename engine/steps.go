@@ -27,7 +27,7 @@ type step struct {
 func (e *Engine) createSteps() []step {
 	return []step{
 		{"snapshot", e.prepareSnapshot, e.releaseSnapshot},
-		{"volumes", e.prepareVolumes, e.releaseVolumes},
+		{"volumes", e.createVolumes, nothing}, // they outlive it
 	}
 }
 
@@ -38,6 +38,7 @@ func (e *Engine) startSteps() []step {
 		{"netns", e.prepareNetNS, e.releaseNetNS},
 		{"network", e.prepareNetwork, e.releaseNetwork},
 		{"dns", e.prepareDNS, nothing}, // the network releases it
+		{"volumes", e.mountVolumes, e.unmountVolumes},
 		{"rootfs", e.prepareRootfs, e.releaseRootfs},
 		{"copyup", e.prepareCopyUp, nothing},
 		{"shm", e.prepareShm, e.releaseShm},

@@ -38,6 +38,7 @@ var table = []struct {
 	{image.ErrNotFound, codes.NotFound},
 	{image.ErrInUse, codes.FailedPrecondition},
 	{volume.ErrInvalid, codes.InvalidArgument},
+	{volume.ErrNoDriver, codes.NotFound},
 	{volume.ErrNotFound, codes.NotFound},
 	{volume.ErrConflict, codes.AlreadyExists},
 	{volume.ErrInUse, codes.FailedPrecondition},

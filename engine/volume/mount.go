@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -129,38 +128,49 @@ func flagOf(opt string) (mountFlag, bool) {
 	return mountFlag{}, false
 }
 
-// mount mounts what the volume's options say, once.
-func (l *Local) mount(r *row) error {
-	m, err := parseMount(r.Options)
+// at mounts. The error is one line that says what was to be mounted, and why it could not be.
+func (m *mountSpec) at(ctx context.Context, target string) error {
+	var err error
+	if m.isBind() {
+		err = m.bindAt(target)
+	} else {
+		err = m.mountAt(ctx, target)
+	}
 	if err != nil {
-		return fmt.Errorf("volume %s: %w", r.Name, err)
-	}
-	if m.fstype == "" {
-		return nil
-	}
-	target := l.data(r.Name)
-	mounted, err := isMountPoint(target)
-	if err != nil || mounted {
-		return err
-	}
-	if err := m.at(target); err != nil {
-		return fmt.Errorf("mount volume %s (%s from %s): %w", r.Name, m.fstype, m.device, err)
+		return fmt.Errorf("type %s, device %s: %w", m.fstype, m.source(), m.explain(err))
 	}
 	return nil
 }
 
-func (m *mountSpec) at(target string) error {
-	if !m.isBind() {
-		data, err := m.resolved()
-		if err != nil {
-			return err
-		}
-		device := m.device
-		if device == "" {
-			device = m.fstype
-		}
-		return unix.Mount(device, target, m.fstype, m.flags, data)
+// explain says in words what the kernel says in a number.
+func (m *mountSpec) explain(err error) error {
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		return fmt.Errorf("this kernel cannot mount %s: load its module, or choose another type", m.fstype)
+	case errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("the kernel refuses the options o=%s", strings.Join(m.data, ","))
+	case errors.Is(err, unix.ENOENT):
+		return errors.New("the device does not exist: make it first")
 	}
+	return err
+}
+
+func (m *mountSpec) source() string {
+	if m.device == "" {
+		return m.fstype
+	}
+	return m.device
+}
+
+func (m *mountSpec) mountAt(ctx context.Context, target string) error {
+	data, err := m.resolved(ctx)
+	if err != nil {
+		return err
+	}
+	return unix.Mount(m.source(), target, m.fstype, m.flags, strings.Join(data, ","))
+}
+
+func (m *mountSpec) bindAt(target string) error {
 	if err := unix.Mount(m.device, target, "", m.flags&(unix.MS_BIND|unix.MS_REC), ""); err != nil {
 		return err
 	}
@@ -172,181 +182,26 @@ func (m *mountSpec) at(target string) error {
 	return nil
 }
 
-// resolved gives the kernel an address where a person wrote addr=NAME.
-func (m *mountSpec) resolved() (string, error) {
+// resolved gives the kernel an address where a person wrote addr=NAME, or for NFS only the name in HOST:/PATH, as
+// mount.nfs does.
+func (m *mountSpec) resolved(ctx context.Context) ([]string, error) {
 	data := slices.Clone(m.data)
+	isAddr := func(o string) bool { return strings.HasPrefix(o, "addr=") }
+	if host, _, ok := strings.Cut(m.device, ":/"); ok && m.isNFS() && !slices.ContainsFunc(data, isAddr) {
+		data = append(data, "addr="+strings.Trim(host, "[]"))
+	}
 	for i, opt := range data {
 		host, ok := strings.CutPrefix(opt, "addr=")
 		if !ok || net.ParseIP(host) != nil {
 			continue
 		}
-		ips, err := net.DefaultResolver.LookupHost(context.Background(), host)
+		ips, err := net.DefaultResolver.LookupHost(ctx, host)
 		if err != nil {
-			return "", fmt.Errorf("look up %s: %w", host, err)
+			return nil, fmt.Errorf("look up %s: %w", host, err)
 		}
 		data[i] = "addr=" + ips[0]
 	}
-	return strings.Join(data, ","), nil
+	return data, nil
 }
 
-// isMountPoint does not ask a file server, which may be gone.
-func isMountPoint(path string) (bool, error) {
-	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st)
-	if err != nil {
-		return false, fmt.Errorf("stat %s: %w", path, err)
-	}
-	return st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
-}
-
-// unmount unmounts all that is mounted at path; nothing is no error.
-func unmount(path string) error {
-	for {
-		err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("unmount %s: %w", path, err)
-		}
-	}
-}
-
-// mountedBelow lists what is mounted somewhere in the directory path, itself left out.
-func mountedBelow(path string) ([]string, error) {
-	path, err := filepath.EvalSymlinks(path) // as the kernel names it
-	if err != nil {
-		return nil, err
-	}
-	text, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		if len(f) < 5 {
-			continue
-		}
-		if point := unescape(f[4]); strings.HasPrefix(point, path+"/") {
-			out = append(out, point)
-		}
-	}
-	return out, nil
-}
-
-// unescape undoes the kernel's \ooo for blanks and backslashes.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
-}
-
-// usersFile remembers who has a volume mounted.
-func (l *Local) usersFile(name string) string { return filepath.Join(l.dir, name, "users.json") }
-
-func (l *Local) users(name string) ([]string, error) {
-	var users []string
-	if err := readJSON(l.usersFile(name), &users); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("users of volume %s: %w", name, err)
-	}
-	return users, nil
-}
-
-// Mount implements Driver.
-func (l *Local) Mount(ctx context.Context, name, user string) (string, error) {
-	unlock, err := l.locks.Lock(ctx, name)
-	if err != nil {
-		return "", fmt.Errorf("mount volume %s: %w", name, err)
-	}
-	defer unlock()
-	r, err := l.read(name)
-	if err != nil {
-		return "", err
-	}
-	users, err := l.users(name)
-	if err != nil {
-		return "", err
-	}
-	known := slices.Contains(users, user)
-	if !known { // remembered before it is true, so that a crash cannot forget it
-		if err := writeJSON(l.usersFile(name), append(slices.Clone(users), user)); err != nil {
-			return "", fmt.Errorf("mount volume %s: %w", name, err)
-		}
-	}
-	if err := l.mount(r); err != nil {
-		if !known {
-			err = errors.Join(err, writeJSON(l.usersFile(name), users))
-		}
-		return "", err
-	}
-	return l.data(name), nil
-}
-
-// Unmount implements Driver.
-func (l *Local) Unmount(ctx context.Context, name, user string) error {
-	unlock, err := l.locks.Lock(ctx, name)
-	if err != nil {
-		return fmt.Errorf("unmount volume %s: %w", name, err)
-	}
-	defer unlock()
-	if _, err := l.read(name); err != nil {
-		if errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		return err
-	}
-	return l.keep(name, func(u string) bool { return u != user })
-}
-
-// keep forgets the users that are not wanted, and unmounts the volume if that leaves none.
-func (l *Local) keep(name string, wanted func(user string) bool) error {
-	users, err := l.users(name)
-	if err != nil {
-		return err
-	}
-	had := len(users)
-	users = slices.DeleteFunc(users, func(u string) bool { return !wanted(u) })
-	if len(users) == had {
-		return nil
-	}
-	if len(users) == 0 {
-		if err := unmount(l.data(name)); err != nil {
-			return fmt.Errorf("unmount volume %s: %w", name, err)
-		}
-	}
-	if err := writeJSON(l.usersFile(name), users); err != nil {
-		return fmt.Errorf("unmount volume %s: %w", name, err)
-	}
-	return nil
-}
-
-// Reconcile implements Driver.
-func (l *Local) Reconcile(ctx context.Context, alive func(user string) bool) error {
-	rows, err := l.rows()
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, r := range rows {
-		errs = append(errs, l.reconcile(ctx, r, alive))
-	}
-	return errors.Join(errs...)
-}
-
-func (l *Local) reconcile(ctx context.Context, r *row, alive func(user string) bool) error {
-	unlock, err := l.locks.Lock(ctx, r.Name)
-	if err != nil {
-		return fmt.Errorf("reconcile volume %s: %w", r.Name, err)
-	}
-	defer unlock()
-	if _, err := l.read(r.Name); err != nil {
-		return nil // removed meanwhile
-	}
-	if err := l.keep(r.Name, alive); err != nil {
-		return err
-	}
-	users, err := l.users(r.Name)
-	if err == nil && len(users) > 0 {
-		err = l.mount(r)
-	}
-	return err
-}
+func (m *mountSpec) isNFS() bool { return m.fstype == "nfs" || m.fstype == "nfs4" }

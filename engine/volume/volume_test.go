@@ -17,13 +17,15 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-func open(t *testing.T, dir string, o Options) *Local {
+func open(t *testing.T, dir string) *Store { return openAt(t, dir, Options{}) }
+
+func openAt(t *testing.T, dir string, o Options) *Store {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: mounting needs root")
 	}
 	o.Logger = slog.New(slog.DiscardHandler)
-	l, err := NewLocal(dir, o)
+	l, err := NewStore(t.Context(), dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,28 +58,34 @@ func expect(t *testing.T, path, want string) {
 	}
 }
 
-func make1(t *testing.T, l *Local, name string, options map[string]string) string {
+func make1(t *testing.T, l *Store, name string, options map[string]string) string {
 	t.Helper()
-	v, err := l.Create(t.Context(), &api.Volume{Name: name, Options: options})
+	v, _, err := l.Create(t.Context(), &api.Volume{Name: name, Options: options})
 	must(t, err)
 	return v.Mountpoint
 }
 
+func mount1(t *testing.T, l *Store, name string) {
+	t.Helper()
+	_, err := l.Mount(t.Context(), name, "user")
+	must(t, err)
+}
+
 func TestCreate(t *testing.T) {
-	l := open(t, t.TempDir(), Options{})
+	l := open(t, t.TempDir())
 	tmpfs := map[string]string{"type": "tmpfs", "o": "size=1m"}
-	first, err := l.Create(t.Context(), &api.Volume{Name: "data", Options: tmpfs, Labels: map[string]string{"a": "b"}})
+	first, _, err := l.Create(t.Context(), &api.Volume{Name: "data", Options: tmpfs, Labels: map[string]string{"a": "b"}})
 	must(t, err)
 	for _, o := range []map[string]string{nil, tmpfs} {
-		again, err := l.Create(t.Context(), &api.Volume{Name: "data", Options: o})
+		again, _, err := l.Create(t.Context(), &api.Volume{Name: "data", Options: o})
 		if err != nil || !again.CreatedAt.AsTime().Equal(first.CreatedAt.AsTime()) || again.Labels["a"] != "b" {
 			t.Errorf("again with options %v: %v, %v", o, again, err)
 		}
 	}
-	if _, err := l.Create(t.Context(), &api.Volume{Name: "data", Options: map[string]string{"type": "tmpfs"}}); !errors.Is(err, ErrConflict) {
+	if _, _, err := l.Create(t.Context(), &api.Volume{Name: "data", Options: map[string]string{"type": "tmpfs"}}); !errors.Is(err, ErrConflict) {
 		t.Errorf("other options: %v", err)
 	}
-	anonymous, err := l.Create(t.Context(), nil)
+	anonymous, _, err := l.Create(t.Context(), nil)
 	if err != nil || len(anonymous.Name) != 64 || !anonymous.Anonymous {
 		t.Errorf("anonymous: %v, %v", anonymous, err)
 	}
@@ -97,13 +105,12 @@ func TestCreate(t *testing.T) {
 }
 
 func TestRefuses(t *testing.T) {
-	l := open(t, t.TempDir(), Options{})
+	l := open(t, t.TempDir())
 	for name, v := range map[string]*api.Volume{
 		"path":             {Name: "../x"},
 		"slash":            {Name: "a/b"},
 		"dot first":        {Name: ".x"},
 		"long":             {Name: strings.Repeat("x", 256)},
-		"driver":           {Name: "x", Driver: "nfs"},
 		"unknown option":   {Name: "x", Options: map[string]string{"size": "1"}},
 		"no type":          {Name: "x", Options: map[string]string{"device": "/x"}},
 		"unknown type":     {Name: "x", Options: map[string]string{"type": "proc", "device": "x"}},
@@ -112,15 +119,15 @@ func TestRefuses(t *testing.T) {
 		"not bind":         {Name: "x", Options: map[string]string{"type": "none", "device": "/x"}},
 		"bind with option": {Name: "x", Options: map[string]string{"type": "none", "o": "bind,size=1", "device": "/x"}},
 	} {
-		if _, err := l.Create(t.Context(), v); !errors.Is(err, ErrInvalid) {
+		if _, _, err := l.Create(t.Context(), v); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, name := range []string{"..", "", "a/../b"} {
-		if _, err := l.Path(name); err == nil {
+		if _, err := l.Get(t.Context(), name); err == nil {
 			t.Errorf("path of %q", name)
 		}
-		if err := l.Remove(t.Context(), name, false); err == nil {
+		if err := l.Remove(t.Context(), name, false, nil); err == nil {
 			t.Errorf("removed %q", name)
 		}
 	}
@@ -128,26 +135,30 @@ func TestRefuses(t *testing.T) {
 
 func TestRemove(t *testing.T) {
 	users := []string{"web"}
-	l := open(t, t.TempDir(), Options{InUse: func(string) []string { return users }})
+	l := open(t, t.TempDir())
+	inUse := func() []string { return users }
 	put(t, make1(t, l, "data", nil)+"/f", "1")
 	_, err := l.Mount(t.Context(), "data", "db")
 	must(t, err)
 	for _, force := range []bool{false, true} {
-		if err := l.Remove(t.Context(), "data", force); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "db, web") {
+		if err := l.Remove(t.Context(), "data", force, inUse); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "web") {
 			t.Errorf("in use (force %v): %v", force, err)
 		}
 	}
 	users = nil
+	if err := l.Remove(t.Context(), "data", true, inUse); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "db") {
+		t.Errorf("mounted: %v", err)
+	}
 	must(t, l.Unmount(t.Context(), "data", "db"))
 	must(t, l.Unmount(t.Context(), "data", "nobody"))
-	must(t, l.Remove(t.Context(), "data", false))
+	must(t, l.Remove(t.Context(), "data", false, nil))
 	if entries, _ := os.ReadDir(l.dir); len(entries) != 0 {
 		t.Errorf("left: %v", entries)
 	}
-	if err := l.Remove(t.Context(), "data", false); !errors.Is(err, ErrNotFound) {
+	if err := l.Remove(t.Context(), "data", false, nil); !errors.Is(err, ErrNotFound) {
 		t.Errorf("again: %v", err)
 	}
-	must(t, l.Remove(t.Context(), "data", true))
+	must(t, l.Remove(t.Context(), "data", true, nil))
 	must(t, l.Unmount(t.Context(), "data", "db"))
 }
 
@@ -167,7 +178,7 @@ func TestMounts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			l := open(t, dir, Options{})
+			l := open(t, dir)
 			make1(t, l, "v", tc.options)
 			path, err := l.Mount(t.Context(), "v", "one")
 			must(t, err)
@@ -182,7 +193,7 @@ func TestMounts(t *testing.T) {
 			if err := os.WriteFile(path+"/g", nil, 0o600); errors.Is(err, unix.EROFS) != tc.readOnly {
 				t.Errorf("write: %v", err)
 			}
-			l = open(t, dir, Options{}) // the daemon starts anew
+			l = open(t, dir) // the daemon starts anew
 			must(t, l.Unmount(t.Context(), "v", "one"))
 			if mounted, err := isMountPoint(path); err != nil || mounted != (tc.options != nil) {
 				t.Errorf("with one user left: mounted %v, %v", mounted, err)
@@ -191,9 +202,10 @@ func TestMounts(t *testing.T) {
 			if mounted, err := isMountPoint(path); err != nil || mounted {
 				t.Errorf("with none: mounted %v, %v", mounted, err)
 			}
-			_, _, err = l.Ensure(t.Context(), &api.Volume{Name: "v"})
+			_, err = l.Mount(t.Context(), "v", "three")
 			must(t, err)
-			must(t, l.Remove(t.Context(), "v", false))
+			must(t, l.Unmount(t.Context(), "v", "three"))
+			must(t, l.Remove(t.Context(), "v", false, nil))
 			expect(t, source+"/f", "mine") // never what is mounted
 		})
 	}
@@ -203,31 +215,50 @@ func TestMounts(t *testing.T) {
 func TestRemoveKeepsWhatIsMountedInside(t *testing.T) {
 	source := t.TempDir()
 	put(t, source+"/f", "mine")
-	l := open(t, filepath.Join(t.TempDir(), "with blank"), Options{})
+	l := open(t, filepath.Join(t.TempDir(), "with blank"))
 	inner := make1(t, l, "v", nil) + "/inner"
 	must(t, os.Mkdir(inner, 0o755))
 	must(t, unix.Mount(source, inner, "", unix.MS_BIND, ""))
 	t.Cleanup(func() { unmount(inner) })
-	if err := l.Remove(t.Context(), "v", true); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), inner) {
+	if err := l.Remove(t.Context(), "v", true, nil); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), inner) {
 		t.Errorf("with a mount inside: %v", err)
 	}
 	expect(t, source+"/f", "mine")
 	must(t, unmount(inner))
-	must(t, l.Remove(t.Context(), "v", false))
+	must(t, l.Remove(t.Context(), "v", false, nil))
 	expect(t, source+"/f", "mine")
 }
 
-func TestReconcileMountsAgain(t *testing.T) {
+// A reboot ends all mounts and all users.
+func TestReboot(t *testing.T) {
 	dir := t.TempDir()
-	l := open(t, dir, Options{})
+	l := openAt(t, dir, Options{Boot: "first"})
 	path := make1(t, l, "v", map[string]string{"type": "tmpfs"})
 	_, err := l.Mount(t.Context(), "v", "one")
 	must(t, err)
 	must(t, unmount(path)) // as a reboot does
-	l = open(t, dir, Options{})
-	must(t, l.Reconcile(t.Context(), func(u string) bool { return u == "one" }))
+	l = openAt(t, dir, Options{Boot: "second"})
+	must(t, l.Unmount(t.Context(), "v", "one"))
+	_, err = l.Mount(t.Context(), "v", "two")
+	must(t, err)
 	if mounted, err := isMountPoint(path); err != nil || !mounted {
 		t.Errorf("mounted: %v, %v", mounted, err)
+	}
+	must(t, l.Unmount(t.Context(), "v", "two"))
+	must(t, l.Remove(t.Context(), "v", false, nil))
+}
+
+// A mount that somebody undid is made again for the next user.
+func TestMountedAgain(t *testing.T) {
+	l := open(t, t.TempDir())
+	path := make1(t, l, "v", map[string]string{"type": "tmpfs"})
+	for _, user := range []string{"one", "two"} {
+		_, err := l.Mount(t.Context(), "v", user)
+		must(t, err)
+		if mounted, err := isMountPoint(path); err != nil || !mounted {
+			t.Errorf("mounted for %s: %v, %v", user, mounted, err)
+		}
+		must(t, unmount(path))
 	}
 }
 
@@ -235,7 +266,7 @@ func TestReconcileMountsAgain(t *testing.T) {
 func TestFailedMount(t *testing.T) {
 	source := t.TempDir() + "/source"
 	must(t, os.Mkdir(source, 0o755))
-	l := open(t, t.TempDir(), Options{})
+	l := open(t, t.TempDir())
 	path := make1(t, l, "v", map[string]string{"o": "bind", "device": source})
 	_, err := l.Mount(t.Context(), "v", "one")
 	must(t, err)
@@ -246,8 +277,8 @@ func TestFailedMount(t *testing.T) {
 			t.Errorf("%s: mounted what is not there", user)
 		}
 	}
-	if users, err := l.users("v"); err != nil || len(users) != 1 || users[0] != "one" {
-		t.Errorf("users: %v, %v", users, err)
+	if users := l.mounted("v").Users; len(users) != 1 || users[0] != "one" {
+		t.Errorf("users: %v", users)
 	}
 }
 
@@ -255,24 +286,36 @@ func TestFailedMount(t *testing.T) {
 func TestCrash(t *testing.T) {
 	dir, source := t.TempDir(), t.TempDir()
 	put(t, source+"/f", "mine")
-	l := open(t, dir, Options{})
+	l := open(t, dir)
 	put(t, make1(t, l, "half", nil)+"/some", "x")
 	put(t, l.filling("half"), "")
 	put(t, make1(t, l, "whole", nil)+"/some", "x")
-	must(t, os.MkdirAll(dir+"/.new-1/_data", 0o755))
-	must(t, os.MkdirAll(dir+"/.old-1/_data", 0o755))
-	must(t, unix.Mount(source, dir+"/.old-1/_data", "", unix.MS_BIND, ""))
+	must(t, os.MkdirAll(dir+"/unborn/_data", 0o755))
+	put(t, dir+"/unborn/.tmp-1", "{")
+	removing := make1(t, l, "removing", nil)
+	put(t, removing+"/some", "x")
+	r, err := l.load("removing")
+	must(t, err)
+	r.Half = true
+	must(t, writeJSON(l.rowFile("removing"), r, false))
+	must(t, unix.Mount(source, removing, "", unix.MS_BIND, ""))
 	must(t, os.Mkdir(dir+"/lost+found", 0o755))
-	must(t, os.Mkdir(dir+"/foreign", 0o755))
+	put(t, dir+"/foreign/file", "not ours")
 	put(t, dir+"/spoilt/volume.json", "{")
-	l = open(t, dir, Options{})
+	if _, err := l.Get(t.Context(), "removing"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a volume that is being removed: %v", err)
+	}
+	l = open(t, dir)
 	expect(t, source+"/f", "mine")
-	expect(t, l.data("whole")+"/some", "x")
-	if entries, err := os.ReadDir(l.data("half")); err != nil || len(entries) != 0 {
+	expect(t, dir+"/foreign/file", "not ours")
+	expect(t, l.local.data("whole")+"/some", "x")
+	if entries, err := os.ReadDir(l.local.data("half")); err != nil || len(entries) != 0 {
 		t.Errorf("the half filled one: %v, %v", entries, err)
 	}
-	if left, _ := filepath.Glob(dir + "/.*"); len(left) > 0 {
-		t.Errorf("left: %v", left)
+	for _, name := range []string{"unborn", "removing"} {
+		if _, err := os.Lstat(dir + "/" + name); err == nil {
+			t.Errorf("left: %s", name)
+		}
 	}
 	if list, err := l.List(t.Context()); err != nil || len(list) != 2 {
 		t.Errorf("list: %v, %v", list, err)
@@ -281,11 +324,12 @@ func TestCrash(t *testing.T) {
 }
 
 func TestCopyUp(t *testing.T) {
-	l := open(t, t.TempDir(), Options{})
+	l := open(t, t.TempDir())
 	from := t.TempDir()
 	put(t, from+"/sub/f", "image's")
 	must(t, os.Chmod(from, 0o700))
 	data := make1(t, l, "v", nil)
+	mount1(t, l, "v")
 	must(t, l.CopyUp(t.Context(), "v", from))
 	expect(t, data+"/sub/f", "image's")
 	if fi, err := os.Stat(data); err != nil || fi.Mode().Perm() != 0o700 {
@@ -295,6 +339,7 @@ func TestCopyUp(t *testing.T) {
 	must(t, l.CopyUp(t.Context(), "v", from)) // only once
 	expect(t, data+"/sub/f", "user's")
 	other := make1(t, l, "w", nil)
+	mount1(t, l, "w")
 	if err := l.CopyUp(t.Context(), "w", from+"/none"); err == nil {
 		t.Error("copied what is not there")
 	}
@@ -304,13 +349,13 @@ func TestCopyUp(t *testing.T) {
 }
 
 func TestConcurrently(t *testing.T) {
-	l := open(t, t.TempDir(), Options{})
+	l := open(t, t.TempDir())
 	var wg sync.WaitGroup
 	for i := range 12 {
 		wg.Go(func() {
 			name, user := string("ab"[i%2]), string(rune('a'+i))
 			for range 10 {
-				if _, err := l.Create(t.Context(), &api.Volume{Name: name, Options: map[string]string{"type": "tmpfs"}}); err != nil {
+				if _, _, err := l.Create(t.Context(), &api.Volume{Name: name, Options: map[string]string{"type": "tmpfs"}}); err != nil {
 					t.Error(err)
 				}
 				if _, err := l.Mount(t.Context(), name, user); err != nil && !errors.Is(err, ErrNotFound) {
@@ -322,7 +367,7 @@ func TestConcurrently(t *testing.T) {
 				if err := l.Unmount(t.Context(), name, user); err != nil {
 					t.Error(err)
 				}
-				if err := l.Remove(t.Context(), name, true); err != nil && !errors.Is(err, ErrInUse) {
+				if err := l.Remove(t.Context(), name, true, nil); err != nil && !errors.Is(err, ErrInUse) {
 					t.Error(err)
 				}
 			}
@@ -330,7 +375,7 @@ func TestConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 	for _, name := range []string{"a", "b"} {
-		must(t, l.Remove(t.Context(), name, true))
+		must(t, l.Remove(t.Context(), name, true, nil))
 	}
 	if entries, _ := os.ReadDir(l.dir); len(entries) != 0 {
 		t.Errorf("left: %v", entries)

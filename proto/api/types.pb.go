@@ -594,8 +594,12 @@ type Mount struct {
 	TmpfsMode      uint32                 `protobuf:"varint,12,opt,name=tmpfs_mode,json=tmpfsMode,proto3" json:"tmpfs_mode,omitempty"`
 	CreateSource   bool                   `protobuf:"varint,13,opt,name=create_source,json=createSource,proto3" json:"create_source,omitempty"` // -v's behaviour: make a missing bind source
 	NonRecursive   bool                   `protobuf:"varint,14,opt,name=non_recursive,json=nonRecursive,proto3" json:"non_recursive,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// read_only_recursion of a read-only bind: "" makes what is mounted below the source read-only too if the kernel can,
+	// "writable" leaves that as it is, "readonly" refuses a kernel that cannot.
+	ReadOnlyRecursion string   `protobuf:"bytes,15,opt,name=read_only_recursion,json=readOnlyRecursion,proto3" json:"read_only_recursion,omitempty"`
+	TmpfsOptions      []string `protobuf:"bytes,16,rep,name=tmpfs_options,json=tmpfsOptions,proto3" json:"tmpfs_options,omitempty"` // exec noexec suid nosuid dev nodev uid=N gid=N nr_inodes=N, over noexec,nosuid,nodev
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Mount) Reset() {
@@ -724,6 +728,20 @@ func (x *Mount) GetNonRecursive() bool {
 		return x.NonRecursive
 	}
 	return false
+}
+
+func (x *Mount) GetReadOnlyRecursion() string {
+	if x != nil {
+		return x.ReadOnlyRecursion
+	}
+	return ""
+}
+
+func (x *Mount) GetTmpfsOptions() []string {
+	if x != nil {
+		return x.TmpfsOptions
+	}
+	return nil
 }
 
 type Ulimit struct {
@@ -1965,7 +1983,7 @@ const file_types_proto_rawDesc = "" +
 	"\x06health\x18\x05 \x01(\tR\x06health\">\n" +
 	"\bPlatform\x12\"\n" +
 	"\farchitecture\x18\x01 \x01(\tR\farchitecture\x12\x0e\n" +
-	"\x02os\x18\x02 \x01(\tR\x02os\"\x9b\x05\n" +
+	"\x02os\x18\x02 \x01(\tR\x02os\"\xf0\x05\n" +
 	"\x05Mount\x12)\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x15.shoal.api.Mount.TypeR\x04type\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x16\n" +
@@ -1983,7 +2001,9 @@ const file_types_proto_rawDesc = "" +
 	"\n" +
 	"tmpfs_mode\x18\f \x01(\rR\ttmpfsMode\x12#\n" +
 	"\rcreate_source\x18\r \x01(\bR\fcreateSource\x12#\n" +
-	"\rnon_recursive\x18\x0e \x01(\bR\fnonRecursive\x1a=\n" +
+	"\rnon_recursive\x18\x0e \x01(\bR\fnonRecursive\x12.\n" +
+	"\x13read_only_recursion\x18\x0f \x01(\tR\x11readOnlyRecursion\x12#\n" +
+	"\rtmpfs_options\x18\x10 \x03(\tR\ftmpfsOptions\x1a=\n" +
 	"\x0fDriverOptsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
