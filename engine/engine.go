@@ -110,7 +110,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 }
 
 // reconcileInterval is how often kernel state is compared with the rows.
-const reconcileInterval = 30 * time.Second
+const reconcileInterval = 10 * time.Second
 
 // Run starts the containers whose restart policy says so, and keeps the kernel equal to the rows until ctx ends.
 func (e *Engine) Run(ctx context.Context) error {

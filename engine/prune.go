@@ -101,9 +101,8 @@ func (e *Engine) pruneVolumes(ctx context.Context, r *api.PruneRequest, f *prune
 	if err != nil {
 		return err
 	}
-	used := e.volumeUsers("")
 	for _, v := range volumes {
-		if len(used[v.Name]) > 0 || !v.Anonymous && !r.AllVolumes || !f.match(v.Labels, v.CreatedAt) {
+		if len(e.VolumeUsers(v.Name)) > 0 || !v.Anonymous && !r.AllVolumes || !f.match(v.Labels, v.CreatedAt) {
 			continue
 		}
 		size := diskUsage(v.Mountpoint)

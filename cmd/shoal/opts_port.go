@@ -38,6 +38,9 @@ func parseServicePort(s string) ([]*api.PortConfig, error) {
 	}
 	var ports []*api.PortConfig
 	for _, b := range bindings {
+		if b.HostPortEnd != 0 {
+			return nil, fmt.Errorf("a service's port is the same on every node: give one port and not the range %d-%d", b.HostPort, b.HostPortEnd)
+		}
 		if b.HostIp != "" {
 			return nil, fmt.Errorf("a service's port is published on every node: leave out the address %s", b.HostIp)
 		}
@@ -112,6 +115,9 @@ func parsePort(s string) ([]*api.PortBinding, error) {
 	if host != "" {
 		if hostLo, hostHi, err = portRange(host); err != nil {
 			return nil, fmt.Errorf("invalid host port: %w", err)
+		}
+		if lo == hi && hostHi > hostLo {
+			return []*api.PortBinding{{Protocol: protocol, ContainerPort: lo, HostIp: ip, HostPort: hostLo, HostPortEnd: hostHi}}, nil
 		}
 		if hostHi-hostLo != hi-lo {
 			return nil, fmt.Errorf("the ranges %s and %s have different lengths", host, container)

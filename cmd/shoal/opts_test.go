@@ -112,6 +112,7 @@ func TestParsePort(t *testing.T) {
 		{in: "0:80", err: "invalid host port: '0' is not a port from 1 to 65535"},
 		{in: "8080:", err: "invalid container port: '' is not a port from 1 to 65535"},
 		{in: "70000:80", err: "invalid host port: '70000' is not a port from 1 to 65535"},
+		{in: "8080-8090:80/udp", want: []*api.PortBinding{{Protocol: "udp", ContainerPort: 80, HostPort: 8080, HostPortEnd: 8090}}},
 		{in: "8080-8082:80-81", err: "the ranges 8080-8082 and 80-81 have different lengths"},
 		{in: "81-80", err: "invalid container port: the range 81-80 ends before it begins"},
 		{in: "1:2:3", err: "invalid IP address: 1"},
@@ -181,6 +182,7 @@ func TestParseSmall(t *testing.T) {
 	})
 	testParse(t, checkHost, []parseCase[string]{
 		{in: "db:10.0.0.9", want: "db:10.0.0.9"}, {in: "db:::1", want: "db:::1"}, {in: "db=[::1]", want: "db:::1"},
+		{in: "me:host-gateway", want: "me:host-gateway"},
 		{in: "db", err: "expected HOST:IP"}, {in: "db:nine", err: "invalid IP address in add-host: 'nine'"},
 	})
 	testParse(t, checkCapability, []parseCase[string]{

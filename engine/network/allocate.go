@@ -66,6 +66,9 @@ func checkPort(p *api.PortBinding) error {
 	default:
 		return fmt.Errorf("%w: port protocol %q is not tcp, udp or sctp", ErrInvalid, p.Protocol)
 	}
+	if p.HostPortEnd != 0 && (p.HostPortEnd < p.HostPort || p.HostPort == 0 || p.HostPortEnd > 65535) {
+		return fmt.Errorf("%w: host ports %d-%d are no range", ErrInvalid, p.HostPort, p.HostPortEnd)
+	}
 	if p.ContainerPort == 0 || p.ContainerPort > 65535 || p.HostPort > 65535 {
 		return fmt.Errorf("%w: port %d:%d is not between 1 and 65535", ErrInvalid, p.HostPort, p.ContainerPort)
 	}

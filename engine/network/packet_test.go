@@ -453,6 +453,45 @@ func TestPortTaken(t *testing.T) {
 	l.wantNothingLeft()
 }
 
+// A range of host ports is where a free one is looked for.
+func TestPortOfRange(t *testing.T) {
+	l := newLab(t)
+	l.host.serve("squatter", 8080)
+	for i, name := range []string{"a", "b"} {
+		l.run(name, []string{Bridge}, &api.PortBinding{HostPort: 8080, HostPortEnd: 8082, ContainerPort: 80})
+		p := l.rows[name].Ports[0]
+		if p.HostPort != 8081+uint32(i) || p.HostPortEnd != 0 {
+			t.Errorf("%s has %v", name, p)
+		}
+		l.outside.wantAnswer("tcp", fmt.Sprintf("%s:%d", hostAddr4, p.HostPort), name)
+	}
+	err := l.try("c", newSpace(t, "c").path, []string{Bridge}, &api.PortBinding{HostPort: 8080, HostPortEnd: 8082, ContainerPort: 80})
+	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "from 8080 to 8082/tcp") {
+		t.Errorf("a range that is full: %v", err)
+	}
+	l.stop("a")
+	l.stop("b")
+	l.wantNothingLeft()
+}
+
+// One network may have IPv4 only, the next one both: the way out and published ports are of each family the first's.
+func TestFamiliesByThemselves(t *testing.T) {
+	l := newLab(t)
+	l.create(&api.LocalNetwork{Name: "four"})
+	l.create(&api.LocalNetwork{Name: "both", Ipv6: true})
+	l.outside.serve("outside", 80)
+	c := l.run("c", []string{"four", "both"}, port(8080, 80), &api.PortBinding{HostIp: hostAddr6, HostPort: 8081, ContainerPort: 80})
+	c.wantAnswer("tcp", outsideAddr4+":80", "outside")
+	c.wantAnswer("tcp", at6(outsideAddr6, "80"), "outside")
+	l.outside.wantAnswer("tcp", hostAddr4+":8080", "c")
+	l.outside.wantAnswer("tcp", at6(hostAddr6, "8080"), "c")
+	l.outside.wantAnswer("tcp", at6(hostAddr6, "8081"), "c")
+	l.outside.wantNoAnswer("tcp", hostAddr4+":8081")
+	c.wantAnswer("tcp", at6(hostAddr6, "8081"), "c") // by its own published port
+	l.stop("c")
+	l.wantNothingLeft()
+}
+
 func TestNetworksPersist(t *testing.T) {
 	l := newLab(t)
 	made, err := l.m.Create(context.Background(), &api.LocalNetwork{Name: "kept", Labels: map[string]string{"a": "b"}})

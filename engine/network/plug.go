@@ -200,26 +200,25 @@ func configure(link netlink.Link, ep *api.NetworkEndpoint, inside *netlink.Handl
 	return inside.LinkSetUp(link)
 }
 
-// defaultRoutes lead out by the first network with a gateway. Those that are there already stay.
+// defaultRoutes lead out by the first network with a gateway, for each family. Those that are there already stay.
 func defaultRoutes(inside *netlink.Handle, endpoints []*api.NetworkEndpoint) error {
-	i := firstWithGateway(endpoints)
-	if i < 0 {
-		return nil
-	}
 	links, err := retryDump(inside.LinkList)
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
-	for _, l := range links {
-		if l.Attrs().Alias != insideAlias+endpoints[i].NetworkId {
-			continue
-		}
-		for _, gw := range endpoints[i].Gateways {
+	done := map[bool]bool{} // by Is4
+	for _, ep := range endpoints {
+		i := slices.IndexFunc(links, func(l netlink.Link) bool { return l.Attrs().Alias == insideAlias+ep.NetworkId })
+		for _, gw := range ep.Gateways {
 			addr, err := netip.ParseAddr(gw)
 			if err != nil {
 				return err
 			}
-			if err := inside.RouteAdd(defaultRoute(l, addr)); err != nil && !errors.Is(err, unix.EEXIST) {
+			if i < 0 || done[addr.Is4()] {
+				continue
+			}
+			done[addr.Is4()] = true
+			if err := inside.RouteAdd(defaultRoute(links[i], addr)); err != nil && !errors.Is(err, unix.EEXIST) {
 				return fmt.Errorf("add default route via %s: %w", gw, err)
 			}
 		}
@@ -236,9 +235,4 @@ func defaultRoute(l netlink.Link, gw netip.Addr) *netlink.Route {
 		r.Gw = gw.AsSlice()
 	}
 	return r
-}
-
-// firstWithGateway is the interface with the way out; -1 if all networks are internal.
-func firstWithGateway(endpoints []*api.NetworkEndpoint) int {
-	return slices.IndexFunc(endpoints, func(ep *api.NetworkEndpoint) bool { return len(ep.Gateways) > 0 })
 }

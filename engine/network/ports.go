@@ -3,6 +3,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,17 +43,16 @@ func (m *Manager) Reserve(_ context.Context, container string, endpoints []*api.
 	var holds []*hold
 	var out []*api.PortBinding
 	for _, w := range want {
+		w = proto.CloneOf(w)
+		w.Protocol = cmp.Or(w.Protocol, "tcp")
 		p := proto.CloneOf(w)
-		if p.Protocol == "" {
-			p.Protocol = "tcp"
+		if by, _ := ways(slices.Collect(maps.Values(m.networks)), endpoints); len(by) > 0 && p.HostIp == "" {
+			p.HostIp = optionsOf(by[0]).hostIP
 		}
-		if n, _ := way(slices.Collect(maps.Values(m.networks)), endpoints); n != nil && p.HostIp == "" {
-			p.HostIp = optionsOf(n).hostIP
-		}
-		h, err := m.hold(container, p)
+		h, err := m.holdFirst(container, p)
 		if err != nil {
 			closeAll(holds)
-			return nil, m.portError(p, err)
+			return nil, m.portError(w, err)
 		}
 		holds, out = append(holds, h), append(out, p)
 	}
@@ -62,9 +62,26 @@ func (m *Manager) Reserve(_ context.Context, container string, endpoints []*api.
 	return out, nil
 }
 
+// holdFirst takes the first free port of a range.
+func (m *Manager) holdFirst(container string, p *api.PortBinding) (h *hold, err error) {
+	last := p.HostPortEnd
+	p.HostPortEnd = 0
+	for {
+		h, err = m.hold(container, p)
+		if !errors.Is(err, syscall.EADDRINUSE) || p.HostPort >= last {
+			return h, err
+		}
+		p.HostPort++
+	}
+}
+
 // portError says who has a port.
 func (m *Manager) portError(p *api.PortBinding, err error) error {
-	where := net.JoinHostPort(p.HostIp, strconv.Itoa(int(p.HostPort)))
+	ports := strconv.Itoa(int(p.HostPort))
+	if p.HostPortEnd != 0 {
+		return fmt.Errorf("publish a port from %s to %d/%s: each of them is %w: choose other ports", ports, p.HostPortEnd, p.Protocol, ErrInUse)
+	}
+	where := net.JoinHostPort(p.HostIp, ports)
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("publish port %s/%s: %w", where, p.Protocol, err)
 	}
@@ -82,24 +99,28 @@ func (m *Manager) portError(p *api.PortBinding, err error) error {
 	return fmt.Errorf("publish port %s/%s: it is %w by another program on this host: choose another port or stop that program", where, p.Protocol, ErrInUse)
 }
 
-// way is the network by which published ports reach a container, the first bridge with a way out, and its endpoint there.
-func way(networks []*api.LocalNetwork, endpoints []*api.NetworkEndpoint) (*api.LocalNetwork, *api.NetworkEndpoint) {
+// ways are the networks by which published ports reach a container, bridges with a way out, and its endpoints there.
+func ways(networks []*api.LocalNetwork, endpoints []*api.NetworkEndpoint) (out []*api.LocalNetwork, eps []*api.NetworkEndpoint) {
 	for _, ep := range endpoints {
 		i := slices.IndexFunc(networks, func(n *api.LocalNetwork) bool { return n.Id == ep.NetworkId })
 		if i >= 0 && networks[i].Driver == Bridge && !networks[i].Internal {
-			return networks[i], ep
+			out, eps = append(out, networks[i]), append(eps, ep)
 		}
 	}
-	return nil, nil
+	return out, eps
 }
 
-// target are the addresses that published ports lead to.
+// target are the addresses that published ports lead to, of each family the first.
 func target(networks []*api.LocalNetwork, endpoints []*api.NetworkEndpoint) []netip.Addr {
 	var out []netip.Addr
-	_, ep := way(networks, endpoints)
-	for _, text := range ep.GetAddresses() {
-		if p, err := netip.ParsePrefix(text); err == nil {
-			out = append(out, p.Addr())
+	has := map[bool]bool{} // by Is4
+	_, eps := ways(networks, endpoints)
+	for _, ep := range eps {
+		for _, text := range ep.Addresses {
+			if p, err := netip.ParsePrefix(text); err == nil && !has[p.Addr().Is4()] && !p.Addr().IsLinkLocalUnicast() {
+				has[p.Addr().Is4()] = true
+				out = append(out, p.Addr())
+			}
 		}
 	}
 	return out

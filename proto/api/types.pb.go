@@ -1776,6 +1776,7 @@ type PortBinding struct {
 	ContainerPort uint32                 `protobuf:"varint,2,opt,name=container_port,json=containerPort,proto3" json:"container_port,omitempty"`
 	HostIp        string                 `protobuf:"bytes,3,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
 	HostPort      uint32                 `protobuf:"varint,4,opt,name=host_port,json=hostPort,proto3" json:"host_port,omitempty"`
+	HostPortEnd   uint32                 `protobuf:"varint,5,opt,name=host_port_end,json=hostPortEnd,proto3" json:"host_port_end,omitempty"` // in a request: the first free port from host_port to this one; 0: host_port itself
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1834,6 +1835,13 @@ func (x *PortBinding) GetHostIp() string {
 func (x *PortBinding) GetHostPort() uint32 {
 	if x != nil {
 		return x.HostPort
+	}
+	return 0
+}
+
+func (x *PortBinding) GetHostPortEnd() uint32 {
+	if x != nil {
+		return x.HostPortEnd
 	}
 	return 0
 }
@@ -2145,12 +2153,13 @@ const file_types_proto_rawDesc = "" +
 	"targetPort\x12%\n" +
 	"\x0epublished_port\x18\x03 \x01(\rR\rpublishedPort\x12*\n" +
 	"\x04mode\x18\x04 \x01(\x0e2\x16.shoal.api.PublishModeR\x04mode\x12\x12\n" +
-	"\x04name\x18\x05 \x01(\tR\x04name\"\x86\x01\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\"\xaa\x01\n" +
 	"\vPortBinding\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\tR\bprotocol\x12%\n" +
 	"\x0econtainer_port\x18\x02 \x01(\rR\rcontainerPort\x12\x17\n" +
 	"\ahost_ip\x18\x03 \x01(\tR\x06hostIp\x12\x1b\n" +
-	"\thost_port\x18\x04 \x01(\rR\bhostPort\"K\n" +
+	"\thost_port\x18\x04 \x01(\rR\bhostPort\x12\"\n" +
+	"\rhost_port_end\x18\x05 \x01(\rR\vhostPortEnd\"K\n" +
 	"\x15NetworkAttachmentSpec\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x18\n" +
 	"\aaliases\x18\x02 \x03(\tR\aaliases\"j\n" +
