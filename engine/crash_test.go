@@ -22,12 +22,13 @@ import (
 // container is there as a whole, or not at all.
 
 // crashEnv names, for a process of this test, the point at which it kills itself. crashDir and crashShim say where it works, crashUser
-// the container's userns mode.
+// the container's userns mode, crashDriver a volume driver to use besides.
 const (
-	crashEnv  = "SHOAL_TEST_CRASH_AT"
-	crashDir  = "SHOAL_TEST_CRASH_DIR"
-	crashShim = "SHOAL_TEST_CRASH_SHIM"
-	crashUser = "SHOAL_TEST_CRASH_USERNS"
+	crashEnv    = "SHOAL_TEST_CRASH_AT"
+	crashDir    = "SHOAL_TEST_CRASH_DIR"
+	crashShim   = "SHOAL_TEST_CRASH_SHIM"
+	crashUser   = "SHOAL_TEST_CRASH_USERNS"
+	crashDriver = "SHOAL_TEST_CRASH_DRIVER"
 )
 
 // crash is the life of that process.
@@ -47,6 +48,9 @@ func crash(point string) {
 		r.Spec.IpcMode, r.Spec.UsernsMode = "shareable", os.Getenv(crashUser)
 		r.Spec.Mounts = []*api.Mount{{Type: api.Mount_VOLUME, Target: "/anonymous"}, {Type: api.Mount_VOLUME, Source: "named", Target: "/etc"},
 			{Type: api.Mount_VOLUME, Source: "memory", Target: "/memory", DriverOpts: map[string]string{"type": "tmpfs"}}}
+		if d := os.Getenv(crashDriver); d != "" {
+			r.Spec.Mounts = append(r.Spec.Mounts, &api.Mount{Type: api.Mount_VOLUME, Source: "remote", Target: "/remote", Driver: d})
+		}
 		var row *api.Container
 		if row, err = e.Create(ctx, CreateOptions{Request: r}); err == nil {
 			err = e.Start(ctx, row.Id)
@@ -120,12 +124,13 @@ func TestKilledBetweenNetworks(t *testing.T) {
 }
 
 // killAt lets another daemon run into its end, and takes over.
-func (l *lab) killAt(point, userns string) {
+func (l *lab) killAt(point, userns string, env ...string) {
 	t := l.t
 	t.Helper()
 	l.close()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), crashEnv+"="+point, crashDir+"="+l.dir, crashShim+"="+enginetest.Shim(t), crashUser+"="+userns)
+	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/engine/image"
+	"github.com/shoal-dev/shoal/engine/volume/plugin"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -64,6 +65,7 @@ func labConfig(dir, shim string) OpenConfig {
 	return OpenConfig{
 		DataDir: filepath.Join(dir, "data"), RunDir: filepath.Join(dir, "run"), Hostname: "host",
 		CgroupParent: filepath.Base(dir), ShimPath: shim, Logger: slog.New(slog.DiscardHandler),
+		Plugins: plugin.Dirs{Sockets: filepath.Join(dir, "plugins"), Specs: []string{filepath.Join(dir, "specs")}},
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/shoal-dev/shoal/engine/network"
 	"github.com/shoal-dev/shoal/engine/snapshot"
 	"github.com/shoal-dev/shoal/engine/volume"
+	"github.com/shoal-dev/shoal/engine/volume/plugin"
 )
 
 // OpenConfig says where an engine lives.
@@ -25,6 +26,7 @@ type OpenConfig struct {
 	ShimPath     string // see package shim
 	Logger       *slog.Logger
 	FaultPoint   func(name string) // see Config
+	Plugins      plugin.Dirs       // of volume plugins; default Docker's
 }
 
 // Open makes an engine with all its parts below the data and run directories:
@@ -34,6 +36,9 @@ type OpenConfig struct {
 func Open(ctx context.Context, o OpenConfig) (*Engine, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Plugins.Sockets == "" {
+		o.Plugins = plugin.DefaultDirs()
 	}
 	if o.CgroupParent == "" {
 		o.CgroupParent = "shoal"
@@ -64,7 +69,9 @@ func Open(ctx context.Context, o OpenConfig) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
-	if cfg.Volumes, err = volume.NewStore(ctx, filepath.Join(o.DataDir, "volumes"), volume.Options{Logger: o.Logger}); err != nil {
+	if cfg.Volumes, err = volume.NewStore(ctx, filepath.Join(o.DataDir, "volumes"), volume.Options{
+		Logger: o.Logger, Find: plugin.New(o.Plugins).Find,
+	}); err != nil {
 		cfg.Images.Close()
 		return nil, fmt.Errorf("open engine: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shoal-dev/shoal/engine/image"
 	"github.com/shoal-dev/shoal/engine/network"
+	"github.com/shoal-dev/shoal/engine/volume"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -47,7 +48,7 @@ func (e *Engine) Prune(ctx context.Context, r *api.PruneRequest) (*api.PruneResp
 
 // inUseAfterAll says that something that was to be pruned is used, or gone, since it was looked at.
 func inUseAfterAll(err error) bool {
-	for _, kind := range []error{ErrPrecondition, ErrNotFound, image.ErrInUse, image.ErrNotFound, network.ErrInUse, network.ErrNotFound} {
+	for _, kind := range []error{ErrPrecondition, ErrNotFound, image.ErrInUse, image.ErrNotFound, network.ErrInUse, network.ErrNotFound, volume.ErrInUse, volume.ErrNotFound} {
 		if errors.Is(err, kind) {
 			return true
 		}
@@ -102,7 +103,7 @@ func (e *Engine) pruneVolumes(ctx context.Context, r *api.PruneRequest, f *prune
 		return err
 	}
 	for _, v := range volumes {
-		if len(e.VolumeUsers(v.Name)) > 0 || !v.Anonymous && !r.AllVolumes || !f.match(v.Labels, v.CreatedAt) {
+		if !v.Anonymous && !r.AllVolumes || !f.match(v.Labels, v.CreatedAt) || len(e.VolumeUsers(v.Name)) > 0 {
 			continue
 		}
 		size := diskUsage(v.Mountpoint)

@@ -41,7 +41,9 @@ func TestPruneFilters(t *testing.T) {
 
 func TestPrune(t *testing.T) {
 	l := openLab(t)
-	volume := func(name string) []*api.Mount { return []*api.Mount{{Type: api.Mount_VOLUME, Source: name, Target: "/data"}} }
+	volume := func(name string) []*api.Mount {
+		return []*api.Mount{{Type: api.Mount_VOLUME, Source: name, Target: "/data"}}
+	}
 	r := request("ended", "echo 123456789 >/file")
 	r.Spec.Labels = map[string]string{"keep": ""}
 	r.Spec.Mounts = volume("named")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/shoal-dev/shoal/engine/runtime"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -31,11 +32,18 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.adopt(ctx, c, found[c.id])
 	}
 	e.sweep(ctx, states)
-	// A plugin that does not answer must not keep the daemon from starting: Run tries again.
+	e.reconcileVolumes(ctx)
+	return e.reconcileNetworks(ctx)
+}
+
+// reconcileVolumes unmounts volumes that nobody uses. A plugin that does not answer must not keep the daemon from starting:
+// Run tries again.
+func (e *Engine) reconcileVolumes(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
 	if err := e.cfg.Volumes.Reconcile(ctx, e.known); err != nil {
 		e.log.Error("volumes are not as they should be", "error", err)
 	}
-	return e.reconcileNetworks(ctx)
 }
 
 // load reads every row. What was half made or half removed is released.

@@ -266,7 +266,9 @@ func TestPropagation(t *testing.T) {
 	if err := unix.Mount("tmpfs", dir+"/host", "tmpfs", 0, ""); err != nil {
 		t.Fatal(err)
 	}
-	count := func(id string) string { return strings.TrimSpace(l.exec(id, "grep -c '/b/' /proc/self/mounts || true")) }
+	count := func(id string) string {
+		return strings.TrimSpace(l.exec(id, "grep -c '/b/' /proc/self/mounts || true"))
+	}
 	l.exec(id, "while ! grep -q /b/container /proc/self/mounts; do sleep 0.01; done")
 	for id, want := range map[string]string{private: "0", slave: "2", id: "2"} {
 		if got := count(id); got != want {

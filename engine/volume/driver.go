@@ -24,8 +24,8 @@ type Volume struct {
 //
 // volumetest.Run checks an implementation.
 type Driver interface {
-	// Create makes a volume, empty, or finds the one of this name. Options that it does not know are ErrInvalid, and
-	// leave nothing. What can only be known by mounting (is the server there?) is not asked before Mount.
+	// Create makes a volume, empty, or finds the one of this name. Options that it does not know are an
+	// error (ErrInvalid, if it can tell), and leave nothing. What can only be known by mounting (is the server there?) is not asked before Mount.
 	Create(ctx context.Context, v Volume) error
 	// Remove deletes a volume that is not mounted, and all in it. One that is not there is no error. Files that belong to
 	// somebody else, such as those of another mount inside, stay: ErrInUse.

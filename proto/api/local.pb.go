@@ -181,7 +181,7 @@ func (x FileChange_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FileChange_Kind.Descriptor instead.
 func (FileChange_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{65, 0}
+	return file_local_proto_rawDescGZIP(), []int{63, 0}
 }
 
 type InfoRequest struct {
@@ -4099,126 +4099,6 @@ func (*RemoveVolumeResponse) Descriptor() ([]byte, []int) {
 	return file_local_proto_rawDescGZIP(), []int{56}
 }
 
-type PruneVolumesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	All           bool                   `protobuf:"varint,1,opt,name=all,proto3" json:"all,omitempty"`                             // named ones, too
-	Labels        []string               `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty"`                        // KEY or KEY=VALUE, all of which a volume must have
-	NotLabels     []string               `protobuf:"bytes,3,rep,name=not_labels,json=notLabels,proto3" json:"not_labels,omitempty"` // none of which it may have
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PruneVolumesRequest) Reset() {
-	*x = PruneVolumesRequest{}
-	mi := &file_local_proto_msgTypes[57]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PruneVolumesRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PruneVolumesRequest) ProtoMessage() {}
-
-func (x *PruneVolumesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[57]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PruneVolumesRequest.ProtoReflect.Descriptor instead.
-func (*PruneVolumesRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{57}
-}
-
-func (x *PruneVolumesRequest) GetAll() bool {
-	if x != nil {
-		return x.All
-	}
-	return false
-}
-
-func (x *PruneVolumesRequest) GetLabels() []string {
-	if x != nil {
-		return x.Labels
-	}
-	return nil
-}
-
-func (x *PruneVolumesRequest) GetNotLabels() []string {
-	if x != nil {
-		return x.NotLabels
-	}
-	return nil
-}
-
-type PruneVolumesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Names         []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
-	Bytes         int64                  `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`      // freed
-	Warnings      []string               `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"` // unused volumes that could not be removed, and why
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PruneVolumesResponse) Reset() {
-	*x = PruneVolumesResponse{}
-	mi := &file_local_proto_msgTypes[58]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PruneVolumesResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PruneVolumesResponse) ProtoMessage() {}
-
-func (x *PruneVolumesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[58]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PruneVolumesResponse.ProtoReflect.Descriptor instead.
-func (*PruneVolumesResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{58}
-}
-
-func (x *PruneVolumesResponse) GetNames() []string {
-	if x != nil {
-		return x.Names
-	}
-	return nil
-}
-
-func (x *PruneVolumesResponse) GetBytes() int64 {
-	if x != nil {
-		return x.Bytes
-	}
-	return 0
-}
-
-func (x *PruneVolumesResponse) GetWarnings() []string {
-	if x != nil {
-		return x.Warnings
-	}
-	return nil
-}
-
 type RenameContainerRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ref           string                 `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
@@ -4229,7 +4109,7 @@ type RenameContainerRequest struct {
 
 func (x *RenameContainerRequest) Reset() {
 	*x = RenameContainerRequest{}
-	mi := &file_local_proto_msgTypes[59]
+	mi := &file_local_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4241,7 +4121,7 @@ func (x *RenameContainerRequest) String() string {
 func (*RenameContainerRequest) ProtoMessage() {}
 
 func (x *RenameContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[59]
+	mi := &file_local_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4254,7 +4134,7 @@ func (x *RenameContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameContainerRequest.ProtoReflect.Descriptor instead.
 func (*RenameContainerRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{59}
+	return file_local_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *RenameContainerRequest) GetRef() string {
@@ -4283,7 +4163,7 @@ type UpdateContainerRequest struct {
 
 func (x *UpdateContainerRequest) Reset() {
 	*x = UpdateContainerRequest{}
-	mi := &file_local_proto_msgTypes[60]
+	mi := &file_local_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4295,7 +4175,7 @@ func (x *UpdateContainerRequest) String() string {
 func (*UpdateContainerRequest) ProtoMessage() {}
 
 func (x *UpdateContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[60]
+	mi := &file_local_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4308,7 +4188,7 @@ func (x *UpdateContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateContainerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateContainerRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{60}
+	return file_local_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *UpdateContainerRequest) GetRef() string {
@@ -4341,7 +4221,7 @@ type UpdateContainerResponse struct {
 
 func (x *UpdateContainerResponse) Reset() {
 	*x = UpdateContainerResponse{}
-	mi := &file_local_proto_msgTypes[61]
+	mi := &file_local_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4353,7 +4233,7 @@ func (x *UpdateContainerResponse) String() string {
 func (*UpdateContainerResponse) ProtoMessage() {}
 
 func (x *UpdateContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[61]
+	mi := &file_local_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4366,7 +4246,7 @@ func (x *UpdateContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateContainerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateContainerResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{61}
+	return file_local_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *UpdateContainerResponse) GetWarnings() []string {
@@ -4386,7 +4266,7 @@ type TopRequest struct {
 
 func (x *TopRequest) Reset() {
 	*x = TopRequest{}
-	mi := &file_local_proto_msgTypes[62]
+	mi := &file_local_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4398,7 +4278,7 @@ func (x *TopRequest) String() string {
 func (*TopRequest) ProtoMessage() {}
 
 func (x *TopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[62]
+	mi := &file_local_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4411,7 +4291,7 @@ func (x *TopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopRequest.ProtoReflect.Descriptor instead.
 func (*TopRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{62}
+	return file_local_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *TopRequest) GetRef() string {
@@ -4438,7 +4318,7 @@ type TopResponse struct {
 
 func (x *TopResponse) Reset() {
 	*x = TopResponse{}
-	mi := &file_local_proto_msgTypes[63]
+	mi := &file_local_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4450,7 +4330,7 @@ func (x *TopResponse) String() string {
 func (*TopResponse) ProtoMessage() {}
 
 func (x *TopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[63]
+	mi := &file_local_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4463,7 +4343,7 @@ func (x *TopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopResponse.ProtoReflect.Descriptor instead.
 func (*TopResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{63}
+	return file_local_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *TopResponse) GetTitles() []string {
@@ -4489,7 +4369,7 @@ type DiffResponse struct {
 
 func (x *DiffResponse) Reset() {
 	*x = DiffResponse{}
-	mi := &file_local_proto_msgTypes[64]
+	mi := &file_local_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4501,7 +4381,7 @@ func (x *DiffResponse) String() string {
 func (*DiffResponse) ProtoMessage() {}
 
 func (x *DiffResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[64]
+	mi := &file_local_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4514,7 +4394,7 @@ func (x *DiffResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
 func (*DiffResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{64}
+	return file_local_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *DiffResponse) GetChanges() []*FileChange {
@@ -4534,7 +4414,7 @@ type FileChange struct {
 
 func (x *FileChange) Reset() {
 	*x = FileChange{}
-	mi := &file_local_proto_msgTypes[65]
+	mi := &file_local_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4546,7 +4426,7 @@ func (x *FileChange) String() string {
 func (*FileChange) ProtoMessage() {}
 
 func (x *FileChange) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[65]
+	mi := &file_local_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4559,7 +4439,7 @@ func (x *FileChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileChange.ProtoReflect.Descriptor instead.
 func (*FileChange) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{65}
+	return file_local_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *FileChange) GetKind() FileChange_Kind {
@@ -4590,7 +4470,7 @@ type CommitRequest struct {
 
 func (x *CommitRequest) Reset() {
 	*x = CommitRequest{}
-	mi := &file_local_proto_msgTypes[66]
+	mi := &file_local_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4602,7 +4482,7 @@ func (x *CommitRequest) String() string {
 func (*CommitRequest) ProtoMessage() {}
 
 func (x *CommitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[66]
+	mi := &file_local_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4615,7 +4495,7 @@ func (x *CommitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitRequest.ProtoReflect.Descriptor instead.
 func (*CommitRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{66}
+	return file_local_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CommitRequest) GetRef() string {
@@ -4669,7 +4549,7 @@ type CommitResponse struct {
 
 func (x *CommitResponse) Reset() {
 	*x = CommitResponse{}
-	mi := &file_local_proto_msgTypes[67]
+	mi := &file_local_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4681,7 +4561,7 @@ func (x *CommitResponse) String() string {
 func (*CommitResponse) ProtoMessage() {}
 
 func (x *CommitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[67]
+	mi := &file_local_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4694,7 +4574,7 @@ func (x *CommitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitResponse.ProtoReflect.Descriptor instead.
 func (*CommitResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{67}
+	return file_local_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CommitResponse) GetImageId() string {
@@ -4713,7 +4593,7 @@ type ArchiveChunk struct {
 
 func (x *ArchiveChunk) Reset() {
 	*x = ArchiveChunk{}
-	mi := &file_local_proto_msgTypes[68]
+	mi := &file_local_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4725,7 +4605,7 @@ func (x *ArchiveChunk) String() string {
 func (*ArchiveChunk) ProtoMessage() {}
 
 func (x *ArchiveChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[68]
+	mi := &file_local_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4738,7 +4618,7 @@ func (x *ArchiveChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveChunk.ProtoReflect.Descriptor instead.
 func (*ArchiveChunk) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{68}
+	return file_local_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ArchiveChunk) GetData() []byte {
@@ -4759,7 +4639,7 @@ type CopyFromRequest struct {
 
 func (x *CopyFromRequest) Reset() {
 	*x = CopyFromRequest{}
-	mi := &file_local_proto_msgTypes[69]
+	mi := &file_local_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4771,7 +4651,7 @@ func (x *CopyFromRequest) String() string {
 func (*CopyFromRequest) ProtoMessage() {}
 
 func (x *CopyFromRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[69]
+	mi := &file_local_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4784,7 +4664,7 @@ func (x *CopyFromRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyFromRequest.ProtoReflect.Descriptor instead.
 func (*CopyFromRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{69}
+	return file_local_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *CopyFromRequest) GetRef() string {
@@ -4822,7 +4702,7 @@ type CopyToRequest struct {
 
 func (x *CopyToRequest) Reset() {
 	*x = CopyToRequest{}
-	mi := &file_local_proto_msgTypes[70]
+	mi := &file_local_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4834,7 +4714,7 @@ func (x *CopyToRequest) String() string {
 func (*CopyToRequest) ProtoMessage() {}
 
 func (x *CopyToRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[70]
+	mi := &file_local_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4847,7 +4727,7 @@ func (x *CopyToRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyToRequest.ProtoReflect.Descriptor instead.
 func (*CopyToRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{70}
+	return file_local_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *CopyToRequest) GetRef() string {
@@ -4893,7 +4773,7 @@ type CopyToResponse struct {
 
 func (x *CopyToResponse) Reset() {
 	*x = CopyToResponse{}
-	mi := &file_local_proto_msgTypes[71]
+	mi := &file_local_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4905,7 +4785,7 @@ func (x *CopyToResponse) String() string {
 func (*CopyToResponse) ProtoMessage() {}
 
 func (x *CopyToResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[71]
+	mi := &file_local_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4918,7 +4798,7 @@ func (x *CopyToResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyToResponse.ProtoReflect.Descriptor instead.
 func (*CopyToResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{71}
+	return file_local_proto_rawDescGZIP(), []int{69}
 }
 
 type PathStat struct {
@@ -4934,7 +4814,7 @@ type PathStat struct {
 
 func (x *PathStat) Reset() {
 	*x = PathStat{}
-	mi := &file_local_proto_msgTypes[72]
+	mi := &file_local_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4946,7 +4826,7 @@ func (x *PathStat) String() string {
 func (*PathStat) ProtoMessage() {}
 
 func (x *PathStat) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[72]
+	mi := &file_local_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4959,7 +4839,7 @@ func (x *PathStat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathStat.ProtoReflect.Descriptor instead.
 func (*PathStat) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{72}
+	return file_local_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *PathStat) GetName() string {
@@ -5007,7 +4887,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_local_proto_msgTypes[73]
+	mi := &file_local_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5019,7 +4899,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[73]
+	mi := &file_local_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5032,7 +4912,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{73}
+	return file_local_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *EventsRequest) GetSince() *timestamppb.Timestamp {
@@ -5062,7 +4942,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_local_proto_msgTypes[74]
+	mi := &file_local_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5074,7 +4954,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[74]
+	mi := &file_local_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5087,7 +4967,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{74}
+	return file_local_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Event) GetType() string {
@@ -5135,7 +5015,7 @@ type ConnectNetworkRequest struct {
 
 func (x *ConnectNetworkRequest) Reset() {
 	*x = ConnectNetworkRequest{}
-	mi := &file_local_proto_msgTypes[75]
+	mi := &file_local_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5147,7 +5027,7 @@ func (x *ConnectNetworkRequest) String() string {
 func (*ConnectNetworkRequest) ProtoMessage() {}
 
 func (x *ConnectNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[75]
+	mi := &file_local_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5160,7 +5040,7 @@ func (x *ConnectNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectNetworkRequest.ProtoReflect.Descriptor instead.
 func (*ConnectNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{75}
+	return file_local_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ConnectNetworkRequest) GetRef() string {
@@ -5188,7 +5068,7 @@ type DisconnectNetworkRequest struct {
 
 func (x *DisconnectNetworkRequest) Reset() {
 	*x = DisconnectNetworkRequest{}
-	mi := &file_local_proto_msgTypes[76]
+	mi := &file_local_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5200,7 +5080,7 @@ func (x *DisconnectNetworkRequest) String() string {
 func (*DisconnectNetworkRequest) ProtoMessage() {}
 
 func (x *DisconnectNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[76]
+	mi := &file_local_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5213,7 +5093,7 @@ func (x *DisconnectNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectNetworkRequest.ProtoReflect.Descriptor instead.
 func (*DisconnectNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{76}
+	return file_local_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *DisconnectNetworkRequest) GetRef() string {
@@ -5252,7 +5132,7 @@ type PruneRequest struct {
 
 func (x *PruneRequest) Reset() {
 	*x = PruneRequest{}
-	mi := &file_local_proto_msgTypes[77]
+	mi := &file_local_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5264,7 +5144,7 @@ func (x *PruneRequest) String() string {
 func (*PruneRequest) ProtoMessage() {}
 
 func (x *PruneRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[77]
+	mi := &file_local_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5277,7 +5157,7 @@ func (x *PruneRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneRequest.ProtoReflect.Descriptor instead.
 func (*PruneRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{77}
+	return file_local_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *PruneRequest) GetContainers() bool {
@@ -5342,7 +5222,7 @@ type PruneResponse struct {
 
 func (x *PruneResponse) Reset() {
 	*x = PruneResponse{}
-	mi := &file_local_proto_msgTypes[78]
+	mi := &file_local_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5354,7 +5234,7 @@ func (x *PruneResponse) String() string {
 func (*PruneResponse) ProtoMessage() {}
 
 func (x *PruneResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[78]
+	mi := &file_local_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5367,7 +5247,7 @@ func (x *PruneResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneResponse.ProtoReflect.Descriptor instead.
 func (*PruneResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{78}
+	return file_local_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *PruneResponse) GetContainers() []string {
@@ -5422,7 +5302,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_local_proto_msgTypes[79]
+	mi := &file_local_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5434,7 +5314,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[79]
+	mi := &file_local_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5447,7 +5327,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{79}
+	return file_local_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Image) GetId() string {
@@ -5522,7 +5402,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_local_proto_msgTypes[80]
+	mi := &file_local_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5534,7 +5414,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[80]
+	mi := &file_local_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5547,7 +5427,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{80}
+	return file_local_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ListImagesRequest) GetAll() bool {
@@ -5566,7 +5446,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_local_proto_msgTypes[81]
+	mi := &file_local_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5578,7 +5458,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[81]
+	mi := &file_local_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5591,7 +5471,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{81}
+	return file_local_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ListImagesResponse) GetImages() []*Image {
@@ -5610,7 +5490,7 @@ type InspectImageRequest struct {
 
 func (x *InspectImageRequest) Reset() {
 	*x = InspectImageRequest{}
-	mi := &file_local_proto_msgTypes[82]
+	mi := &file_local_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5622,7 +5502,7 @@ func (x *InspectImageRequest) String() string {
 func (*InspectImageRequest) ProtoMessage() {}
 
 func (x *InspectImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[82]
+	mi := &file_local_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5635,7 +5515,7 @@ func (x *InspectImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectImageRequest.ProtoReflect.Descriptor instead.
 func (*InspectImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{82}
+	return file_local_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *InspectImageRequest) GetRef() string {
@@ -5654,7 +5534,7 @@ type InspectImageResponse struct {
 
 func (x *InspectImageResponse) Reset() {
 	*x = InspectImageResponse{}
-	mi := &file_local_proto_msgTypes[83]
+	mi := &file_local_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5666,7 +5546,7 @@ func (x *InspectImageResponse) String() string {
 func (*InspectImageResponse) ProtoMessage() {}
 
 func (x *InspectImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[83]
+	mi := &file_local_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5679,7 +5559,7 @@ func (x *InspectImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectImageResponse.ProtoReflect.Descriptor instead.
 func (*InspectImageResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{83}
+	return file_local_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *InspectImageResponse) GetImage() *Image {
@@ -5699,7 +5579,7 @@ type TagImageRequest struct {
 
 func (x *TagImageRequest) Reset() {
 	*x = TagImageRequest{}
-	mi := &file_local_proto_msgTypes[84]
+	mi := &file_local_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5711,7 +5591,7 @@ func (x *TagImageRequest) String() string {
 func (*TagImageRequest) ProtoMessage() {}
 
 func (x *TagImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[84]
+	mi := &file_local_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5724,7 +5604,7 @@ func (x *TagImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagImageRequest.ProtoReflect.Descriptor instead.
 func (*TagImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{84}
+	return file_local_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *TagImageRequest) GetSource() string {
@@ -5749,7 +5629,7 @@ type TagImageResponse struct {
 
 func (x *TagImageResponse) Reset() {
 	*x = TagImageResponse{}
-	mi := &file_local_proto_msgTypes[85]
+	mi := &file_local_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5761,7 +5641,7 @@ func (x *TagImageResponse) String() string {
 func (*TagImageResponse) ProtoMessage() {}
 
 func (x *TagImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[85]
+	mi := &file_local_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5774,7 +5654,7 @@ func (x *TagImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagImageResponse.ProtoReflect.Descriptor instead.
 func (*TagImageResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{85}
+	return file_local_proto_rawDescGZIP(), []int{83}
 }
 
 type RemoveImageRequest struct {
@@ -5787,7 +5667,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_local_proto_msgTypes[86]
+	mi := &file_local_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5799,7 +5679,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[86]
+	mi := &file_local_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5812,7 +5692,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{86}
+	return file_local_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *RemoveImageRequest) GetRef() string {
@@ -5839,7 +5719,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_local_proto_msgTypes[87]
+	mi := &file_local_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5851,7 +5731,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[87]
+	mi := &file_local_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5864,7 +5744,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{87}
+	return file_local_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *RemoveImageResponse) GetUntagged() []string {
@@ -5891,7 +5771,7 @@ type RegistryAuth struct {
 
 func (x *RegistryAuth) Reset() {
 	*x = RegistryAuth{}
-	mi := &file_local_proto_msgTypes[88]
+	mi := &file_local_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5903,7 +5783,7 @@ func (x *RegistryAuth) String() string {
 func (*RegistryAuth) ProtoMessage() {}
 
 func (x *RegistryAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[88]
+	mi := &file_local_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5916,7 +5796,7 @@ func (x *RegistryAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryAuth.ProtoReflect.Descriptor instead.
 func (*RegistryAuth) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{88}
+	return file_local_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *RegistryAuth) GetUsername() string {
@@ -5944,7 +5824,7 @@ type PullImageRequest struct {
 
 func (x *PullImageRequest) Reset() {
 	*x = PullImageRequest{}
-	mi := &file_local_proto_msgTypes[89]
+	mi := &file_local_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5956,7 +5836,7 @@ func (x *PullImageRequest) String() string {
 func (*PullImageRequest) ProtoMessage() {}
 
 func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[89]
+	mi := &file_local_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5969,7 +5849,7 @@ func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageRequest.ProtoReflect.Descriptor instead.
 func (*PullImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{89}
+	return file_local_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *PullImageRequest) GetRef() string {
@@ -6007,7 +5887,7 @@ type ImageUpload struct {
 
 func (x *ImageUpload) Reset() {
 	*x = ImageUpload{}
-	mi := &file_local_proto_msgTypes[90]
+	mi := &file_local_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6019,7 +5899,7 @@ func (x *ImageUpload) String() string {
 func (*ImageUpload) ProtoMessage() {}
 
 func (x *ImageUpload) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[90]
+	mi := &file_local_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6032,7 +5912,7 @@ func (x *ImageUpload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageUpload.ProtoReflect.Descriptor instead.
 func (*ImageUpload) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{90}
+	return file_local_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *ImageUpload) GetRef() string {
@@ -6084,7 +5964,7 @@ type ImageProgress struct {
 
 func (x *ImageProgress) Reset() {
 	*x = ImageProgress{}
-	mi := &file_local_proto_msgTypes[91]
+	mi := &file_local_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6096,7 +5976,7 @@ func (x *ImageProgress) String() string {
 func (*ImageProgress) ProtoMessage() {}
 
 func (x *ImageProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[91]
+	mi := &file_local_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6109,7 +5989,7 @@ func (x *ImageProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageProgress.ProtoReflect.Descriptor instead.
 func (*ImageProgress) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{91}
+	return file_local_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ImageProgress) GetId() string {
@@ -6163,7 +6043,7 @@ type SaveImageRequest struct {
 
 func (x *SaveImageRequest) Reset() {
 	*x = SaveImageRequest{}
-	mi := &file_local_proto_msgTypes[92]
+	mi := &file_local_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6175,7 +6055,7 @@ func (x *SaveImageRequest) String() string {
 func (*SaveImageRequest) ProtoMessage() {}
 
 func (x *SaveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[92]
+	mi := &file_local_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6188,7 +6068,7 @@ func (x *SaveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveImageRequest.ProtoReflect.Descriptor instead.
 func (*SaveImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{92}
+	return file_local_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *SaveImageRequest) GetRefs() []string {
@@ -6207,7 +6087,7 @@ type ImageData struct {
 
 func (x *ImageData) Reset() {
 	*x = ImageData{}
-	mi := &file_local_proto_msgTypes[93]
+	mi := &file_local_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6219,7 +6099,7 @@ func (x *ImageData) String() string {
 func (*ImageData) ProtoMessage() {}
 
 func (x *ImageData) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[93]
+	mi := &file_local_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6232,7 +6112,7 @@ func (x *ImageData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageData.ProtoReflect.Descriptor instead.
 func (*ImageData) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{93}
+	return file_local_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *ImageData) GetData() []byte {
@@ -6251,7 +6131,7 @@ type TopResponse_Row struct {
 
 func (x *TopResponse_Row) Reset() {
 	*x = TopResponse_Row{}
-	mi := &file_local_proto_msgTypes[98]
+	mi := &file_local_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6263,7 +6143,7 @@ func (x *TopResponse_Row) String() string {
 func (*TopResponse_Row) ProtoMessage() {}
 
 func (x *TopResponse_Row) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[98]
+	mi := &file_local_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6276,7 +6156,7 @@ func (x *TopResponse_Row) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopResponse_Row.ProtoReflect.Descriptor instead.
 func (*TopResponse_Row) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{63, 0}
+	return file_local_proto_rawDescGZIP(), []int{61, 0}
 }
 
 func (x *TopResponse_Row) GetValues() []string {
@@ -6626,16 +6506,7 @@ const file_local_proto_rawDesc = "" +
 	"\x13RemoveVolumeRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"\x16\n" +
-	"\x14RemoveVolumeResponse\"^\n" +
-	"\x13PruneVolumesRequest\x12\x10\n" +
-	"\x03all\x18\x01 \x01(\bR\x03all\x12\x16\n" +
-	"\x06labels\x18\x02 \x03(\tR\x06labels\x12\x1d\n" +
-	"\n" +
-	"not_labels\x18\x03 \x03(\tR\tnotLabels\"^\n" +
-	"\x14PruneVolumesResponse\x12\x14\n" +
-	"\x05names\x18\x01 \x03(\tR\x05names\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12\x1a\n" +
-	"\bwarnings\x18\x03 \x03(\tR\bwarnings\">\n" +
+	"\x14RemoveVolumeResponse\">\n" +
 	"\x16RenameContainerRequest\x12\x10\n" +
 	"\x03ref\x18\x01 \x01(\tR\x03ref\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x97\x01\n" +
@@ -6803,7 +6674,7 @@ const file_local_proto_rawDesc = "" +
 	"\vInitCluster\x12\x1d.shoal.api.InitClusterRequest\x1a\x1e.shoal.api.InitClusterResponse\x12L\n" +
 	"\vJoinCluster\x12\x1d.shoal.api.JoinClusterRequest\x1a\x1e.shoal.api.JoinClusterResponse\x12O\n" +
 	"\fLeaveCluster\x12\x1e.shoal.api.LeaveClusterRequest\x1a\x1f.shoal.api.LeaveClusterResponse\x12O\n" +
-	"\fCheckNetwork\x12\x1e.shoal.api.CheckNetworkRequest\x1a\x1f.shoal.api.CheckNetworkResponse2\x89\x14\n" +
+	"\fCheckNetwork\x12\x1e.shoal.api.CheckNetworkRequest\x1a\x1f.shoal.api.CheckNetworkResponse2\xb8\x13\n" +
 	"\n" +
 	"Containers\x12O\n" +
 	"\x06Create\x12!.shoal.api.CreateContainerRequest\x1a\".shoal.api.CreateContainerResponse\x12L\n" +
@@ -6826,8 +6697,7 @@ const file_local_proto_rawDesc = "" +
 	"\rRemoveNetwork\x12$.shoal.api.RemoveLocalNetworkRequest\x1a%.shoal.api.RemoveLocalNetworkResponse\x12O\n" +
 	"\fCreateVolume\x12\x1e.shoal.api.CreateVolumeRequest\x1a\x1f.shoal.api.CreateVolumeResponse\x12L\n" +
 	"\vListVolumes\x12\x1d.shoal.api.ListVolumesRequest\x1a\x1e.shoal.api.ListVolumesResponse\x12O\n" +
-	"\fRemoveVolume\x12\x1e.shoal.api.RemoveVolumeRequest\x1a\x1f.shoal.api.RemoveVolumeResponse\x12O\n" +
-	"\fPruneVolumes\x12\x1e.shoal.api.PruneVolumesRequest\x1a\x1f.shoal.api.PruneVolumesResponse\x12I\n" +
+	"\fRemoveVolume\x12\x1e.shoal.api.RemoveVolumeRequest\x1a\x1f.shoal.api.RemoveVolumeResponse\x12I\n" +
 	"\x06Rename\x12!.shoal.api.RenameContainerRequest\x1a\x1c.shoal.api.ContainerResponse\x12O\n" +
 	"\x06Update\x12!.shoal.api.UpdateContainerRequest\x1a\".shoal.api.UpdateContainerResponse\x124\n" +
 	"\x03Top\x12\x15.shoal.api.TopRequest\x1a\x16.shoal.api.TopResponse\x12<\n" +
@@ -6864,7 +6734,7 @@ func file_local_proto_rawDescGZIP() []byte {
 }
 
 var file_local_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_local_proto_msgTypes = make([]protoimpl.MessageInfo, 100)
+var file_local_proto_msgTypes = make([]protoimpl.MessageInfo, 98)
 var file_local_proto_goTypes = []any{
 	(ContainerState)(0),                // 0: shoal.api.ContainerState
 	(ClusterInfo_State)(0),             // 1: shoal.api.ClusterInfo.State
@@ -6926,129 +6796,127 @@ var file_local_proto_goTypes = []any{
 	(*ListVolumesResponse)(nil),        // 57: shoal.api.ListVolumesResponse
 	(*RemoveVolumeRequest)(nil),        // 58: shoal.api.RemoveVolumeRequest
 	(*RemoveVolumeResponse)(nil),       // 59: shoal.api.RemoveVolumeResponse
-	(*PruneVolumesRequest)(nil),        // 60: shoal.api.PruneVolumesRequest
-	(*PruneVolumesResponse)(nil),       // 61: shoal.api.PruneVolumesResponse
-	(*RenameContainerRequest)(nil),     // 62: shoal.api.RenameContainerRequest
-	(*UpdateContainerRequest)(nil),     // 63: shoal.api.UpdateContainerRequest
-	(*UpdateContainerResponse)(nil),    // 64: shoal.api.UpdateContainerResponse
-	(*TopRequest)(nil),                 // 65: shoal.api.TopRequest
-	(*TopResponse)(nil),                // 66: shoal.api.TopResponse
-	(*DiffResponse)(nil),               // 67: shoal.api.DiffResponse
-	(*FileChange)(nil),                 // 68: shoal.api.FileChange
-	(*CommitRequest)(nil),              // 69: shoal.api.CommitRequest
-	(*CommitResponse)(nil),             // 70: shoal.api.CommitResponse
-	(*ArchiveChunk)(nil),               // 71: shoal.api.ArchiveChunk
-	(*CopyFromRequest)(nil),            // 72: shoal.api.CopyFromRequest
-	(*CopyToRequest)(nil),              // 73: shoal.api.CopyToRequest
-	(*CopyToResponse)(nil),             // 74: shoal.api.CopyToResponse
-	(*PathStat)(nil),                   // 75: shoal.api.PathStat
-	(*EventsRequest)(nil),              // 76: shoal.api.EventsRequest
-	(*Event)(nil),                      // 77: shoal.api.Event
-	(*ConnectNetworkRequest)(nil),      // 78: shoal.api.ConnectNetworkRequest
-	(*DisconnectNetworkRequest)(nil),   // 79: shoal.api.DisconnectNetworkRequest
-	(*PruneRequest)(nil),               // 80: shoal.api.PruneRequest
-	(*PruneResponse)(nil),              // 81: shoal.api.PruneResponse
-	(*Image)(nil),                      // 82: shoal.api.Image
-	(*ListImagesRequest)(nil),          // 83: shoal.api.ListImagesRequest
-	(*ListImagesResponse)(nil),         // 84: shoal.api.ListImagesResponse
-	(*InspectImageRequest)(nil),        // 85: shoal.api.InspectImageRequest
-	(*InspectImageResponse)(nil),       // 86: shoal.api.InspectImageResponse
-	(*TagImageRequest)(nil),            // 87: shoal.api.TagImageRequest
-	(*TagImageResponse)(nil),           // 88: shoal.api.TagImageResponse
-	(*RemoveImageRequest)(nil),         // 89: shoal.api.RemoveImageRequest
-	(*RemoveImageResponse)(nil),        // 90: shoal.api.RemoveImageResponse
-	(*RegistryAuth)(nil),               // 91: shoal.api.RegistryAuth
-	(*PullImageRequest)(nil),           // 92: shoal.api.PullImageRequest
-	(*ImageUpload)(nil),                // 93: shoal.api.ImageUpload
-	(*ImageProgress)(nil),              // 94: shoal.api.ImageProgress
-	(*SaveImageRequest)(nil),           // 95: shoal.api.SaveImageRequest
-	(*ImageData)(nil),                  // 96: shoal.api.ImageData
-	nil,                                // 97: shoal.api.LocalNetwork.LabelsEntry
-	nil,                                // 98: shoal.api.LocalNetwork.OptionsEntry
-	nil,                                // 99: shoal.api.Volume.LabelsEntry
-	nil,                                // 100: shoal.api.Volume.OptionsEntry
-	(*TopResponse_Row)(nil),            // 101: shoal.api.TopResponse.Row
-	nil,                                // 102: shoal.api.Event.AttributesEntry
-	(NodeRole)(0),                      // 103: shoal.api.NodeRole
-	(*ClusterSpec)(nil),                // 104: shoal.api.ClusterSpec
-	(*ContainerSpec)(nil),              // 105: shoal.api.ContainerSpec
-	(*PortBinding)(nil),                // 106: shoal.api.PortBinding
-	(*durationpb.Duration)(nil),        // 107: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 108: google.protobuf.Timestamp
-	(*Mount)(nil),                      // 109: shoal.api.Mount
-	(*LogOptions)(nil),                 // 110: shoal.api.LogOptions
-	(*IPAMConfig)(nil),                 // 111: shoal.api.IPAMConfig
-	(*ContainerLimits)(nil),            // 112: shoal.api.ContainerLimits
-	(*Platform)(nil),                   // 113: shoal.api.Platform
-	(*LogLine)(nil),                    // 114: shoal.api.LogLine
+	(*RenameContainerRequest)(nil),     // 60: shoal.api.RenameContainerRequest
+	(*UpdateContainerRequest)(nil),     // 61: shoal.api.UpdateContainerRequest
+	(*UpdateContainerResponse)(nil),    // 62: shoal.api.UpdateContainerResponse
+	(*TopRequest)(nil),                 // 63: shoal.api.TopRequest
+	(*TopResponse)(nil),                // 64: shoal.api.TopResponse
+	(*DiffResponse)(nil),               // 65: shoal.api.DiffResponse
+	(*FileChange)(nil),                 // 66: shoal.api.FileChange
+	(*CommitRequest)(nil),              // 67: shoal.api.CommitRequest
+	(*CommitResponse)(nil),             // 68: shoal.api.CommitResponse
+	(*ArchiveChunk)(nil),               // 69: shoal.api.ArchiveChunk
+	(*CopyFromRequest)(nil),            // 70: shoal.api.CopyFromRequest
+	(*CopyToRequest)(nil),              // 71: shoal.api.CopyToRequest
+	(*CopyToResponse)(nil),             // 72: shoal.api.CopyToResponse
+	(*PathStat)(nil),                   // 73: shoal.api.PathStat
+	(*EventsRequest)(nil),              // 74: shoal.api.EventsRequest
+	(*Event)(nil),                      // 75: shoal.api.Event
+	(*ConnectNetworkRequest)(nil),      // 76: shoal.api.ConnectNetworkRequest
+	(*DisconnectNetworkRequest)(nil),   // 77: shoal.api.DisconnectNetworkRequest
+	(*PruneRequest)(nil),               // 78: shoal.api.PruneRequest
+	(*PruneResponse)(nil),              // 79: shoal.api.PruneResponse
+	(*Image)(nil),                      // 80: shoal.api.Image
+	(*ListImagesRequest)(nil),          // 81: shoal.api.ListImagesRequest
+	(*ListImagesResponse)(nil),         // 82: shoal.api.ListImagesResponse
+	(*InspectImageRequest)(nil),        // 83: shoal.api.InspectImageRequest
+	(*InspectImageResponse)(nil),       // 84: shoal.api.InspectImageResponse
+	(*TagImageRequest)(nil),            // 85: shoal.api.TagImageRequest
+	(*TagImageResponse)(nil),           // 86: shoal.api.TagImageResponse
+	(*RemoveImageRequest)(nil),         // 87: shoal.api.RemoveImageRequest
+	(*RemoveImageResponse)(nil),        // 88: shoal.api.RemoveImageResponse
+	(*RegistryAuth)(nil),               // 89: shoal.api.RegistryAuth
+	(*PullImageRequest)(nil),           // 90: shoal.api.PullImageRequest
+	(*ImageUpload)(nil),                // 91: shoal.api.ImageUpload
+	(*ImageProgress)(nil),              // 92: shoal.api.ImageProgress
+	(*SaveImageRequest)(nil),           // 93: shoal.api.SaveImageRequest
+	(*ImageData)(nil),                  // 94: shoal.api.ImageData
+	nil,                                // 95: shoal.api.LocalNetwork.LabelsEntry
+	nil,                                // 96: shoal.api.LocalNetwork.OptionsEntry
+	nil,                                // 97: shoal.api.Volume.LabelsEntry
+	nil,                                // 98: shoal.api.Volume.OptionsEntry
+	(*TopResponse_Row)(nil),            // 99: shoal.api.TopResponse.Row
+	nil,                                // 100: shoal.api.Event.AttributesEntry
+	(NodeRole)(0),                      // 101: shoal.api.NodeRole
+	(*ClusterSpec)(nil),                // 102: shoal.api.ClusterSpec
+	(*ContainerSpec)(nil),              // 103: shoal.api.ContainerSpec
+	(*PortBinding)(nil),                // 104: shoal.api.PortBinding
+	(*durationpb.Duration)(nil),        // 105: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 106: google.protobuf.Timestamp
+	(*Mount)(nil),                      // 107: shoal.api.Mount
+	(*LogOptions)(nil),                 // 108: shoal.api.LogOptions
+	(*IPAMConfig)(nil),                 // 109: shoal.api.IPAMConfig
+	(*ContainerLimits)(nil),            // 110: shoal.api.ContainerLimits
+	(*Platform)(nil),                   // 111: shoal.api.Platform
+	(*LogLine)(nil),                    // 112: shoal.api.LogLine
 }
 var file_local_proto_depIdxs = []int32{
 	5,   // 0: shoal.api.InfoResponse.cluster:type_name -> shoal.api.ClusterInfo
 	1,   // 1: shoal.api.ClusterInfo.state:type_name -> shoal.api.ClusterInfo.State
-	103, // 2: shoal.api.ClusterInfo.role:type_name -> shoal.api.NodeRole
-	104, // 3: shoal.api.InitClusterRequest.spec:type_name -> shoal.api.ClusterSpec
-	103, // 4: shoal.api.JoinClusterResponse.role:type_name -> shoal.api.NodeRole
-	105, // 5: shoal.api.CreateContainerRequest.spec:type_name -> shoal.api.ContainerSpec
+	101, // 2: shoal.api.ClusterInfo.role:type_name -> shoal.api.NodeRole
+	102, // 3: shoal.api.InitClusterRequest.spec:type_name -> shoal.api.ClusterSpec
+	101, // 4: shoal.api.JoinClusterResponse.role:type_name -> shoal.api.NodeRole
+	103, // 5: shoal.api.CreateContainerRequest.spec:type_name -> shoal.api.ContainerSpec
 	15,  // 6: shoal.api.CreateContainerRequest.networks:type_name -> shoal.api.LocalNetworkAttachment
-	106, // 7: shoal.api.CreateContainerRequest.ports:type_name -> shoal.api.PortBinding
+	104, // 7: shoal.api.CreateContainerRequest.ports:type_name -> shoal.api.PortBinding
 	14,  // 8: shoal.api.CreateContainerRequest.restart:type_name -> shoal.api.LocalRestartPolicy
-	107, // 9: shoal.api.StopContainerRequest.timeout:type_name -> google.protobuf.Duration
+	105, // 9: shoal.api.StopContainerRequest.timeout:type_name -> google.protobuf.Duration
 	32,  // 10: shoal.api.ListContainersResponse.containers:type_name -> shoal.api.Container
 	32,  // 11: shoal.api.InspectContainerResponse.container:type_name -> shoal.api.Container
-	108, // 12: shoal.api.Container.created_at:type_name -> google.protobuf.Timestamp
-	105, // 13: shoal.api.Container.spec:type_name -> shoal.api.ContainerSpec
+	106, // 12: shoal.api.Container.created_at:type_name -> google.protobuf.Timestamp
+	103, // 13: shoal.api.Container.spec:type_name -> shoal.api.ContainerSpec
 	15,  // 14: shoal.api.Container.networks:type_name -> shoal.api.LocalNetworkAttachment
-	106, // 15: shoal.api.Container.ports:type_name -> shoal.api.PortBinding
+	104, // 15: shoal.api.Container.ports:type_name -> shoal.api.PortBinding
 	14,  // 16: shoal.api.Container.restart:type_name -> shoal.api.LocalRestartPolicy
 	0,   // 17: shoal.api.Container.state:type_name -> shoal.api.ContainerState
-	108, // 18: shoal.api.Container.started_at:type_name -> google.protobuf.Timestamp
-	108, // 19: shoal.api.Container.finished_at:type_name -> google.protobuf.Timestamp
+	106, // 18: shoal.api.Container.started_at:type_name -> google.protobuf.Timestamp
+	106, // 19: shoal.api.Container.finished_at:type_name -> google.protobuf.Timestamp
 	34,  // 20: shoal.api.Container.mounts:type_name -> shoal.api.MountPoint
 	35,  // 21: shoal.api.Container.endpoints:type_name -> shoal.api.NetworkEndpoint
 	33,  // 22: shoal.api.Container.health_log:type_name -> shoal.api.HealthResult
-	108, // 23: shoal.api.HealthResult.start:type_name -> google.protobuf.Timestamp
-	108, // 24: shoal.api.HealthResult.end:type_name -> google.protobuf.Timestamp
-	109, // 25: shoal.api.MountPoint.mount:type_name -> shoal.api.Mount
-	110, // 26: shoal.api.ContainerLogsRequest.options:type_name -> shoal.api.LogOptions
+	106, // 23: shoal.api.HealthResult.start:type_name -> google.protobuf.Timestamp
+	106, // 24: shoal.api.HealthResult.end:type_name -> google.protobuf.Timestamp
+	107, // 25: shoal.api.MountPoint.mount:type_name -> shoal.api.Mount
+	108, // 26: shoal.api.ContainerLogsRequest.options:type_name -> shoal.api.LogOptions
 	39,  // 27: shoal.api.StatsMessage.stats:type_name -> shoal.api.ContainerStats
-	108, // 28: shoal.api.ContainerStats.time:type_name -> google.protobuf.Timestamp
+	106, // 28: shoal.api.ContainerStats.time:type_name -> google.protobuf.Timestamp
 	41,  // 29: shoal.api.StreamInput.attach:type_name -> shoal.api.AttachOpen
 	42,  // 30: shoal.api.StreamInput.exec:type_name -> shoal.api.ExecOpen
 	43,  // 31: shoal.api.StreamInput.resize:type_name -> shoal.api.TerminalSize
 	43,  // 32: shoal.api.ExecOpen.size:type_name -> shoal.api.TerminalSize
 	45,  // 33: shoal.api.StreamOutput.exit:type_name -> shoal.api.StreamExit
-	108, // 34: shoal.api.LocalNetwork.created_at:type_name -> google.protobuf.Timestamp
-	111, // 35: shoal.api.LocalNetwork.ipam:type_name -> shoal.api.IPAMConfig
-	97,  // 36: shoal.api.LocalNetwork.labels:type_name -> shoal.api.LocalNetwork.LabelsEntry
-	98,  // 37: shoal.api.LocalNetwork.options:type_name -> shoal.api.LocalNetwork.OptionsEntry
+	106, // 34: shoal.api.LocalNetwork.created_at:type_name -> google.protobuf.Timestamp
+	109, // 35: shoal.api.LocalNetwork.ipam:type_name -> shoal.api.IPAMConfig
+	95,  // 36: shoal.api.LocalNetwork.labels:type_name -> shoal.api.LocalNetwork.LabelsEntry
+	96,  // 37: shoal.api.LocalNetwork.options:type_name -> shoal.api.LocalNetwork.OptionsEntry
 	35,  // 38: shoal.api.LocalNetwork.endpoints:type_name -> shoal.api.NetworkEndpoint
 	46,  // 39: shoal.api.CreateLocalNetworkRequest.network:type_name -> shoal.api.LocalNetwork
 	46,  // 40: shoal.api.CreateLocalNetworkResponse.network:type_name -> shoal.api.LocalNetwork
 	46,  // 41: shoal.api.ListLocalNetworksResponse.networks:type_name -> shoal.api.LocalNetwork
-	108, // 42: shoal.api.Volume.created_at:type_name -> google.protobuf.Timestamp
-	99,  // 43: shoal.api.Volume.labels:type_name -> shoal.api.Volume.LabelsEntry
-	100, // 44: shoal.api.Volume.options:type_name -> shoal.api.Volume.OptionsEntry
+	106, // 42: shoal.api.Volume.created_at:type_name -> google.protobuf.Timestamp
+	97,  // 43: shoal.api.Volume.labels:type_name -> shoal.api.Volume.LabelsEntry
+	98,  // 44: shoal.api.Volume.options:type_name -> shoal.api.Volume.OptionsEntry
 	53,  // 45: shoal.api.CreateVolumeRequest.volume:type_name -> shoal.api.Volume
 	53,  // 46: shoal.api.CreateVolumeResponse.volume:type_name -> shoal.api.Volume
 	53,  // 47: shoal.api.ListVolumesResponse.volumes:type_name -> shoal.api.Volume
-	112, // 48: shoal.api.UpdateContainerRequest.limits:type_name -> shoal.api.ContainerLimits
+	110, // 48: shoal.api.UpdateContainerRequest.limits:type_name -> shoal.api.ContainerLimits
 	14,  // 49: shoal.api.UpdateContainerRequest.restart:type_name -> shoal.api.LocalRestartPolicy
-	101, // 50: shoal.api.TopResponse.processes:type_name -> shoal.api.TopResponse.Row
-	68,  // 51: shoal.api.DiffResponse.changes:type_name -> shoal.api.FileChange
+	99,  // 50: shoal.api.TopResponse.processes:type_name -> shoal.api.TopResponse.Row
+	66,  // 51: shoal.api.DiffResponse.changes:type_name -> shoal.api.FileChange
 	2,   // 52: shoal.api.FileChange.kind:type_name -> shoal.api.FileChange.Kind
-	108, // 53: shoal.api.PathStat.modified:type_name -> google.protobuf.Timestamp
-	108, // 54: shoal.api.EventsRequest.since:type_name -> google.protobuf.Timestamp
-	108, // 55: shoal.api.EventsRequest.until:type_name -> google.protobuf.Timestamp
-	102, // 56: shoal.api.Event.attributes:type_name -> shoal.api.Event.AttributesEntry
-	108, // 57: shoal.api.Event.time:type_name -> google.protobuf.Timestamp
+	106, // 53: shoal.api.PathStat.modified:type_name -> google.protobuf.Timestamp
+	106, // 54: shoal.api.EventsRequest.since:type_name -> google.protobuf.Timestamp
+	106, // 55: shoal.api.EventsRequest.until:type_name -> google.protobuf.Timestamp
+	100, // 56: shoal.api.Event.attributes:type_name -> shoal.api.Event.AttributesEntry
+	106, // 57: shoal.api.Event.time:type_name -> google.protobuf.Timestamp
 	15,  // 58: shoal.api.ConnectNetworkRequest.network:type_name -> shoal.api.LocalNetworkAttachment
-	108, // 59: shoal.api.Image.created_at:type_name -> google.protobuf.Timestamp
-	113, // 60: shoal.api.Image.platform:type_name -> shoal.api.Platform
-	82,  // 61: shoal.api.ListImagesResponse.images:type_name -> shoal.api.Image
-	82,  // 62: shoal.api.InspectImageResponse.image:type_name -> shoal.api.Image
-	91,  // 63: shoal.api.PullImageRequest.auth:type_name -> shoal.api.RegistryAuth
-	113, // 64: shoal.api.PullImageRequest.platform:type_name -> shoal.api.Platform
-	113, // 65: shoal.api.ImageUpload.platform:type_name -> shoal.api.Platform
+	106, // 59: shoal.api.Image.created_at:type_name -> google.protobuf.Timestamp
+	111, // 60: shoal.api.Image.platform:type_name -> shoal.api.Platform
+	80,  // 61: shoal.api.ListImagesResponse.images:type_name -> shoal.api.Image
+	80,  // 62: shoal.api.InspectImageResponse.image:type_name -> shoal.api.Image
+	89,  // 63: shoal.api.PullImageRequest.auth:type_name -> shoal.api.RegistryAuth
+	111, // 64: shoal.api.PullImageRequest.platform:type_name -> shoal.api.Platform
+	111, // 65: shoal.api.ImageUpload.platform:type_name -> shoal.api.Platform
 	3,   // 66: shoal.api.Local.Info:input_type -> shoal.api.InfoRequest
 	6,   // 67: shoal.api.Local.InitCluster:input_type -> shoal.api.InitClusterRequest
 	8,   // 68: shoal.api.Local.JoinCluster:input_type -> shoal.api.JoinClusterRequest
@@ -7075,78 +6943,76 @@ var file_local_proto_depIdxs = []int32{
 	54,  // 89: shoal.api.Containers.CreateVolume:input_type -> shoal.api.CreateVolumeRequest
 	56,  // 90: shoal.api.Containers.ListVolumes:input_type -> shoal.api.ListVolumesRequest
 	58,  // 91: shoal.api.Containers.RemoveVolume:input_type -> shoal.api.RemoveVolumeRequest
-	60,  // 92: shoal.api.Containers.PruneVolumes:input_type -> shoal.api.PruneVolumesRequest
-	62,  // 93: shoal.api.Containers.Rename:input_type -> shoal.api.RenameContainerRequest
-	63,  // 94: shoal.api.Containers.Update:input_type -> shoal.api.UpdateContainerRequest
-	65,  // 95: shoal.api.Containers.Top:input_type -> shoal.api.TopRequest
-	18,  // 96: shoal.api.Containers.Diff:input_type -> shoal.api.ContainerRequest
-	69,  // 97: shoal.api.Containers.Commit:input_type -> shoal.api.CommitRequest
-	18,  // 98: shoal.api.Containers.Export:input_type -> shoal.api.ContainerRequest
-	72,  // 99: shoal.api.Containers.CopyFrom:input_type -> shoal.api.CopyFromRequest
-	73,  // 100: shoal.api.Containers.CopyTo:input_type -> shoal.api.CopyToRequest
-	72,  // 101: shoal.api.Containers.StatPath:input_type -> shoal.api.CopyFromRequest
-	76,  // 102: shoal.api.Containers.Events:input_type -> shoal.api.EventsRequest
-	78,  // 103: shoal.api.Containers.ConnectNetwork:input_type -> shoal.api.ConnectNetworkRequest
-	79,  // 104: shoal.api.Containers.DisconnectNetwork:input_type -> shoal.api.DisconnectNetworkRequest
-	80,  // 105: shoal.api.Containers.Prune:input_type -> shoal.api.PruneRequest
-	83,  // 106: shoal.api.Images.List:input_type -> shoal.api.ListImagesRequest
-	85,  // 107: shoal.api.Images.Inspect:input_type -> shoal.api.InspectImageRequest
-	87,  // 108: shoal.api.Images.Tag:input_type -> shoal.api.TagImageRequest
-	89,  // 109: shoal.api.Images.Remove:input_type -> shoal.api.RemoveImageRequest
-	92,  // 110: shoal.api.Images.Pull:input_type -> shoal.api.PullImageRequest
-	93,  // 111: shoal.api.Images.Load:input_type -> shoal.api.ImageUpload
-	93,  // 112: shoal.api.Images.Import:input_type -> shoal.api.ImageUpload
-	95,  // 113: shoal.api.Images.Save:input_type -> shoal.api.SaveImageRequest
-	4,   // 114: shoal.api.Local.Info:output_type -> shoal.api.InfoResponse
-	7,   // 115: shoal.api.Local.InitCluster:output_type -> shoal.api.InitClusterResponse
-	9,   // 116: shoal.api.Local.JoinCluster:output_type -> shoal.api.JoinClusterResponse
-	11,  // 117: shoal.api.Local.LeaveCluster:output_type -> shoal.api.LeaveClusterResponse
-	13,  // 118: shoal.api.Local.CheckNetwork:output_type -> shoal.api.CheckNetworkResponse
-	17,  // 119: shoal.api.Containers.Create:output_type -> shoal.api.CreateContainerResponse
-	21,  // 120: shoal.api.Containers.Start:output_type -> shoal.api.StartContainerResponse
-	23,  // 121: shoal.api.Containers.Stop:output_type -> shoal.api.StopContainerResponse
-	25,  // 122: shoal.api.Containers.Kill:output_type -> shoal.api.KillContainerResponse
-	23,  // 123: shoal.api.Containers.Restart:output_type -> shoal.api.StopContainerResponse
-	19,  // 124: shoal.api.Containers.Pause:output_type -> shoal.api.ContainerResponse
-	19,  // 125: shoal.api.Containers.Unpause:output_type -> shoal.api.ContainerResponse
-	27,  // 126: shoal.api.Containers.Wait:output_type -> shoal.api.WaitContainerResponse
-	19,  // 127: shoal.api.Containers.Remove:output_type -> shoal.api.ContainerResponse
-	30,  // 128: shoal.api.Containers.List:output_type -> shoal.api.ListContainersResponse
-	31,  // 129: shoal.api.Containers.Inspect:output_type -> shoal.api.InspectContainerResponse
-	114, // 130: shoal.api.Containers.Logs:output_type -> shoal.api.LogLine
-	38,  // 131: shoal.api.Containers.Stats:output_type -> shoal.api.StatsMessage
-	44,  // 132: shoal.api.Containers.Attach:output_type -> shoal.api.StreamOutput
-	44,  // 133: shoal.api.Containers.Exec:output_type -> shoal.api.StreamOutput
-	48,  // 134: shoal.api.Containers.CreateNetwork:output_type -> shoal.api.CreateLocalNetworkResponse
-	50,  // 135: shoal.api.Containers.ListNetworks:output_type -> shoal.api.ListLocalNetworksResponse
-	52,  // 136: shoal.api.Containers.RemoveNetwork:output_type -> shoal.api.RemoveLocalNetworkResponse
-	55,  // 137: shoal.api.Containers.CreateVolume:output_type -> shoal.api.CreateVolumeResponse
-	57,  // 138: shoal.api.Containers.ListVolumes:output_type -> shoal.api.ListVolumesResponse
-	59,  // 139: shoal.api.Containers.RemoveVolume:output_type -> shoal.api.RemoveVolumeResponse
-	61,  // 140: shoal.api.Containers.PruneVolumes:output_type -> shoal.api.PruneVolumesResponse
-	19,  // 141: shoal.api.Containers.Rename:output_type -> shoal.api.ContainerResponse
-	64,  // 142: shoal.api.Containers.Update:output_type -> shoal.api.UpdateContainerResponse
-	66,  // 143: shoal.api.Containers.Top:output_type -> shoal.api.TopResponse
-	67,  // 144: shoal.api.Containers.Diff:output_type -> shoal.api.DiffResponse
-	70,  // 145: shoal.api.Containers.Commit:output_type -> shoal.api.CommitResponse
-	71,  // 146: shoal.api.Containers.Export:output_type -> shoal.api.ArchiveChunk
-	71,  // 147: shoal.api.Containers.CopyFrom:output_type -> shoal.api.ArchiveChunk
-	74,  // 148: shoal.api.Containers.CopyTo:output_type -> shoal.api.CopyToResponse
-	75,  // 149: shoal.api.Containers.StatPath:output_type -> shoal.api.PathStat
-	77,  // 150: shoal.api.Containers.Events:output_type -> shoal.api.Event
-	19,  // 151: shoal.api.Containers.ConnectNetwork:output_type -> shoal.api.ContainerResponse
-	19,  // 152: shoal.api.Containers.DisconnectNetwork:output_type -> shoal.api.ContainerResponse
-	81,  // 153: shoal.api.Containers.Prune:output_type -> shoal.api.PruneResponse
-	84,  // 154: shoal.api.Images.List:output_type -> shoal.api.ListImagesResponse
-	86,  // 155: shoal.api.Images.Inspect:output_type -> shoal.api.InspectImageResponse
-	88,  // 156: shoal.api.Images.Tag:output_type -> shoal.api.TagImageResponse
-	90,  // 157: shoal.api.Images.Remove:output_type -> shoal.api.RemoveImageResponse
-	94,  // 158: shoal.api.Images.Pull:output_type -> shoal.api.ImageProgress
-	94,  // 159: shoal.api.Images.Load:output_type -> shoal.api.ImageProgress
-	94,  // 160: shoal.api.Images.Import:output_type -> shoal.api.ImageProgress
-	96,  // 161: shoal.api.Images.Save:output_type -> shoal.api.ImageData
-	114, // [114:162] is the sub-list for method output_type
-	66,  // [66:114] is the sub-list for method input_type
+	60,  // 92: shoal.api.Containers.Rename:input_type -> shoal.api.RenameContainerRequest
+	61,  // 93: shoal.api.Containers.Update:input_type -> shoal.api.UpdateContainerRequest
+	63,  // 94: shoal.api.Containers.Top:input_type -> shoal.api.TopRequest
+	18,  // 95: shoal.api.Containers.Diff:input_type -> shoal.api.ContainerRequest
+	67,  // 96: shoal.api.Containers.Commit:input_type -> shoal.api.CommitRequest
+	18,  // 97: shoal.api.Containers.Export:input_type -> shoal.api.ContainerRequest
+	70,  // 98: shoal.api.Containers.CopyFrom:input_type -> shoal.api.CopyFromRequest
+	71,  // 99: shoal.api.Containers.CopyTo:input_type -> shoal.api.CopyToRequest
+	70,  // 100: shoal.api.Containers.StatPath:input_type -> shoal.api.CopyFromRequest
+	74,  // 101: shoal.api.Containers.Events:input_type -> shoal.api.EventsRequest
+	76,  // 102: shoal.api.Containers.ConnectNetwork:input_type -> shoal.api.ConnectNetworkRequest
+	77,  // 103: shoal.api.Containers.DisconnectNetwork:input_type -> shoal.api.DisconnectNetworkRequest
+	78,  // 104: shoal.api.Containers.Prune:input_type -> shoal.api.PruneRequest
+	81,  // 105: shoal.api.Images.List:input_type -> shoal.api.ListImagesRequest
+	83,  // 106: shoal.api.Images.Inspect:input_type -> shoal.api.InspectImageRequest
+	85,  // 107: shoal.api.Images.Tag:input_type -> shoal.api.TagImageRequest
+	87,  // 108: shoal.api.Images.Remove:input_type -> shoal.api.RemoveImageRequest
+	90,  // 109: shoal.api.Images.Pull:input_type -> shoal.api.PullImageRequest
+	91,  // 110: shoal.api.Images.Load:input_type -> shoal.api.ImageUpload
+	91,  // 111: shoal.api.Images.Import:input_type -> shoal.api.ImageUpload
+	93,  // 112: shoal.api.Images.Save:input_type -> shoal.api.SaveImageRequest
+	4,   // 113: shoal.api.Local.Info:output_type -> shoal.api.InfoResponse
+	7,   // 114: shoal.api.Local.InitCluster:output_type -> shoal.api.InitClusterResponse
+	9,   // 115: shoal.api.Local.JoinCluster:output_type -> shoal.api.JoinClusterResponse
+	11,  // 116: shoal.api.Local.LeaveCluster:output_type -> shoal.api.LeaveClusterResponse
+	13,  // 117: shoal.api.Local.CheckNetwork:output_type -> shoal.api.CheckNetworkResponse
+	17,  // 118: shoal.api.Containers.Create:output_type -> shoal.api.CreateContainerResponse
+	21,  // 119: shoal.api.Containers.Start:output_type -> shoal.api.StartContainerResponse
+	23,  // 120: shoal.api.Containers.Stop:output_type -> shoal.api.StopContainerResponse
+	25,  // 121: shoal.api.Containers.Kill:output_type -> shoal.api.KillContainerResponse
+	23,  // 122: shoal.api.Containers.Restart:output_type -> shoal.api.StopContainerResponse
+	19,  // 123: shoal.api.Containers.Pause:output_type -> shoal.api.ContainerResponse
+	19,  // 124: shoal.api.Containers.Unpause:output_type -> shoal.api.ContainerResponse
+	27,  // 125: shoal.api.Containers.Wait:output_type -> shoal.api.WaitContainerResponse
+	19,  // 126: shoal.api.Containers.Remove:output_type -> shoal.api.ContainerResponse
+	30,  // 127: shoal.api.Containers.List:output_type -> shoal.api.ListContainersResponse
+	31,  // 128: shoal.api.Containers.Inspect:output_type -> shoal.api.InspectContainerResponse
+	112, // 129: shoal.api.Containers.Logs:output_type -> shoal.api.LogLine
+	38,  // 130: shoal.api.Containers.Stats:output_type -> shoal.api.StatsMessage
+	44,  // 131: shoal.api.Containers.Attach:output_type -> shoal.api.StreamOutput
+	44,  // 132: shoal.api.Containers.Exec:output_type -> shoal.api.StreamOutput
+	48,  // 133: shoal.api.Containers.CreateNetwork:output_type -> shoal.api.CreateLocalNetworkResponse
+	50,  // 134: shoal.api.Containers.ListNetworks:output_type -> shoal.api.ListLocalNetworksResponse
+	52,  // 135: shoal.api.Containers.RemoveNetwork:output_type -> shoal.api.RemoveLocalNetworkResponse
+	55,  // 136: shoal.api.Containers.CreateVolume:output_type -> shoal.api.CreateVolumeResponse
+	57,  // 137: shoal.api.Containers.ListVolumes:output_type -> shoal.api.ListVolumesResponse
+	59,  // 138: shoal.api.Containers.RemoveVolume:output_type -> shoal.api.RemoveVolumeResponse
+	19,  // 139: shoal.api.Containers.Rename:output_type -> shoal.api.ContainerResponse
+	62,  // 140: shoal.api.Containers.Update:output_type -> shoal.api.UpdateContainerResponse
+	64,  // 141: shoal.api.Containers.Top:output_type -> shoal.api.TopResponse
+	65,  // 142: shoal.api.Containers.Diff:output_type -> shoal.api.DiffResponse
+	68,  // 143: shoal.api.Containers.Commit:output_type -> shoal.api.CommitResponse
+	69,  // 144: shoal.api.Containers.Export:output_type -> shoal.api.ArchiveChunk
+	69,  // 145: shoal.api.Containers.CopyFrom:output_type -> shoal.api.ArchiveChunk
+	72,  // 146: shoal.api.Containers.CopyTo:output_type -> shoal.api.CopyToResponse
+	73,  // 147: shoal.api.Containers.StatPath:output_type -> shoal.api.PathStat
+	75,  // 148: shoal.api.Containers.Events:output_type -> shoal.api.Event
+	19,  // 149: shoal.api.Containers.ConnectNetwork:output_type -> shoal.api.ContainerResponse
+	19,  // 150: shoal.api.Containers.DisconnectNetwork:output_type -> shoal.api.ContainerResponse
+	79,  // 151: shoal.api.Containers.Prune:output_type -> shoal.api.PruneResponse
+	82,  // 152: shoal.api.Images.List:output_type -> shoal.api.ListImagesResponse
+	84,  // 153: shoal.api.Images.Inspect:output_type -> shoal.api.InspectImageResponse
+	86,  // 154: shoal.api.Images.Tag:output_type -> shoal.api.TagImageResponse
+	88,  // 155: shoal.api.Images.Remove:output_type -> shoal.api.RemoveImageResponse
+	92,  // 156: shoal.api.Images.Pull:output_type -> shoal.api.ImageProgress
+	92,  // 157: shoal.api.Images.Load:output_type -> shoal.api.ImageProgress
+	92,  // 158: shoal.api.Images.Import:output_type -> shoal.api.ImageProgress
+	94,  // 159: shoal.api.Images.Save:output_type -> shoal.api.ImageData
+	113, // [113:160] is the sub-list for method output_type
+	66,  // [66:113] is the sub-list for method input_type
 	66,  // [66:66] is the sub-list for extension type_name
 	66,  // [66:66] is the sub-list for extension extendee
 	0,   // [0:66] is the sub-list for field type_name
@@ -7181,7 +7047,7 @@ func file_local_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_local_proto_rawDesc), len(file_local_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   100,
+			NumMessages:   98,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -296,7 +296,6 @@ const (
 	Containers_CreateVolume_FullMethodName      = "/shoal.api.Containers/CreateVolume"
 	Containers_ListVolumes_FullMethodName       = "/shoal.api.Containers/ListVolumes"
 	Containers_RemoveVolume_FullMethodName      = "/shoal.api.Containers/RemoveVolume"
-	Containers_PruneVolumes_FullMethodName      = "/shoal.api.Containers/PruneVolumes"
 	Containers_Rename_FullMethodName            = "/shoal.api.Containers/Rename"
 	Containers_Update_FullMethodName            = "/shoal.api.Containers/Update"
 	Containers_Top_FullMethodName               = "/shoal.api.Containers/Top"
@@ -338,7 +337,6 @@ type ContainersClient interface {
 	CreateVolume(ctx context.Context, in *CreateVolumeRequest, opts ...grpc.CallOption) (*CreateVolumeResponse, error)
 	ListVolumes(ctx context.Context, in *ListVolumesRequest, opts ...grpc.CallOption) (*ListVolumesResponse, error)
 	RemoveVolume(ctx context.Context, in *RemoveVolumeRequest, opts ...grpc.CallOption) (*RemoveVolumeResponse, error)
-	PruneVolumes(ctx context.Context, in *PruneVolumesRequest, opts ...grpc.CallOption) (*PruneVolumesResponse, error)
 	Rename(ctx context.Context, in *RenameContainerRequest, opts ...grpc.CallOption) (*ContainerResponse, error)
 	// Update changes limits and restart policy, of a running container too.
 	Update(ctx context.Context, in *UpdateContainerRequest, opts ...grpc.CallOption) (*UpdateContainerResponse, error)
@@ -599,16 +597,6 @@ func (c *containersClient) RemoveVolume(ctx context.Context, in *RemoveVolumeReq
 	return out, nil
 }
 
-func (c *containersClient) PruneVolumes(ctx context.Context, in *PruneVolumesRequest, opts ...grpc.CallOption) (*PruneVolumesResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(PruneVolumesResponse)
-	err := c.cc.Invoke(ctx, Containers_PruneVolumes_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 func (c *containersClient) Rename(ctx context.Context, in *RenameContainerRequest, opts ...grpc.CallOption) (*ContainerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ContainerResponse)
@@ -795,7 +783,6 @@ type ContainersServer interface {
 	CreateVolume(context.Context, *CreateVolumeRequest) (*CreateVolumeResponse, error)
 	ListVolumes(context.Context, *ListVolumesRequest) (*ListVolumesResponse, error)
 	RemoveVolume(context.Context, *RemoveVolumeRequest) (*RemoveVolumeResponse, error)
-	PruneVolumes(context.Context, *PruneVolumesRequest) (*PruneVolumesResponse, error)
 	Rename(context.Context, *RenameContainerRequest) (*ContainerResponse, error)
 	// Update changes limits and restart policy, of a running container too.
 	Update(context.Context, *UpdateContainerRequest) (*UpdateContainerResponse, error)
@@ -884,9 +871,6 @@ func (UnimplementedContainersServer) ListVolumes(context.Context, *ListVolumesRe
 }
 func (UnimplementedContainersServer) RemoveVolume(context.Context, *RemoveVolumeRequest) (*RemoveVolumeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveVolume not implemented")
-}
-func (UnimplementedContainersServer) PruneVolumes(context.Context, *PruneVolumesRequest) (*PruneVolumesResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method PruneVolumes not implemented")
 }
 func (UnimplementedContainersServer) Rename(context.Context, *RenameContainerRequest) (*ContainerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Rename not implemented")
@@ -1290,24 +1274,6 @@ func _Containers_RemoveVolume_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
-func _Containers_PruneVolumes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(PruneVolumesRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(ContainersServer).PruneVolumes(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Containers_PruneVolumes_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(ContainersServer).PruneVolumes(ctx, req.(*PruneVolumesRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
 func _Containers_Rename_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RenameContainerRequest)
 	if err := dec(in); err != nil {
@@ -1584,10 +1550,6 @@ var Containers_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemoveVolume",
 			Handler:    _Containers_RemoveVolume_Handler,
-		},
-		{
-			MethodName: "PruneVolumes",
-			Handler:    _Containers_PruneVolumes_Handler,
 		},
 		{
 			MethodName: "Rename",
