@@ -86,10 +86,10 @@ func (b *bench) service(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d, dockerErr := startDocker(ctx, l.Client, rootfs)
+	d, dockerErr := startSwarm(ctx, l.Client, rootfs)
 	if dockerErr == nil {
-		defer d.stop()
-		if rss, err := d.rss(); err == nil {
+		defer d.Stop()
+		if rss, err := dockerMemory(d); err == nil {
 			b.add(row{what: "dockerd and containerd idle, swarm manager, RSS", peer: fmt.Sprintf("%.1f MB", rss)})
 		}
 	}
@@ -160,8 +160,8 @@ func running(ctx context.Context, cli func(context.Context, ...string) (string, 
 	return nil
 }
 
-func swarmReplicas(ctx context.Context, d *docker, n int) (time.Duration, error) {
-	cli := func(ctx context.Context, args ...string) (string, error) { return d.cli(ctx, nil, args...) }
+func swarmReplicas(ctx context.Context, d *hosts.Docker, n int) (time.Duration, error) {
+	cli := func(ctx context.Context, args ...string) (string, error) { return d.CLI(ctx, nil, args...) }
 	start := time.Now()
 	if _, err := cli(ctx, "service", "create", "-d", "--name", "b", "--replicas", fmt.Sprint(n), "--network", "app", "--stop-signal", "SIGKILL", "web:1"); err != nil {
 		return 0, err

@@ -126,6 +126,10 @@ func TestStop(t *testing.T) {
 	if err := l.Stop(l.ctx(), deaf, nil, ""); err != nil {
 		t.Errorf("stopping a stopped one: %v", err)
 	}
+	killed := l.run(request("", "sleep 1000"))
+	if err := l.Kill(l.ctx(), killed, ""); err != nil || l.row(killed).State != api.ContainerState_EXITED {
+		t.Errorf("after SIGKILL: %v, %v", err, l.row(killed).State)
+	}
 	if err := l.Kill(l.ctx(), deaf, ""); !errors.Is(err, ErrPrecondition) {
 		t.Errorf("killing a stopped one: %v", err)
 	}

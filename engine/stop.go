@@ -180,6 +180,9 @@ func (e *Engine) Kill(ctx context.Context, ref, signal string) error {
 		return err
 	}
 	e.emit(c, "kill", map[string]string{"signal": itoa(int(sig))})
+	if sig == syscall.SIGKILL { // nobody can refuse it: what follows finds the container as it will stay
+		return e.waitEnd(ctx, c, killWait)
+	}
 	return nil
 }
 

@@ -178,7 +178,7 @@ func networkNamesOf(k *api.Container) []string {
 }
 
 func containerRow(k *api.Container, noTrunc bool) row {
-	id, command, image := k.Id, strings.Join(k.Command, " "), k.ImageName
+	id, command, image := k.Id, commandLine(k.Command), k.ImageName
 	if !noTrunc {
 		id, command = shortHex(id), ellipsis(command, 20)
 	}
@@ -243,4 +243,16 @@ func bindingsText(ports []*api.PortBinding) string {
 		out = append(out, target)
 	}
 	return strings.Join(out, ", ")
+}
+
+// commandLine is a command as Docker shows it: arguments with blanks in quotes.
+func commandLine(args []string) string {
+	quoted := make([]string, len(args))
+	for i, a := range args {
+		quoted[i] = a
+		if strings.Contains(a, " ") {
+			quoted[i] = "'" + a + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
 }

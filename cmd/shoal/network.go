@@ -48,6 +48,9 @@ func (n anyNetwork) driver() string {
 	if n.cluster != nil {
 		return orElse(n.cluster.Spec.GetDriver(), "overlay")
 	}
+	if n.local.GetDriver() == "none" {
+		return "null" // Docker's name for the driver of network none
+	}
 	return n.local.GetDriver()
 }
 

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/shoal-dev/shoal/internal/busybox"
 )
 
 // NeedRoot skips a test that cannot make namespaces.
@@ -79,10 +81,6 @@ func Cleanup() {
 	}
 }
 
-// applets are the commands that tests use.
-var applets = strings.Fields(`sh echo cat ls ps sleep id mount umount ip hostname env nc wget httpd true false kill stat grep
-	head tail dd touch mkdir mknod rm ln cp df ping awk sed tr date uname test stty tty readlink wc chmod chown printf sysctl dmesg nslookup seq`)
-
 // Rootfs makes a directory with busybox, its commands, /etc/passwd and /etc/group. User bob is 1000:1000, also in group 2000.
 func Rootfs(t testing.TB) string {
 	t.Helper()
@@ -100,31 +98,11 @@ func Tar(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var buf bytes.Buffer
-	w := tar.NewWriter(&buf)
-	add := func(h tar.Header, body []byte) {
-		h.Size = int64(len(body))
-		if err := w.WriteHeader(&h); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(body); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, d := range []string{"bin/", "etc/", "root/", "home/", "proc/", "sys/", "dev/"} {
-		add(tar.Header{Typeflag: tar.TypeDir, Name: d, Mode: 0o755}, nil)
-	}
-	add(tar.Header{Typeflag: tar.TypeDir, Name: "tmp/", Mode: 0o1777}, nil)
-	add(tar.Header{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755}, exe)
-	for _, a := range applets {
-		add(tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + a, Linkname: "busybox"}, nil)
-	}
-	add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/home:/bin/sh\n"))
-	add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/group", Mode: 0o644}, []byte("root:x:0:\nbob:x:1000:\nmore:x:2000:bob\n"))
-	if err := w.Close(); err != nil {
+	archive, err := busybox.Tar(exe)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return buf.Bytes()
+	return archive
 }
 
 func untar(dir string, archive []byte) error {

@@ -55,7 +55,7 @@ func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, er
 	p, err := start(ctx, conn, blob, o)
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("exec: %w", err)
+		return nil, wrap("exec", err)
 	}
 	go p.follow()
 	return p, nil

@@ -79,10 +79,15 @@ func (s *Shoal) Start(ctx context.Context, id string) error {
 	if err == nil && rec.Runtime != "" {
 		err = s.startOther(ctx, rec) // the shim knows already: a short container is over when this returns
 	}
-	if err != nil {
-		return fmt.Errorf("start: %w", err)
+	return wrap("start", err)
+}
+
+// wrap says what was tried, unless that is in the error: the reasons why a command cannot be executed begin with "exec:".
+func wrap(what string, err error) error {
+	if err == nil || errors.Is(err, ErrNoCommand) || errors.Is(err, ErrNotRunnable) {
+		return err
 	}
-	return nil
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // ask makes one request to a container's shim.
