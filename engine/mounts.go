@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -74,7 +75,7 @@ func mountPoint(m *api.Mount, target string) (*api.MountPoint, error) {
 		if m.Source != "" {
 			return nil, errorf(ErrInvalid, "mount %s: tmpfs takes no source", target)
 		}
-		return p, nil
+		return p, checkTmpfs(m)
 	default:
 		return nil, errorf(ErrInvalid, "mount %s: unknown type %v", target, m.Type)
 	}
@@ -107,4 +108,22 @@ func (e *Engine) inherited(ctx context.Context, from string) ([]*api.MountPoint,
 		out = append(out, m)
 	}
 	return out, nil
+}
+
+// checkTmpfs refuses what could say something about the host, and what the kernel does not know.
+func checkTmpfs(m *api.Mount) error {
+	flags := []string{"exec", "noexec", "suid", "nosuid", "dev", "nodev", "noatime", "relatime"}
+	values := []string{"uid", "gid", "nr_inodes"}
+	for _, o := range m.TmpfsOptions {
+		key, value, hasValue := strings.Cut(o, "=")
+		if _, err := strconv.ParseUint(value, 10, 32); hasValue && err == nil && slices.Contains(values, key) {
+			continue
+		}
+		if !hasValue && slices.Contains(flags, key) {
+			continue
+		}
+		return errorf(ErrInvalid, "mount %s: unknown tmpfs option %q: there are %s, and %s with a number", m.Target, o,
+			strings.Join(flags, ", "), strings.Join(values, "=, ")+"=")
+	}
+	return nil
 }

@@ -24,6 +24,7 @@ type containerFlags struct {
 	interactive, quiet                        bool
 	privileged, rm, publishAll, oomKill       bool
 	attach, labelFile, publish, volume, tmpfs listOpt
+	volumeDriver                              string
 	volumesFrom, networkAlias, linkLocal      listOpt
 	network                                   networkOpt
 	ip, ip6, mac, restart                     string
@@ -61,6 +62,7 @@ func (o *containerFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&o.privileged, "privileged", false, "Give extended privileges to this container")
 	f.StringVar(&o.runtime, "runtime", "", "Runtime to use for this container")
 	f.VarP(&o.volume, "volume", "v", "Bind mount a volume")
+	f.StringVar(&o.volumeDriver, "volume-driver", "", "Volume driver for the container's volumes given with -v")
 	f.Var(&o.volumesFrom, "volumes-from", "Mount volumes from the specified container(s)")
 	f.Var(&o.tmpfs, "tmpfs", "Mount a tmpfs directory")
 	f.IntVar(&o.stopTimeout, "stop-timeout", 0, "Timeout (in seconds) to stop a container")
@@ -139,6 +141,9 @@ func (o *containerFlags) fillMounts(spec *api.ContainerSpec) error {
 		m, err := parseVolume(v)
 		if err != nil {
 			return fmt.Errorf("invalid volume '%s': %w", v, err)
+		}
+		if m.Type == api.Mount_VOLUME {
+			m.Driver = o.volumeDriver
 		}
 		spec.Mounts = append(spec.Mounts, m)
 	}

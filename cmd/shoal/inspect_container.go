@@ -110,11 +110,26 @@ func securityOptions(s *api.ContainerSpec) []string {
 func mountObjects(k *api.Container) []any {
 	out := []any{}
 	for _, m := range k.Mounts {
-		out = append(out, map[string]any{
-			"Type": m.Type, "Name": m.Name, "Source": m.Source, "Destination": m.Destination, "RW": !m.ReadOnly,
-		})
+		o := map[string]any{
+			"Type": m.Type, "Source": m.Source, "Destination": m.Destination, "Mode": mountMode(m), "RW": !m.ReadOnly,
+			"Propagation": m.GetMount().GetPropagation(),
+		}
+		switch m.Type {
+		case "volume":
+			o["Name"], o["Driver"] = m.Name, m.Driver
+		case "bind":
+			o["Propagation"] = orElse(m.GetMount().GetPropagation(), "rprivate")
+		}
+		out = append(out, o)
 	}
 	return out
+}
+
+func mountMode(m *api.MountPoint) string {
+	if m.ReadOnly {
+		return "ro"
+	}
+	return ""
 }
 
 func configObject(k *api.Container) map[string]any {

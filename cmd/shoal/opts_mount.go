@@ -61,7 +61,7 @@ func csvFields(s string) ([]string, error) {
 }
 
 func setMountField(m *api.Mount, key, value string, hasValue bool) error {
-	if !hasValue && !slices.Contains([]string{"readonly", "ro", "volume-nocopy", "bind-nonrecursive"}, key) {
+	if !hasValue && !slices.Contains([]string{"readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src"}, key) {
 		return fmt.Errorf("invalid field '%s' must be a key=value pair", key)
 	}
 	var err error
@@ -82,7 +82,9 @@ func setMountField(m *api.Mount, key, value string, hasValue bool) error {
 	case "bind-nonrecursive":
 		m.NonRecursive, err = mountBool(key, value, hasValue)
 	case "bind-recursive":
-		m.NonRecursive, err = mountRecursive(value)
+		err = mountRecursive(m, value)
+	case "bind-create-src":
+		m.CreateSource, err = mountBool(key, value, hasValue)
 	case "volume-nocopy":
 		m.NoCopy, err = mountBool(key, value, hasValue)
 	case "volume-subpath":
@@ -105,7 +107,7 @@ func setMountField(m *api.Mount, key, value string, hasValue bool) error {
 		}
 		m.TmpfsMode = uint32(mode)
 	default:
-		return fmt.Errorf("unknown field '%s': use type, source, target, readonly, bind-propagation, bind-nonrecursive, volume-*, tmpfs-*", key)
+		return fmt.Errorf("unknown field '%s': use type, source, target, readonly, bind-propagation, bind-recursive, bind-create-src, volume-driver, volume-opt, volume-label, volume-nocopy, volume-subpath, tmpfs-size, tmpfs-mode", key)
 	}
 	return err
 }
@@ -133,14 +135,18 @@ func mountBool(key, value string, hasValue bool) (bool, error) {
 	return b, nil
 }
 
-func mountRecursive(s string) (nonRecursive bool, err error) {
+func mountRecursive(m *api.Mount, s string) error {
 	switch s {
 	case "enabled":
-		return false, nil
+		m.NonRecursive = false
 	case "disabled":
-		return true, nil
+		m.NonRecursive = true
+	case "writable", "readonly":
+		m.ReadOnlyRecursion = s
+	default:
+		return fmt.Errorf("invalid value for bind-recursive: %s (use enabled, disabled, writable or readonly)", s)
 	}
-	return false, fmt.Errorf("invalid value for bind-recursive: %s (use enabled or disabled)", s)
+	return nil
 }
 
 var propagations = []string{"rprivate", "private", "rshared", "shared", "rslave", "slave"}
@@ -183,6 +189,7 @@ func checkMount(m *api.Mount, seen map[string]bool) error {
 		if !path.IsAbs(m.Source) && !filepath.IsAbs(m.Source) {
 			return fmt.Errorf("source of a bind mount must be an absolute path: %s", m.Source)
 		}
+		return checkRecursion(m)
 	case api.Mount_VOLUME:
 		if m.Source != "" && !volumeName.MatchString(m.Source) {
 			return fmt.Errorf("invalid volume name '%s': use letters, digits, '_', '.' and '-', or type=bind for a path", m.Source)
@@ -191,6 +198,16 @@ func checkMount(m *api.Mount, seen map[string]bool) error {
 		if m.Source != "" {
 			return fmt.Errorf("a tmpfs mount has no source")
 		}
+	}
+	return nil
+}
+
+func checkRecursion(m *api.Mount) error {
+	switch {
+	case m.ReadOnlyRecursion != "" && !m.ReadOnly:
+		return fmt.Errorf("bind-recursive=%s is for read-only mounts: add readonly", m.ReadOnlyRecursion)
+	case m.ReadOnlyRecursion == "readonly" && m.Propagation != "" && m.Propagation != "rprivate" && m.Propagation != "private":
+		return fmt.Errorf("bind-recursive=readonly needs bind-propagation=rprivate, not %s: what is mounted later could be written to", m.Propagation)
 	}
 	return nil
 }
@@ -275,23 +292,32 @@ func volumeOptions(m *api.Mount, options string) error {
 	return nil
 }
 
-// parseTmpfs reads run's --tmpfs: TARGET[:size=64m,mode=1777].
+// tmpfsOptions are those of the kernel that --tmpfs passes on; some have a value.
+var tmpfsOptions = []string{"exec", "noexec", "suid", "nosuid", "dev", "nodev", "noatime", "relatime", "uid=", "gid=", "nr_inodes="}
+
+// parseTmpfs reads run's --tmpfs: TARGET[:size=64m,mode=1777,exec].
 func parseTmpfs(s string) (*api.Mount, error) {
 	target, options, _ := strings.Cut(s, ":")
 	m := &api.Mount{Type: api.Mount_TMPFS, Target: target}
 	for _, o := range strings.FieldsFunc(options, func(r rune) bool { return r == ',' }) {
-		key, value, hasValue := strings.Cut(o, "=")
-		switch key {
-		case "size", "mode":
-			if err := setMountField(m, "tmpfs-"+key, value, hasValue); err != nil {
-				return nil, err
-			}
-		case "ro":
-			m.ReadOnly = true
-		case "rw":
-		default:
-			return nil, fmt.Errorf("unknown tmpfs option '%s': use size=, mode=, ro or rw", key)
+		if err := tmpfsOption(m, o); err != nil {
+			return nil, err
 		}
 	}
 	return m, checkMount(m, nil)
+}
+
+func tmpfsOption(m *api.Mount, o string) error {
+	key, value, hasValue := strings.Cut(o, "=")
+	switch {
+	case key == "size" || key == "mode":
+		return setMountField(m, "tmpfs-"+key, value, hasValue)
+	case o == "ro" || o == "rw":
+		m.ReadOnly = o == "ro"
+	case !hasValue && slices.Contains(tmpfsOptions, key), hasValue && value != "" && slices.Contains(tmpfsOptions, key+"="):
+		m.TmpfsOptions = append(m.TmpfsOptions, o)
+	default:
+		return fmt.Errorf("unknown tmpfs option '%s': use size=, mode=, ro, rw, %s", o, strings.Join(tmpfsOptions, ", "))
+	}
+	return nil
 }

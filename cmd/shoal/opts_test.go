@@ -66,7 +66,14 @@ func TestParseMount(t *testing.T) {
 		{in: "type=tmpfs,target=/b,tmpfs-mode=9", err: "invalid value for tmpfs-mode: 9 is not an octal number"},
 		{in: "type=bind,source=/a,target=/b,ro=maybe", err: "invalid value for ro: maybe (use true or false)"},
 		{in: "type=bind,source=/a,target=/b,bind-propagation=up", err: "invalid value for bind-propagation: up (use rprivate, private, rshared, shared, rslave, slave)"},
-		{in: "type=bind,source=/a,target=/b,color=red", err: "unknown field 'color': use type, source, target, readonly, bind-propagation, bind-nonrecursive, volume-*, tmpfs-*"},
+		{in: "type=bind,source=/a,target=/b,color=red", err: "unknown field 'color': use type, source, target, readonly, bind-propagation, bind-recursive, bind-create-src, volume-driver, volume-opt, volume-label, volume-nocopy, volume-subpath, tmpfs-size, tmpfs-mode"},
+		{in: "type=bind,src=/a,dst=/b,bind-recursive=disabled", want: &api.Mount{Source: "/a", Target: "/b", NonRecursive: true}},
+		{in: "type=bind,src=/a,dst=/b,ro,bind-recursive=writable,bind-create-src", want: &api.Mount{Source: "/a", Target: "/b", ReadOnly: true, ReadOnlyRecursion: "writable", CreateSource: true}},
+		{in: "type=bind,src=/a,dst=/b,ro,bind-recursive=readonly", want: &api.Mount{Source: "/a", Target: "/b", ReadOnly: true, ReadOnlyRecursion: "readonly"}},
+		{in: "type=bind,src=/a,dst=/b,bind-recursive=readonly", err: "bind-recursive=readonly is for read-only mounts: add readonly"},
+		{in: "type=bind,src=/a,dst=/b,ro,bind-recursive=readonly,bind-propagation=rslave", err: "bind-recursive=readonly needs bind-propagation=rprivate, not rslave: what is mounted later could be written to"},
+		{in: "type=bind,src=/a,dst=/b,bind-recursive=maybe", err: "invalid value for bind-recursive: maybe (use enabled, disabled, writable or readonly)"},
+		{in: "src=vv,dst=/b,volume-driver=disk,volume-subpath=a/b", want: &api.Mount{Type: api.Mount_VOLUME, Source: "vv", Target: "/b", Driver: "disk", Subpath: "a/b"}},
 		{in: `"`, err: "expected KEY=VALUE pairs with commas between them"},
 	})
 }
@@ -91,7 +98,9 @@ func TestParseTmpfs(t *testing.T) {
 	testParse(t, parseTmpfs, []parseCase[*api.Mount]{
 		{in: "/run", want: &api.Mount{Type: api.Mount_TMPFS, Target: "/run"}},
 		{in: "/run:size=1m,mode=755,ro", want: &api.Mount{Type: api.Mount_TMPFS, Target: "/run", TmpfsSizeBytes: 1 << 20, TmpfsMode: 0o755, ReadOnly: true}},
-		{in: "/run:exec", err: "unknown tmpfs option 'exec': use size=, mode=, ro or rw"},
+		{in: "/run:rw,noexec,nosuid,size=64k,uid=5", want: &api.Mount{Type: api.Mount_TMPFS, Target: "/run", TmpfsSizeBytes: 64 << 10, TmpfsOptions: []string{"noexec", "nosuid", "uid=5"}}},
+		{in: "/run:color=red", err: "unknown tmpfs option 'color=red': use size=, mode=, ro, rw, exec, noexec, suid, nosuid, dev, nodev, noatime, relatime, uid=, gid=, nr_inodes="},
+		{in: "/run:uid", err: "unknown tmpfs option 'uid': use size=, mode=, ro, rw, exec, noexec, suid, nosuid, dev, nodev, noatime, relatime, uid=, gid=, nr_inodes="},
 		{in: "run", err: "target must be an absolute path: run"},
 	})
 }

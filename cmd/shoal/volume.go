@@ -38,7 +38,7 @@ func (c *cli) lookupVolume(ctx context.Context, name string) (map[string]any, er
 		if v.Name == name {
 			return map[string]any{
 				"Name": v.Name, "Driver": v.Driver, "Mountpoint": v.Mountpoint, "CreatedAt": rfc3339(v.CreatedAt),
-				"Labels": orEmptyMap(v.Labels), "Options": orEmptyMap(v.Options), "Scope": "local",
+				"Labels": orEmptyMap(v.Labels), "Options": orEmptyMap(v.Options), "Scope": orElse(v.Scope, "local"),
 			}, nil
 		}
 	}

@@ -59,7 +59,7 @@ func (c *cli) volumeRows(ctx context.Context, f *listFlags) ([]row, error) {
 		}
 		if f.filter.exact("driver", v.Driver) && f.filter.contains("name", v.Name) && f.filter.labels("label", v.Labels) {
 			rows = append(rows, row{
-				"Driver": v.Driver, "Name": v.Name, "Scope": "local", "Mountpoint": v.Mountpoint, "Labels": labelText(v.Labels), labelsKey: v.Labels,
+				"Driver": v.Driver, "Name": v.Name, "Scope": orElse(v.Scope, "local"), "Mountpoint": v.Mountpoint, "Labels": labelText(v.Labels), labelsKey: v.Labels,
 			})
 		}
 	}

@@ -74,6 +74,12 @@ func TestRefusals(t *testing.T) {
 		{"no such network", spec("c", on("nope")), codes.NotFound, "no such network: nope"},
 		{"memory too low", spec("d", func(s *api.ServiceSpec) { s.Container.Limits = &api.ContainerLimits{MemoryBytes: 1} }), codes.InvalidArgument, "memory limit of 1 bytes is too low: at least 6m"},
 		{"bad mount", spec("e", func(s *api.ServiceSpec) { s.Container.Mounts = []*api.Mount{{Target: "x"}} }), codes.InvalidArgument, `mount target "x" must be an absolute path`},
+		{"propagation of a volume", spec("e", func(s *api.ServiceSpec) {
+			s.Container.Mounts = []*api.Mount{{Type: api.Mount_VOLUME, Target: "/x", Propagation: "rslave"}}
+		}), codes.InvalidArgument, "mount at /x: propagation and recursion are for bind mounts"},
+		{"driver of a bind", spec("e", func(s *api.ServiceSpec) {
+			s.Container.Mounts = []*api.Mount{{Source: "/x", Target: "/x", Driver: "disk"}}
+		}), codes.InvalidArgument, "mount at /x: driver, driver options and subpath are for volumes"},
 		{"port on host network", spec("f", publish(1), on("host")), codes.InvalidArgument, "ports cannot be published on network host: the container has the host's ports"},
 		{"replicas of a global service", spec("g", func(s *api.ServiceSpec) { s.Mode.Global = true }), codes.InvalidArgument, "replicas can only be used with mode replicated"},
 	} {

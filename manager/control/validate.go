@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/shoal-dev/shoal/internal/constraint"
@@ -97,6 +98,14 @@ func validateMount(m *api.Mount) error {
 		return invalid("bind source %q must be an absolute path", m.Source)
 	case m.Type == api.Mount_TMPFS && m.Source != "":
 		return invalid("a tmpfs mount takes no source, got %q", m.Source)
+	case m.Type != api.Mount_BIND && (m.Propagation != "" || m.ReadOnlyRecursion != ""):
+		return invalid("mount at %s: propagation and recursion are for bind mounts", m.Target)
+	case m.Type != api.Mount_VOLUME && (m.Driver != "" || len(m.DriverOpts) > 0 || m.Subpath != ""):
+		return invalid("mount at %s: driver, driver options and subpath are for volumes", m.Target)
+	case !slices.Contains([]string{"", "rprivate", "private", "rshared", "shared", "rslave", "slave"}, m.Propagation):
+		return invalid("mount at %s: unknown propagation %q", m.Target, m.Propagation)
+	case !slices.Contains([]string{"", "writable", "readonly"}, m.ReadOnlyRecursion):
+		return invalid("mount at %s: unknown recursion %q: writable or readonly", m.Target, m.ReadOnlyRecursion)
 	}
 	return nil
 }
