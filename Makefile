@@ -14,7 +14,7 @@ TOOLS := $(GO) tool -modfile=tools/go.mod
 export CGO_ENABLED = 0
 export GOFLAGS := $(GOFLAGS) -trimpath -tags=grpcnotrace,embed_shim
 
-.PHONY: help build shim web test unit race e2e e2e-vm compat demo demo-down bench lint format scripts vuln generate check-generated cross deps clean protoc-plugins
+.PHONY: help build shim web test unit race e2e e2e-vm compat workload demo demo-down bench lint format scripts vuln generate check-generated cross deps clean protoc-plugins
 
 help: ## show this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ e2e: build web ## end-to-end tests in network namespaces (root)
 e2e-vm: build web ## the engine's tests and a cluster in real virtual machines with another kernel (root; QEMU, minutes)
 	deploy/deps-vm.sh bin/vm/kernel
 	SHOAL_VM=1 $(GO) test -count=1 -v -timeout 60m ./e2e/vm
+
+workload: build ## nginx and PostgreSQL in images made by debootstrap (root)
+	SHOAL_WORKLOAD=1 $(GO) test -count=1 -timeout 20m ./e2e/workload
 
 compat: build ## the same commands to Docker (docker.io) and to Shoal, compared (root)
 	SHOAL_COMPAT=1 $(GO) test -count=1 -timeout 8m ./e2e/compat $(if $(UPDATE),-update)
