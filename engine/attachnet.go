@@ -47,6 +47,9 @@ func (e *Engine) checkNetwork(req *api.CreateContainerRequest, row *api.Containe
 	if alone && len(req.Networks) > 0 {
 		return errorf(ErrInvalid, "network mode %s cannot be combined with networks", mode)
 	}
+	if dns := req.Spec.GetDns(); joinsContainer(mode) && (len(req.Spec.GetHosts()) > 0 || len(dns.GetNameservers())+len(dns.GetSearch())+len(dns.GetOptions()) > 0) {
+		return errorf(ErrInvalid, "network mode %s: names are looked up as in that container, its own servers and hosts cannot be given", mode)
+	}
 	if alone && (len(req.Ports) > 0 || req.PublishAll) && mode != NetworkHost {
 		return errorf(ErrInvalid, "network mode %s cannot publish ports", mode)
 	}

@@ -177,6 +177,18 @@ func TestConnectRefused(t *testing.T) {
 	}
 }
 
+func TestJoinedNames(t *testing.T) {
+	l := openLab(t)
+	l.run(request("first", "sleep 1000"))
+	for _, spec := range []*api.ContainerSpec{{Hosts: []string{"a:192.0.2.1"}}, {Dns: &api.DNSConfig{Search: []string{"x"}}}} {
+		r := request("", "true")
+		r.NetworkMode, r.Spec.Hosts, r.Spec.Dns = "container:first", spec.Hosts, spec.Dns
+		if _, err := l.Create(l.ctx(), CreateOptions{Request: r}); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "as in that container") {
+			t.Errorf("%v: %v, want a refusal", spec, err)
+		}
+	}
+}
+
 func TestHostGateway(t *testing.T) {
 	l := openLab(t)
 	l.network(&api.LocalNetwork{Name: "closed", Internal: true})

@@ -17,7 +17,7 @@ import (
 
 // tested are the packages whose own tests run inside. No two have the same last name.
 var tested = []string{
-	"engine/cgroup", "engine/seccomp", "engine/runtime", "engine/network", "engine/volume", "engine/snapshot", "engine/image/layer",
+	"engine/cgroup", "engine/seccomp", "engine/runtime", "engine/network", "engine/resolver", "engine/volume", "engine/snapshot", "engine/image/layer",
 	"engine/archive", "engine/fstree", "engine/userns", "engine/ps", "engine",
 	"overlay/netns", "overlay/netstate", "overlay/nft", "overlay/dns", "overlay",
 }

@@ -22,6 +22,7 @@ var packed = []string{
 	"kernel/fs/overlayfs/", "kernel/net/netfilter/", "kernel/net/ipv4/", "kernel/net/ipv6/", "kernel/net/bridge/", "kernel/net/sched/",
 	"kernel/drivers/net/veth.ko", "kernel/drivers/net/vxlan/", "kernel/drivers/net/macvlan.ko", "kernel/drivers/net/ipvlan/",
 	"kernel/drivers/net/tun.ko", "kernel/drivers/net/dummy.ko", "kernel/drivers/net/ifb.ko", "kernel/drivers/net/wireguard/",
+	"kernel/net/8021q/", "kernel/net/802/",
 }
 
 // drivers are loaded at boot: nothing asks for a device that is not there yet.

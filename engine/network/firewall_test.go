@@ -92,6 +92,9 @@ func TestHostFirewall(t *testing.T) {
 	same("attaching")
 	l.outside.wantNoAnswer("tcp", hostAddr4+":8080") // a firewall's drop is final, as it should be
 	one.wantNoAnswer("tcp", outsideAddr4+":80")
+	if got, err := l.m.dropping(); err != nil || len(got) != 1 || got[0] != "inet filter forward" {
+		t.Errorf("who drops: %v, %v", got, err)
+	}
 
 	l.host.nft("flush ruleset\n"+strings.Replace(firewall, "%FORWARD%", forwardForUs, 1), "-f", "-")
 	want = l.host.foreign()

@@ -55,6 +55,8 @@ type Config struct {
 	// NetNS is the path of the namespace to work in; "": the one of the calling thread.
 	NetNS  string
 	Logger *slog.Logger
+	// ResolvConf names the DNS servers that no network's addresses may hide; default /etc/resolv.conf.
+	ResolvConf string
 }
 
 // Manager keeps the local networks of one network namespace. Safe for concurrent use.
@@ -71,6 +73,7 @@ type Manager struct {
 	holds    map[string][]*hold           // by container
 	applied  *ruleset                     // what the kernel has; nil: unknown
 	ipv6     bool
+	warned   string // of which firewall
 	// bridgeFilter says that bridged packets pass through nftables too (module br_netfilter): then a container that calls
 	// itself by a published port is answered within the bridge, which must be told to send packets back where they came from.
 	bridgeFilter bool
@@ -90,6 +93,7 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	cfg.ResolvConf = cmp.Or(cfg.ResolvConf, "/etc/resolv.conf")
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, networks: map[string]*api.LocalNetwork{},
 		attached: map[string]Attachment{}, holds: map[string][]*hold{},

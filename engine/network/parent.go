@@ -24,33 +24,34 @@ func (m *Manager) checkParent(n *api.LocalNetwork, o options) error {
 	case n.Internal:
 		return fmt.Errorf("%w: driver %s cannot be internal: its containers are on the parent's own network; a bridge can", ErrInvalid, n.Driver)
 	}
-	if err := m.kernelHas(n.Driver); err != nil {
+	if err := m.kernelHas(n.Driver, "lo", 0); err != nil {
 		return err
 	}
 	if l, err := m.link(o.parent); err != nil || l != nil {
 		return err
 	}
-	base, _, isVLAN := splitVLAN(o.parent)
+	base, id, isVLAN := splitVLAN(o.parent)
 	if l, err := m.link(base); err != nil || !isVLAN || l == nil {
 		return errors.Join(err, fmt.Errorf("%w: parent %s: this host has no such interface", ErrInvalid, o.parent))
 	}
-	return m.kernelHas(vlan)
+	return m.kernelHas(vlan, base, id)
 }
 
 const vlan = "vlan"
 
-// kernelHas tries to make a link on the loopback, which a kernel that knows the kind refuses for another reason.
-func (m *Manager) kernelHas(kind string) error {
-	lo, err := m.nl.LinkByName("lo")
+// kernelHas tries to make a link. On the loopback a kernel refuses macvlan and ipvlan as invalid if it knows them; VLANs it
+// refuses there in any case.
+func (m *Manager) kernelHas(kind, on string, id int) error {
+	below, err := m.nl.LinkByName(on)
 	if err != nil {
-		return fmt.Errorf("find lo: %w", err)
+		return fmt.Errorf("find interface %s: %w", on, err)
 	}
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.ParentIndex, attrs.TxQLen = vethPrefix+"000000probe", lo.Attrs().Index, -1
+	attrs.Name, attrs.ParentIndex, attrs.TxQLen = vethPrefix+"000000probe", below.Attrs().Index, -1
 	probe := map[string]netlink.Link{
 		Macvlan: &netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE},
 		IPvlan:  &netlink.IPVlan{LinkAttrs: attrs},
-		vlan:    &netlink.Vlan{LinkAttrs: attrs, VlanId: 1, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q},
+		vlan:    &netlink.Vlan{LinkAttrs: attrs, VlanId: id, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q},
 	}[kind]
 	err = m.nl.LinkAdd(probe)
 	if err == nil {

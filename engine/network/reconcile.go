@@ -110,9 +110,11 @@ func (m *Manager) wantedLinks() map[string]bool {
 	return out
 }
 
+func isBridge(n *api.LocalNetwork) bool { return n.Driver == Bridge }
+
 // rules are nil when nobody is attached to a bridge.
 func (m *Manager) rules() *ruleset {
-	networks := slices.DeleteFunc(m.used(), func(n *api.LocalNetwork) bool { return n.Driver != Bridge })
+	networks := slices.DeleteFunc(m.used(), func(n *api.LocalNetwork) bool { return !isBridge(n) })
 	if len(networks) == 0 {
 		return nil
 	}
@@ -143,7 +145,7 @@ func (m *Manager) Reconcile(_ context.Context, rows func() []Attachment) error {
 			delete(m.holds, container)
 		}
 	}
-	return errors.Join(append(errs, m.sweepLinks(), m.reconcileRules())...)
+	return errors.Join(append(errs, m.sweepLinks(), m.reconcileRules(), m.warnOfFirewall())...)
 }
 
 // holdAgain takes back the ports of a container that ran on without a daemon. One that was taken meanwhile is still led

@@ -10,10 +10,12 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/shoal-dev/shoal/nameserver"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// busyPrefixes are what new subnets must not overlap: routes of this namespace and subnets of other networks.
+// busyPrefixes are what new subnets must not overlap: routes of this namespace, the resolvers, which may be far behind
+// the default route, and subnets of other networks.
 func (m *Manager) busyPrefixes() ([]netip.Prefix, error) {
 	var busy []netip.Prefix
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
@@ -30,6 +32,11 @@ func (m *Manager) busyPrefixes() ([]netip.Prefix, error) {
 			if ok && ones > 0 {
 				busy = append(busy, netip.PrefixFrom(addr.Unmap(), ones))
 			}
+		}
+	}
+	for _, r := range nameserver.HostResolvers(m.cfg.ResolvConf) {
+		if at, err := netip.ParseAddrPort(r.Addr); err == nil {
+			busy = append(busy, netip.PrefixFrom(at.Addr(), at.Addr().BitLen()))
 		}
 	}
 	return append(busy, m.ownPrefixes()...), nil
