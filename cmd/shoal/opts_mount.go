@@ -191,8 +191,8 @@ func checkMount(m *api.Mount, seen map[string]bool) error {
 		}
 		return checkRecursion(m)
 	case api.Mount_VOLUME:
-		if m.Source != "" && !volumeName.MatchString(m.Source) {
-			return fmt.Errorf("invalid volume name '%s': use letters, digits, '_', '.' and '-', or type=bind for a path", m.Source)
+		if m.Source != "" && !volumeName.MatchString(m.Source) && !strings.Contains(m.Source, "{{") { // a template of a service
+			return fmt.Errorf("invalid volume name '%s': use letters, digits, '_', '.' and '-', at least two, or type=bind for a path", m.Source)
 		}
 	case api.Mount_TMPFS:
 		if m.Source != "" {

@@ -48,6 +48,7 @@ func TestParseMount(t *testing.T) {
 		{in: "type=bind,src=/a,dst=/b,ro", want: &api.Mount{Source: "/a", Target: "/b", ReadOnly: true}},
 		{in: "type=bind,src=/a,dst=/b,readonly=false,bind-propagation=rslave", want: &api.Mount{Source: "/a", Target: "/b", Propagation: "rslave"}},
 		{in: "type=bind,src=/a,dst=/b,bind-nonrecursive", want: &api.Mount{Source: "/a", Target: "/b", NonRecursive: true}},
+		{in: "source=data-{{.Task.Slot}},target=/b", want: &api.Mount{Type: api.Mount_VOLUME, Source: "data-{{.Task.Slot}}", Target: "/b"}},
 		{in: "source=data,target=/b", want: &api.Mount{Type: api.Mount_VOLUME, Source: "data", Target: "/b"}},
 		{in: "type=volume,target=/b,volume-nocopy,volume-opt=o=x,volume-label=a=b", want: &api.Mount{Type: api.Mount_VOLUME, Target: "/b", NoCopy: true, DriverOpts: map[string]string{"o": "x"}, Labels: map[string]string{"a": "b"}}},
 		{in: `type=volume,target=/b,"volume-opt=o=addr=1,rw"`, want: &api.Mount{Type: api.Mount_VOLUME, Target: "/b", DriverOpts: map[string]string{"o": "addr=1,rw"}}},
@@ -61,7 +62,7 @@ func TestParseMount(t *testing.T) {
 		{in: "type=bind,source=/a,target=/", err: "target cannot be '/'"},
 		{in: "type=bind,source=/a,target=/b,volume-nocopy", err: "cannot mix 'volume-*' options with mount type 'bind'"},
 		{in: "type=tmpfs,source=/a,target=/b", err: "a tmpfs mount has no source"},
-		{in: "type=volume,source=/a,target=/b", err: "invalid volume name '/a': use letters, digits, '_', '.' and '-', or type=bind for a path"},
+		{in: "type=volume,source=/a,target=/b", err: "invalid volume name '/a': use letters, digits, '_', '.' and '-', at least two, or type=bind for a path"},
 		{in: "type=tmpfs,target=/b,tmpfs-size=big", err: "invalid value for tmpfs-size: big"},
 		{in: "type=tmpfs,target=/b,tmpfs-mode=9", err: "invalid value for tmpfs-mode: 9 is not an octal number"},
 		{in: "type=bind,source=/a,target=/b,ro=maybe", err: "invalid value for ro: maybe (use true or false)"},
@@ -90,7 +91,7 @@ func TestParseVolume(t *testing.T) {
 		{in: "data:rel", err: "target must be an absolute path: rel"},
 		{in: "data:/data:fast", err: "unknown option 'fast': use ro, rw, nocopy or a propagation"},
 		{in: "data:/data:shared", err: "option 'shared' is for bind mounts only"},
-		{in: "d/x:/data", err: "invalid volume name 'd/x': use letters, digits, '_', '.' and '-', or type=bind for a path"},
+		{in: "d/x:/data", err: "invalid volume name 'd/x': use letters, digits, '_', '.' and '-', at least two, or type=bind for a path"},
 	})
 }
 
