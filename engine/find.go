@@ -93,9 +93,12 @@ func (e *Engine) withSize(ctx context.Context, row *api.Container) *api.Containe
 	if err != nil {
 		return row
 	}
-	size := diskUsage(dir)
 	c := cloneRow(row)
-	c.SizeRw = size
+	c.SizeRw = diskUsage(dir)
+	c.SizeRootFs = c.SizeRw
+	if img, err := e.cfg.Images.Get(ctx, row.ImageId); err == nil { // it may have been removed by force
+		c.SizeRootFs += img.Size
+	}
 	return c
 }
 

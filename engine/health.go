@@ -159,6 +159,13 @@ func (e *Engine) setHealth(c *container, health string, result *api.HealthResult
 			return
 		}
 		row.Health = health
+		switch {
+		case result == nil:
+		case result.ExitCode == 0:
+			row.FailingStreak = 0
+		default:
+			row.FailingStreak++
+		}
 		if result != nil {
 			row.HealthLog = append(row.HealthLog, result)
 			row.HealthLog = row.HealthLog[max(0, len(row.HealthLog)-healthLogSize):]

@@ -232,8 +232,23 @@ func TestHealth(t *testing.T) {
 	if log := l.row(id).HealthLog; len(log) == 0 || log[len(log)-1].Output != "looked\n" || log[len(log)-1].ExitCode != 1 {
 		t.Errorf("health log %v", log)
 	}
+	if streak := l.row(id).FailingStreak; streak < 2 {
+		t.Errorf("%d failures in a row", streak)
+	}
 	l.exec(id, "touch /ok")
-	l.until(id, "healthy again", func(r *api.Container) bool { return r.Health == "healthy" })
+	l.until(id, "healthy again", func(r *api.Container) bool { return r.Health == "healthy" && r.FailingStreak == 0 })
+	if err := l.Kill(l.ctx(), id, ""); err != nil {
+		t.Fatal(err)
+	}
+	if row := l.row(id); row.State != api.ContainerState_EXITED || len(row.HealthLog) == 0 { // a kill waits for the end
+		t.Errorf("after the kill %v", row)
+	}
+	if err := l.Start(l.ctx(), id); err != nil {
+		t.Fatal(err)
+	}
+	if row := l.row(id); row.Health != "starting" && len(row.HealthLog) > 1 {
+		t.Errorf("a new run begins with the old one's health: %v", row)
+	}
 }
 
 func TestLogsFollow(t *testing.T) {

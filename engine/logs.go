@@ -55,9 +55,6 @@ func logConfig(row *api.Container, dir string) (runtime.LogConfig, error) {
 			return cfg, fmt.Errorf("log option %s %q: %w", key, value, err)
 		}
 	}
-	if cfg.MaxFiles > 1 && cfg.MaxSize == 0 {
-		return cfg, fmt.Errorf("log option max-file needs max-size as well")
-	}
 	if cfg.Driver != logNone {
 		cfg.Path = logPath(row, dir)
 	}

@@ -66,6 +66,13 @@ func TestPrune(t *testing.T) {
 	if _, err := l.Commit(l.ctx(), &api.CommitRequest{Ref: "ended", Image: "other:1"}); err != nil {
 		t.Fatal(err)
 	}
+	usage, err := l.DiskUsage(l.ctx())
+	if err != nil || len(usage.Images) != 3 || len(usage.Containers) != 2 || len(usage.Volumes) != 4 || usage.Layers == 0 {
+		t.Errorf("%v, %v", usage, err)
+	}
+	if k := usage.GetContainers()[1]; k.SizeRw != 10 || k.SizeRootFs < usage.Layers-10 {
+		t.Errorf("sizes %d and %d", k.SizeRw, k.SizeRootFs)
+	}
 	prune := func(r *api.PruneRequest) *api.PruneResponse {
 		t.Helper()
 		done, err := l.Prune(l.ctx(), r)

@@ -83,6 +83,7 @@ func (e *Engine) run(ctx context.Context, c *container) error {
 // found by the watch.
 func (e *Engine) started(c *container, state runtime.State) error {
 	err := c.update(func(row *api.Container) {
+		fresh := !active(row.State)
 		row.State = api.ContainerState_CONTAINER_RUNNING
 		if state.Status == runtime.Paused {
 			row.State = api.ContainerState_PAUSED
@@ -90,6 +91,9 @@ func (e *Engine) started(c *container, state runtime.State) error {
 		row.Pid = int32(state.Pid)
 		row.StartedAt = timestamppb.New(state.StartedAt)
 		row.ExitCode, row.Error, row.OomKilled, row.StoppedByUser = 0, "", false, false
+		if fresh {
+			row.Health, row.HealthLog, row.FailingStreak = "", nil, 0
+		}
 	})
 	e.start(func(ctx context.Context) { e.watch(ctx, c) })
 	return err

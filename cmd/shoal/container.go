@@ -18,12 +18,23 @@ func newContainerCommand(c *cli) *cobra.Command {
 	for _, child := range cmd.Commands() {
 		switch child.Name() {
 		case "inspect", "ls", "prune":
+		case "rm":
+			child.Aliases = []string{"remove"}
+			alsoAs(child, containerVerbNames("rm"))
 		default:
-			alsoAs(child, "shoal container "+child.Name()+", shoal "+child.Name())
+			alsoAs(child, containerVerbNames(child.Name()))
 		}
 	}
 	alsoAs(list, "shoal container ls, shoal container list, shoal container ps, shoal ps")
 	return cmd
+}
+
+// containerVerbNames are the places where a verb stands.
+func containerVerbNames(verb string) string {
+	if verb == "rm" {
+		return "shoal container rm, shoal container remove, shoal rm"
+	}
+	return "shoal container " + verb + ", shoal " + verb
 }
 
 // containerVerbs are those that stand both below `shoal container` and at the top.
@@ -54,16 +65,18 @@ func containerVerbs(c *cli) []*cobra.Command {
 
 func newContainerInspectCommand(c *cli) *cobra.Command {
 	var format string
+	var size bool
 	cmd := &cobra.Command{
 		Use:               "inspect [OPTIONS] CONTAINER [CONTAINER...]",
 		Short:             "Display detailed information on one or more containers",
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.containerNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.inspect(cmd.Context(), args, format, c.lookupContainer)
+			return c.inspect(cmd.Context(), args, format, c.lookupKind("container", size))
 		},
 	}
 	addObjectFormat(cmd, &format)
+	addSizeFlag(cmd, &size)
 	return cmd
 }
 

@@ -197,10 +197,19 @@ func containerRow(k *api.Container, noTrunc bool) row {
 	return row{
 		"ID": id, "Names": k.Name, "Image": orElse(image, shortHex(k.ImageId)), "Command": strconv.Quote(command),
 		"CreatedAt": stamp(k.CreatedAt), "RunningFor": ago(k.CreatedAt), "Ports": bindingsText(k.Ports), "State": stateName(k.State),
-		"Status": statusText(k), "Size": units.HumanSizeWithPrecision(float64(k.SizeRw), 3), "Labels": labelText(k.Spec.GetLabels()),
+		"Status": statusText(k), "Size": sizeText(k), "Labels": labelText(k.Spec.GetLabels()),
 		"Mounts": strings.Join(mounts, ","), "LocalVolumes": strconv.Itoa(volumes), "Networks": strings.Join(networkNamesOf(k), ","),
 		labelsKey: k.Spec.GetLabels(),
 	}
+}
+
+// sizeText is what a container wrote, and all that it sees as its own.
+func sizeText(k *api.Container) string {
+	s := units.HumanSizeWithPrecision(float64(k.SizeRw), 3)
+	if k.SizeRootFs > 0 {
+		s += " (virtual " + units.HumanSizeWithPrecision(float64(k.SizeRootFs), 3) + ")"
+	}
+	return s
 }
 
 // statusText is "Up 5 minutes (healthy)", "Exited (0) 2 hours ago", ...

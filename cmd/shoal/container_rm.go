@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/shoal-dev/shoal/client"
@@ -19,10 +21,14 @@ func newContainerRemoveCommand(c *cli) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.eachPrint(args, func(name string) error {
+			return c.each(args, func(name string) error {
 				_, err := d.Containers.Remove(cmd.Context(), &api.RemoveContainerRequest{Ref: name, Force: force, Volumes: volumes})
-				if force && client.IsNotFound(err) {
+				if force && client.IsNotFound(err) { // said, but what was wanted is so
+					c.sayError(err)
 					return nil
+				}
+				if err == nil {
+					fmt.Fprintln(c.out, name)
 				}
 				return err
 			})

@@ -22,22 +22,23 @@ var statsListing = listing{
 
 func newContainerStatsCommand(c *cli) *cobra.Command {
 	var f listFlags
-	var noStream bool
+	var all, noStream bool
 	cmd := &cobra.Command{
 		Use:               "stats [OPTIONS] [CONTAINER...]",
 		Short:             "Display a live stream of container(s) resource usage statistics",
 		ValidArgsFunction: c.complete(c.runningNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.stats(cmd.Context(), &f, args, !noStream)
+			return c.stats(cmd.Context(), &f, args, all, !noStream)
 		},
 	}
 	addFormatFlag(cmd, &f.format)
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "Show all containers (default shows just running)")
 	cmd.Flags().BoolVar(&noStream, "no-stream", false, "Disable streaming stats and only pull the first result")
 	cmd.Flags().BoolVar(&f.noTrunc, "no-trunc", false, "Do not truncate output")
 	return cmd
 }
 
-func (c *cli) stats(ctx context.Context, f *listFlags, names []string, stream bool) error {
+func (c *cli) stats(ctx context.Context, f *listFlags, names []string, all, stream bool) error {
 	info, err := c.info(ctx)
 	if err != nil {
 		return err
@@ -45,6 +46,9 @@ func (c *cli) stats(ctx context.Context, f *listFlags, names []string, stream bo
 	d, err := c.client()
 	if err != nil {
 		return err
+	}
+	if all && len(names) == 0 {
+		names = c.containerNames(ctx)
 	}
 	s, err := d.Containers.Stats(ctx, &api.StatsRequest{Refs: names, Stream: stream})
 	if err != nil {
@@ -92,7 +96,8 @@ func statsRow(s *api.ContainerStats, hostMemory uint64, noTrunc bool) row {
 		id = shortHex(id)
 	}
 	limit := s.MemoryLimit
-	if limit == 0 || hostMemory > 0 && limit > hostMemory {
+	ended := s.CpuNs == 0 && s.Pids == 0
+	if !ended && limit == 0 || hostMemory > 0 && limit > hostMemory {
 		limit = hostMemory
 	}
 	percent := 0.0

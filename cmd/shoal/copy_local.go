@@ -104,7 +104,7 @@ type unpacker struct {
 func (c *cli) unpack(r io.Reader, dir, base string, ids bool) error {
 	root, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("invalid output path: directory %q does not exist", dir)
+		return fmt.Errorf("invalid output path: directory %q does not exist", filepath.Clean(dir))
 	}
 	if err != nil {
 		return err

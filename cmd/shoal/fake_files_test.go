@@ -75,6 +75,13 @@ func (f *fakeContainers) Prune(_ context.Context, r *api.PruneRequest) (*api.Pru
 	return f.pruned, nil
 }
 
+func (f *fakeContainers) DiskUsage(context.Context, *api.DiskUsageRequest) (*api.DiskUsageResponse, error) {
+	return &api.DiskUsageResponse{
+		Layers: 3000, Images: []*api.ImageUsage{{Image: &api.Image{Id: "sha256:" + strings.Repeat("b", 64), Tags: []string{"box:1"}, Size: 2000}, Unique: 1000, Containers: 1}, {Image: &api.Image{Id: "sha256:" + strings.Repeat("c", 64), Size: 2000}, Unique: 1000}},
+		Containers: f.containers, Volumes: []*api.VolumeUsage{{Volume: &api.Volume{Name: "data"}, Size: 10, Containers: 1}, {Volume: &api.Volume{Name: "old"}, Size: 30}},
+	}, nil
+}
+
 // Events tells what f.events holds and ends.
 func (f *fakeContainers) Events(r *api.EventsRequest, s grpc.ServerStreamingServer[api.Event]) error {
 	for _, ev := range f.events {

@@ -96,6 +96,7 @@ var inspectKinds = []string{"container", "image", "network", "volume", "node", "
 
 func newInspectCommand(c *cli) *cobra.Command {
 	var format string
+	var size bool
 	kind := choiceOpt{choices: inspectKinds}
 	cmd := &cobra.Command{
 		Use:               "inspect [OPTIONS] NAME|ID [NAME|ID...]",
@@ -103,19 +104,27 @@ func newInspectCommand(c *cli) *cobra.Command {
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.allNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.inspect(cmd.Context(), args, format, c.lookupKind(kind.value))
+			return c.inspect(cmd.Context(), args, format, c.lookupKind(kind.value, size))
 		},
 	}
 	addObjectFormat(cmd, &format)
+	addSizeFlag(cmd, &size)
 	cmd.Flags().Var(&kind, "type", "Only inspect objects of the given type")
 	return cmd
 }
 
-// lookupKind finds objects of one kind, or of any.
-func (c *cli) lookupKind(kind string) lookup {
+func addSizeFlag(cmd *cobra.Command, size *bool) {
+	cmd.Flags().BoolVarP(size, "size", "s", false, "Display total file sizes if the type is container")
+}
+
+// lookupKind finds objects of one kind, or of any. size is for containers.
+func (c *cli) lookupKind(kind string, size bool) lookup {
 	finders := map[string]lookup{
 		"container": c.lookupContainer, "image": c.lookupImage, "network": c.lookupNetwork, "volume": c.lookupVolume,
 		"node": c.lookupNode, "service": c.lookupService, "task": c.lookupTask,
+	}
+	if size {
+		finders["container"] = c.lookupContainerSize
 	}
 	if kind != "" {
 		return finders[kind]

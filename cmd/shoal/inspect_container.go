@@ -22,6 +22,25 @@ func (c *cli) lookupContainer(ctx context.Context, name string) (map[string]any,
 	return containerObject(r.Container), nil
 }
 
+// lookupContainerSize is lookupContainer with the sizes, which take the daemon some time.
+func (c *cli) lookupContainerSize(ctx context.Context, name string) (map[string]any, error) {
+	o, err := c.lookupContainer(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	d, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	all, err := d.Containers.List(ctx, &api.ListContainersRequest{All: true, Size: true})
+	for _, k := range all.GetContainers() {
+		if k.Id == o["Id"] {
+			o["SizeRw"], o["SizeRootFs"] = k.SizeRw, k.SizeRootFs
+		}
+	}
+	return o, err
+}
+
 // containerObject has Docker's shape, so that templates written for docker inspect work.
 func containerObject(k *api.Container) map[string]any {
 	path, args := "", []string{}
@@ -44,12 +63,12 @@ func containerStateObject(k *api.Container) map[string]any {
 		"Dead": k.State == api.ContainerState_DEAD, "OOMKilled": k.OomKilled, "Pid": k.Pid, "ExitCode": k.ExitCode,
 		"Error": k.Error, "StartedAt": rfc3339(k.StartedAt), "FinishedAt": rfc3339(k.FinishedAt),
 	}
-	if k.Health != "" {
-		var log []any
+	if k.Health != "" || len(k.HealthLog) > 0 {
+		log := []any{}
 		for _, r := range k.HealthLog {
 			log = append(log, map[string]any{"Start": rfc3339(r.Start), "End": rfc3339(r.End), "ExitCode": r.ExitCode, "Output": r.Output})
 		}
-		s["Health"] = map[string]any{"Status": k.Health, "Log": log}
+		s["Health"] = map[string]any{"Status": orElse(k.Health, "unhealthy"), "FailingStreak": k.FailingStreak, "Log": log}
 	}
 	return s
 }

@@ -15,6 +15,7 @@ import (
 // logFlags are the options of logs and service logs.
 type logFlags struct {
 	follow, timestamps bool
+	details            bool // no driver has any: the column for them stays empty, as Docker's does
 	since, until, tail string
 }
 
@@ -83,6 +84,9 @@ func (f *logFlags) writeLine(out, errOut io.Writer, prefix string, l *api.LogLin
 	head := ""
 	if f.timestamps {
 		head = l.Time.AsTime().Format(logStamp) + " "
+	}
+	if f.details {
+		head += " "
 	}
 	_, err := fmt.Fprintf(w, "%s%s%s", head, prefix, l.Data)
 	return err

@@ -104,7 +104,7 @@ func addCommands(root *cobra.Command, c *cli) {
 	in(sectionManagement, newContainerCommand(c), newImageCommand(c), newNetworkCommand(c), newVolumeCommand(c), newSystemCommand(c))
 	in(sectionCluster, newClusterCommand(c), newNodeCommand(c), newServiceCommand(c))
 	for _, cmd := range containerVerbs(c) {
-		root.AddCommand(alsoAs(cmd, fmt.Sprintf("shoal container %s, shoal %[1]s", cmd.Name())))
+		root.AddCommand(alsoAs(cmd, containerVerbNames(cmd.Name())))
 	}
 	in("", alsoAs(newEventsCommand(c), "shoal system events, shoal events"), newInspectCommand(c), newCompletionCommand(c),
 		renamed(newImageRemoveCommand(c), "rmi", "shoal image rm, shoal image remove, shoal rmi"),

@@ -25,3 +25,8 @@ func (s *containers) Prune(ctx context.Context, r *api.PruneRequest) (*api.Prune
 	done, err := s.engine.Prune(ctx, r)
 	return answer(done, err)
 }
+
+func (s *containers) DiskUsage(ctx context.Context, _ *api.DiskUsageRequest) (*api.DiskUsageResponse, error) {
+	usage, err := s.engine.DiskUsage(ctx)
+	return answer(usage, err)
+}

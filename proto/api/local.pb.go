@@ -1982,6 +1982,8 @@ type Container struct {
 	// userns: the container's users as the host knows them; size 0 without a user namespace of its own.
 	UsernsBase    uint32 `protobuf:"varint,36,opt,name=userns_base,json=usernsBase,proto3" json:"userns_base,omitempty"`
 	UsernsSize    uint32 `protobuf:"varint,37,opt,name=userns_size,json=usernsSize,proto3" json:"userns_size,omitempty"`
+	FailingStreak int32  `protobuf:"varint,38,opt,name=failing_streak,json=failingStreak,proto3" json:"failing_streak,omitempty"` // health checks that failed since the last that did not
+	SizeRootFs    int64  `protobuf:"varint,39,opt,name=size_root_fs,json=sizeRootFs,proto3" json:"size_root_fs,omitempty"`        // size_rw and the image
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2271,6 +2273,20 @@ func (x *Container) GetUsernsBase() uint32 {
 func (x *Container) GetUsernsSize() uint32 {
 	if x != nil {
 		return x.UsernsSize
+	}
+	return 0
+}
+
+func (x *Container) GetFailingStreak() int32 {
+	if x != nil {
+		return x.FailingStreak
+	}
+	return 0
+}
+
+func (x *Container) GetSizeRootFs() int64 {
+	if x != nil {
+		return x.SizeRootFs
 	}
 	return 0
 }
@@ -5285,6 +5301,230 @@ func (x *PruneResponse) GetReclaimed() int64 {
 	return 0
 }
 
+type DiskUsageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiskUsageRequest) Reset() {
+	*x = DiskUsageRequest{}
+	mi := &file_local_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiskUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiskUsageRequest) ProtoMessage() {}
+
+func (x *DiskUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiskUsageRequest.ProtoReflect.Descriptor instead.
+func (*DiskUsageRequest) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{77}
+}
+
+type DiskUsageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Layers        int64                  `protobuf:"varint,1,opt,name=layers,proto3" json:"layers,omitempty"` // bytes of all unpacked layers, each counted once
+	Images        []*ImageUsage          `protobuf:"bytes,2,rep,name=images,proto3" json:"images,omitempty"`
+	Containers    []*Container           `protobuf:"bytes,3,rep,name=containers,proto3" json:"containers,omitempty"` // with their sizes
+	Volumes       []*VolumeUsage         `protobuf:"bytes,4,rep,name=volumes,proto3" json:"volumes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiskUsageResponse) Reset() {
+	*x = DiskUsageResponse{}
+	mi := &file_local_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiskUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiskUsageResponse) ProtoMessage() {}
+
+func (x *DiskUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiskUsageResponse.ProtoReflect.Descriptor instead.
+func (*DiskUsageResponse) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *DiskUsageResponse) GetLayers() int64 {
+	if x != nil {
+		return x.Layers
+	}
+	return 0
+}
+
+func (x *DiskUsageResponse) GetImages() []*ImageUsage {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+func (x *DiskUsageResponse) GetContainers() []*Container {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+func (x *DiskUsageResponse) GetVolumes() []*VolumeUsage {
+	if x != nil {
+		return x.Volumes
+	}
+	return nil
+}
+
+type ImageUsage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Image         *Image                 `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	Unique        int64                  `protobuf:"varint,2,opt,name=unique,proto3" json:"unique,omitempty"` // bytes that no other image has
+	Containers    int32                  `protobuf:"varint,3,opt,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageUsage) Reset() {
+	*x = ImageUsage{}
+	mi := &file_local_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageUsage) ProtoMessage() {}
+
+func (x *ImageUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageUsage.ProtoReflect.Descriptor instead.
+func (*ImageUsage) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *ImageUsage) GetImage() *Image {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+func (x *ImageUsage) GetUnique() int64 {
+	if x != nil {
+		return x.Unique
+	}
+	return 0
+}
+
+func (x *ImageUsage) GetContainers() int32 {
+	if x != nil {
+		return x.Containers
+	}
+	return 0
+}
+
+type VolumeUsage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volume        *Volume                `protobuf:"bytes,1,opt,name=volume,proto3" json:"volume,omitempty"`
+	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	Containers    int32                  `protobuf:"varint,3,opt,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VolumeUsage) Reset() {
+	*x = VolumeUsage{}
+	mi := &file_local_proto_msgTypes[80]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VolumeUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VolumeUsage) ProtoMessage() {}
+
+func (x *VolumeUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[80]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VolumeUsage.ProtoReflect.Descriptor instead.
+func (*VolumeUsage) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{80}
+}
+
+func (x *VolumeUsage) GetVolume() *Volume {
+	if x != nil {
+		return x.Volume
+	}
+	return nil
+}
+
+func (x *VolumeUsage) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *VolumeUsage) GetContainers() int32 {
+	if x != nil {
+		return x.Containers
+	}
+	return 0
+}
+
 type Image struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Id             string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`           // sha256:... of the config
@@ -5302,7 +5542,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_local_proto_msgTypes[77]
+	mi := &file_local_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5314,7 +5554,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[77]
+	mi := &file_local_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5327,7 +5567,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{77}
+	return file_local_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Image) GetId() string {
@@ -5402,7 +5642,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_local_proto_msgTypes[78]
+	mi := &file_local_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5414,7 +5654,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[78]
+	mi := &file_local_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5427,7 +5667,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{78}
+	return file_local_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ListImagesRequest) GetAll() bool {
@@ -5446,7 +5686,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_local_proto_msgTypes[79]
+	mi := &file_local_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5458,7 +5698,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[79]
+	mi := &file_local_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5471,7 +5711,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{79}
+	return file_local_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ListImagesResponse) GetImages() []*Image {
@@ -5490,7 +5730,7 @@ type InspectImageRequest struct {
 
 func (x *InspectImageRequest) Reset() {
 	*x = InspectImageRequest{}
-	mi := &file_local_proto_msgTypes[80]
+	mi := &file_local_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5502,7 +5742,7 @@ func (x *InspectImageRequest) String() string {
 func (*InspectImageRequest) ProtoMessage() {}
 
 func (x *InspectImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[80]
+	mi := &file_local_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5515,7 +5755,7 @@ func (x *InspectImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectImageRequest.ProtoReflect.Descriptor instead.
 func (*InspectImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{80}
+	return file_local_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *InspectImageRequest) GetRef() string {
@@ -5534,7 +5774,7 @@ type InspectImageResponse struct {
 
 func (x *InspectImageResponse) Reset() {
 	*x = InspectImageResponse{}
-	mi := &file_local_proto_msgTypes[81]
+	mi := &file_local_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5546,7 +5786,7 @@ func (x *InspectImageResponse) String() string {
 func (*InspectImageResponse) ProtoMessage() {}
 
 func (x *InspectImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[81]
+	mi := &file_local_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5559,7 +5799,7 @@ func (x *InspectImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectImageResponse.ProtoReflect.Descriptor instead.
 func (*InspectImageResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{81}
+	return file_local_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *InspectImageResponse) GetImage() *Image {
@@ -5579,7 +5819,7 @@ type TagImageRequest struct {
 
 func (x *TagImageRequest) Reset() {
 	*x = TagImageRequest{}
-	mi := &file_local_proto_msgTypes[82]
+	mi := &file_local_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5591,7 +5831,7 @@ func (x *TagImageRequest) String() string {
 func (*TagImageRequest) ProtoMessage() {}
 
 func (x *TagImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[82]
+	mi := &file_local_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5604,7 +5844,7 @@ func (x *TagImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagImageRequest.ProtoReflect.Descriptor instead.
 func (*TagImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{82}
+	return file_local_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *TagImageRequest) GetSource() string {
@@ -5629,7 +5869,7 @@ type TagImageResponse struct {
 
 func (x *TagImageResponse) Reset() {
 	*x = TagImageResponse{}
-	mi := &file_local_proto_msgTypes[83]
+	mi := &file_local_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5641,7 +5881,7 @@ func (x *TagImageResponse) String() string {
 func (*TagImageResponse) ProtoMessage() {}
 
 func (x *TagImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[83]
+	mi := &file_local_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5654,7 +5894,7 @@ func (x *TagImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagImageResponse.ProtoReflect.Descriptor instead.
 func (*TagImageResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{83}
+	return file_local_proto_rawDescGZIP(), []int{87}
 }
 
 type RemoveImageRequest struct {
@@ -5667,7 +5907,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_local_proto_msgTypes[84]
+	mi := &file_local_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5679,7 +5919,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[84]
+	mi := &file_local_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5692,7 +5932,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{84}
+	return file_local_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *RemoveImageRequest) GetRef() string {
@@ -5719,7 +5959,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_local_proto_msgTypes[85]
+	mi := &file_local_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5731,7 +5971,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[85]
+	mi := &file_local_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5744,7 +5984,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{85}
+	return file_local_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *RemoveImageResponse) GetUntagged() []string {
@@ -5771,7 +6011,7 @@ type RegistryAuth struct {
 
 func (x *RegistryAuth) Reset() {
 	*x = RegistryAuth{}
-	mi := &file_local_proto_msgTypes[86]
+	mi := &file_local_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5783,7 +6023,7 @@ func (x *RegistryAuth) String() string {
 func (*RegistryAuth) ProtoMessage() {}
 
 func (x *RegistryAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[86]
+	mi := &file_local_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5796,7 +6036,7 @@ func (x *RegistryAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryAuth.ProtoReflect.Descriptor instead.
 func (*RegistryAuth) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{86}
+	return file_local_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *RegistryAuth) GetUsername() string {
@@ -5824,7 +6064,7 @@ type PullImageRequest struct {
 
 func (x *PullImageRequest) Reset() {
 	*x = PullImageRequest{}
-	mi := &file_local_proto_msgTypes[87]
+	mi := &file_local_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5836,7 +6076,7 @@ func (x *PullImageRequest) String() string {
 func (*PullImageRequest) ProtoMessage() {}
 
 func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[87]
+	mi := &file_local_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5849,7 +6089,7 @@ func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageRequest.ProtoReflect.Descriptor instead.
 func (*PullImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{87}
+	return file_local_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *PullImageRequest) GetRef() string {
@@ -5887,7 +6127,7 @@ type ImageUpload struct {
 
 func (x *ImageUpload) Reset() {
 	*x = ImageUpload{}
-	mi := &file_local_proto_msgTypes[88]
+	mi := &file_local_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5899,7 +6139,7 @@ func (x *ImageUpload) String() string {
 func (*ImageUpload) ProtoMessage() {}
 
 func (x *ImageUpload) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[88]
+	mi := &file_local_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5912,7 +6152,7 @@ func (x *ImageUpload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageUpload.ProtoReflect.Descriptor instead.
 func (*ImageUpload) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{88}
+	return file_local_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *ImageUpload) GetRef() string {
@@ -5964,7 +6204,7 @@ type ImageProgress struct {
 
 func (x *ImageProgress) Reset() {
 	*x = ImageProgress{}
-	mi := &file_local_proto_msgTypes[89]
+	mi := &file_local_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5976,7 +6216,7 @@ func (x *ImageProgress) String() string {
 func (*ImageProgress) ProtoMessage() {}
 
 func (x *ImageProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[89]
+	mi := &file_local_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5989,7 +6229,7 @@ func (x *ImageProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageProgress.ProtoReflect.Descriptor instead.
 func (*ImageProgress) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{89}
+	return file_local_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *ImageProgress) GetId() string {
@@ -6043,7 +6283,7 @@ type SaveImageRequest struct {
 
 func (x *SaveImageRequest) Reset() {
 	*x = SaveImageRequest{}
-	mi := &file_local_proto_msgTypes[90]
+	mi := &file_local_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6055,7 +6295,7 @@ func (x *SaveImageRequest) String() string {
 func (*SaveImageRequest) ProtoMessage() {}
 
 func (x *SaveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[90]
+	mi := &file_local_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6068,7 +6308,7 @@ func (x *SaveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveImageRequest.ProtoReflect.Descriptor instead.
 func (*SaveImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{90}
+	return file_local_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *SaveImageRequest) GetRefs() []string {
@@ -6087,7 +6327,7 @@ type ImageData struct {
 
 func (x *ImageData) Reset() {
 	*x = ImageData{}
-	mi := &file_local_proto_msgTypes[91]
+	mi := &file_local_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6099,7 +6339,7 @@ func (x *ImageData) String() string {
 func (*ImageData) ProtoMessage() {}
 
 func (x *ImageData) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[91]
+	mi := &file_local_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6112,7 +6352,7 @@ func (x *ImageData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageData.ProtoReflect.Descriptor instead.
 func (*ImageData) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{91}
+	return file_local_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *ImageData) GetData() []byte {
@@ -6131,7 +6371,7 @@ type TopResponse_Row struct {
 
 func (x *TopResponse_Row) Reset() {
 	*x = TopResponse_Row{}
-	mi := &file_local_proto_msgTypes[96]
+	mi := &file_local_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6143,7 +6383,7 @@ func (x *TopResponse_Row) String() string {
 func (*TopResponse_Row) ProtoMessage() {}
 
 func (x *TopResponse_Row) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[96]
+	mi := &file_local_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6307,7 +6547,7 @@ const file_local_proto_rawDesc = "" +
 	"containers\x18\x01 \x03(\v2\x14.shoal.api.ContainerR\n" +
 	"containers\"N\n" +
 	"\x18InspectContainerResponse\x122\n" +
-	"\tcontainer\x18\x01 \x01(\v2\x14.shoal.api.ContainerR\tcontainer\"\x9c\n" +
+	"\tcontainer\x18\x01 \x01(\v2\x14.shoal.api.ContainerR\tcontainer\"\xe5\n" +
 	"\n" +
 	"\tContainer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -6356,7 +6596,10 @@ const file_local_proto_rawDesc = "" +
 	"\vuserns_base\x18$ \x01(\rR\n" +
 	"usernsBase\x12\x1f\n" +
 	"\vuserns_size\x18% \x01(\rR\n" +
-	"usernsSize\"\xa3\x01\n" +
+	"usernsSize\x12%\n" +
+	"\x0efailing_streak\x18& \x01(\x05R\rfailingStreak\x12 \n" +
+	"\fsize_root_fs\x18' \x01(\x03R\n" +
+	"sizeRootFs\"\xa3\x01\n" +
 	"\fHealthResult\x120\n" +
 	"\x05start\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
 	"\x03end\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x12\x1b\n" +
@@ -6605,7 +6848,28 @@ const file_local_proto_rawDesc = "" +
 	"\x06images\x18\x02 \x03(\tR\x06images\x12\x18\n" +
 	"\avolumes\x18\x03 \x03(\tR\avolumes\x12\x1a\n" +
 	"\bnetworks\x18\x04 \x03(\tR\bnetworks\x12\x1c\n" +
-	"\treclaimed\x18\x05 \x01(\x03R\treclaimed\"\x9e\x02\n" +
+	"\treclaimed\x18\x05 \x01(\x03R\treclaimed\"\x12\n" +
+	"\x10DiskUsageRequest\"\xc2\x01\n" +
+	"\x11DiskUsageResponse\x12\x16\n" +
+	"\x06layers\x18\x01 \x01(\x03R\x06layers\x12-\n" +
+	"\x06images\x18\x02 \x03(\v2\x15.shoal.api.ImageUsageR\x06images\x124\n" +
+	"\n" +
+	"containers\x18\x03 \x03(\v2\x14.shoal.api.ContainerR\n" +
+	"containers\x120\n" +
+	"\avolumes\x18\x04 \x03(\v2\x16.shoal.api.VolumeUsageR\avolumes\"l\n" +
+	"\n" +
+	"ImageUsage\x12&\n" +
+	"\x05image\x18\x01 \x01(\v2\x10.shoal.api.ImageR\x05image\x12\x16\n" +
+	"\x06unique\x18\x02 \x01(\x03R\x06unique\x12\x1e\n" +
+	"\n" +
+	"containers\x18\x03 \x01(\x05R\n" +
+	"containers\"l\n" +
+	"\vVolumeUsage\x12)\n" +
+	"\x06volume\x18\x01 \x01(\v2\x11.shoal.api.VolumeR\x06volume\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x1e\n" +
+	"\n" +
+	"containers\x18\x03 \x01(\x05R\n" +
+	"containers\"\x9e\x02\n" +
 	"\x05Image\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04tags\x18\x02 \x03(\tR\x04tags\x12\x18\n" +
@@ -6674,7 +6938,7 @@ const file_local_proto_rawDesc = "" +
 	"\vInitCluster\x12\x1d.shoal.api.InitClusterRequest\x1a\x1e.shoal.api.InitClusterResponse\x12L\n" +
 	"\vJoinCluster\x12\x1d.shoal.api.JoinClusterRequest\x1a\x1e.shoal.api.JoinClusterResponse\x12O\n" +
 	"\fLeaveCluster\x12\x1e.shoal.api.LeaveClusterRequest\x1a\x1f.shoal.api.LeaveClusterResponse\x12O\n" +
-	"\fCheckNetwork\x12\x1e.shoal.api.CheckNetworkRequest\x1a\x1f.shoal.api.CheckNetworkResponse2\xb8\x13\n" +
+	"\fCheckNetwork\x12\x1e.shoal.api.CheckNetworkRequest\x1a\x1f.shoal.api.CheckNetworkResponse2\x80\x14\n" +
 	"\n" +
 	"Containers\x12O\n" +
 	"\x06Create\x12!.shoal.api.CreateContainerRequest\x1a\".shoal.api.CreateContainerResponse\x12L\n" +
@@ -6710,7 +6974,8 @@ const file_local_proto_rawDesc = "" +
 	"\x06Events\x12\x18.shoal.api.EventsRequest\x1a\x10.shoal.api.Event0\x01\x12P\n" +
 	"\x0eConnectNetwork\x12 .shoal.api.ConnectNetworkRequest\x1a\x1c.shoal.api.ContainerResponse\x12V\n" +
 	"\x11DisconnectNetwork\x12#.shoal.api.DisconnectNetworkRequest\x1a\x1c.shoal.api.ContainerResponse\x12:\n" +
-	"\x05Prune\x12\x17.shoal.api.PruneRequest\x1a\x18.shoal.api.PruneResponse2\x9e\x04\n" +
+	"\x05Prune\x12\x17.shoal.api.PruneRequest\x1a\x18.shoal.api.PruneResponse\x12F\n" +
+	"\tDiskUsage\x12\x1b.shoal.api.DiskUsageRequest\x1a\x1c.shoal.api.DiskUsageResponse2\x9e\x04\n" +
 	"\x06Images\x12C\n" +
 	"\x04List\x12\x1c.shoal.api.ListImagesRequest\x1a\x1d.shoal.api.ListImagesResponse\x12J\n" +
 	"\aInspect\x12\x1e.shoal.api.InspectImageRequest\x1a\x1f.shoal.api.InspectImageResponse\x12>\n" +
@@ -6734,7 +6999,7 @@ func file_local_proto_rawDescGZIP() []byte {
 }
 
 var file_local_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_local_proto_msgTypes = make([]protoimpl.MessageInfo, 98)
+var file_local_proto_msgTypes = make([]protoimpl.MessageInfo, 102)
 var file_local_proto_goTypes = []any{
 	(ContainerState)(0),                // 0: shoal.api.ContainerState
 	(ClusterInfo_State)(0),             // 1: shoal.api.ClusterInfo.State
@@ -6816,206 +7081,217 @@ var file_local_proto_goTypes = []any{
 	(*DisconnectNetworkRequest)(nil),   // 77: shoal.api.DisconnectNetworkRequest
 	(*PruneRequest)(nil),               // 78: shoal.api.PruneRequest
 	(*PruneResponse)(nil),              // 79: shoal.api.PruneResponse
-	(*Image)(nil),                      // 80: shoal.api.Image
-	(*ListImagesRequest)(nil),          // 81: shoal.api.ListImagesRequest
-	(*ListImagesResponse)(nil),         // 82: shoal.api.ListImagesResponse
-	(*InspectImageRequest)(nil),        // 83: shoal.api.InspectImageRequest
-	(*InspectImageResponse)(nil),       // 84: shoal.api.InspectImageResponse
-	(*TagImageRequest)(nil),            // 85: shoal.api.TagImageRequest
-	(*TagImageResponse)(nil),           // 86: shoal.api.TagImageResponse
-	(*RemoveImageRequest)(nil),         // 87: shoal.api.RemoveImageRequest
-	(*RemoveImageResponse)(nil),        // 88: shoal.api.RemoveImageResponse
-	(*RegistryAuth)(nil),               // 89: shoal.api.RegistryAuth
-	(*PullImageRequest)(nil),           // 90: shoal.api.PullImageRequest
-	(*ImageUpload)(nil),                // 91: shoal.api.ImageUpload
-	(*ImageProgress)(nil),              // 92: shoal.api.ImageProgress
-	(*SaveImageRequest)(nil),           // 93: shoal.api.SaveImageRequest
-	(*ImageData)(nil),                  // 94: shoal.api.ImageData
-	nil,                                // 95: shoal.api.LocalNetwork.LabelsEntry
-	nil,                                // 96: shoal.api.LocalNetwork.OptionsEntry
-	nil,                                // 97: shoal.api.Volume.LabelsEntry
-	nil,                                // 98: shoal.api.Volume.OptionsEntry
-	(*TopResponse_Row)(nil),            // 99: shoal.api.TopResponse.Row
-	nil,                                // 100: shoal.api.Event.AttributesEntry
-	(NodeRole)(0),                      // 101: shoal.api.NodeRole
-	(*ClusterSpec)(nil),                // 102: shoal.api.ClusterSpec
-	(*ContainerSpec)(nil),              // 103: shoal.api.ContainerSpec
-	(*PortBinding)(nil),                // 104: shoal.api.PortBinding
-	(*durationpb.Duration)(nil),        // 105: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 106: google.protobuf.Timestamp
-	(*Mount)(nil),                      // 107: shoal.api.Mount
-	(*LogOptions)(nil),                 // 108: shoal.api.LogOptions
-	(*IPAMConfig)(nil),                 // 109: shoal.api.IPAMConfig
-	(*ContainerLimits)(nil),            // 110: shoal.api.ContainerLimits
-	(*Platform)(nil),                   // 111: shoal.api.Platform
-	(*LogLine)(nil),                    // 112: shoal.api.LogLine
+	(*DiskUsageRequest)(nil),           // 80: shoal.api.DiskUsageRequest
+	(*DiskUsageResponse)(nil),          // 81: shoal.api.DiskUsageResponse
+	(*ImageUsage)(nil),                 // 82: shoal.api.ImageUsage
+	(*VolumeUsage)(nil),                // 83: shoal.api.VolumeUsage
+	(*Image)(nil),                      // 84: shoal.api.Image
+	(*ListImagesRequest)(nil),          // 85: shoal.api.ListImagesRequest
+	(*ListImagesResponse)(nil),         // 86: shoal.api.ListImagesResponse
+	(*InspectImageRequest)(nil),        // 87: shoal.api.InspectImageRequest
+	(*InspectImageResponse)(nil),       // 88: shoal.api.InspectImageResponse
+	(*TagImageRequest)(nil),            // 89: shoal.api.TagImageRequest
+	(*TagImageResponse)(nil),           // 90: shoal.api.TagImageResponse
+	(*RemoveImageRequest)(nil),         // 91: shoal.api.RemoveImageRequest
+	(*RemoveImageResponse)(nil),        // 92: shoal.api.RemoveImageResponse
+	(*RegistryAuth)(nil),               // 93: shoal.api.RegistryAuth
+	(*PullImageRequest)(nil),           // 94: shoal.api.PullImageRequest
+	(*ImageUpload)(nil),                // 95: shoal.api.ImageUpload
+	(*ImageProgress)(nil),              // 96: shoal.api.ImageProgress
+	(*SaveImageRequest)(nil),           // 97: shoal.api.SaveImageRequest
+	(*ImageData)(nil),                  // 98: shoal.api.ImageData
+	nil,                                // 99: shoal.api.LocalNetwork.LabelsEntry
+	nil,                                // 100: shoal.api.LocalNetwork.OptionsEntry
+	nil,                                // 101: shoal.api.Volume.LabelsEntry
+	nil,                                // 102: shoal.api.Volume.OptionsEntry
+	(*TopResponse_Row)(nil),            // 103: shoal.api.TopResponse.Row
+	nil,                                // 104: shoal.api.Event.AttributesEntry
+	(NodeRole)(0),                      // 105: shoal.api.NodeRole
+	(*ClusterSpec)(nil),                // 106: shoal.api.ClusterSpec
+	(*ContainerSpec)(nil),              // 107: shoal.api.ContainerSpec
+	(*PortBinding)(nil),                // 108: shoal.api.PortBinding
+	(*durationpb.Duration)(nil),        // 109: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 110: google.protobuf.Timestamp
+	(*Mount)(nil),                      // 111: shoal.api.Mount
+	(*LogOptions)(nil),                 // 112: shoal.api.LogOptions
+	(*IPAMConfig)(nil),                 // 113: shoal.api.IPAMConfig
+	(*ContainerLimits)(nil),            // 114: shoal.api.ContainerLimits
+	(*Platform)(nil),                   // 115: shoal.api.Platform
+	(*LogLine)(nil),                    // 116: shoal.api.LogLine
 }
 var file_local_proto_depIdxs = []int32{
 	5,   // 0: shoal.api.InfoResponse.cluster:type_name -> shoal.api.ClusterInfo
 	1,   // 1: shoal.api.ClusterInfo.state:type_name -> shoal.api.ClusterInfo.State
-	101, // 2: shoal.api.ClusterInfo.role:type_name -> shoal.api.NodeRole
-	102, // 3: shoal.api.InitClusterRequest.spec:type_name -> shoal.api.ClusterSpec
-	101, // 4: shoal.api.JoinClusterResponse.role:type_name -> shoal.api.NodeRole
-	103, // 5: shoal.api.CreateContainerRequest.spec:type_name -> shoal.api.ContainerSpec
+	105, // 2: shoal.api.ClusterInfo.role:type_name -> shoal.api.NodeRole
+	106, // 3: shoal.api.InitClusterRequest.spec:type_name -> shoal.api.ClusterSpec
+	105, // 4: shoal.api.JoinClusterResponse.role:type_name -> shoal.api.NodeRole
+	107, // 5: shoal.api.CreateContainerRequest.spec:type_name -> shoal.api.ContainerSpec
 	15,  // 6: shoal.api.CreateContainerRequest.networks:type_name -> shoal.api.LocalNetworkAttachment
-	104, // 7: shoal.api.CreateContainerRequest.ports:type_name -> shoal.api.PortBinding
+	108, // 7: shoal.api.CreateContainerRequest.ports:type_name -> shoal.api.PortBinding
 	14,  // 8: shoal.api.CreateContainerRequest.restart:type_name -> shoal.api.LocalRestartPolicy
-	105, // 9: shoal.api.StopContainerRequest.timeout:type_name -> google.protobuf.Duration
+	109, // 9: shoal.api.StopContainerRequest.timeout:type_name -> google.protobuf.Duration
 	32,  // 10: shoal.api.ListContainersResponse.containers:type_name -> shoal.api.Container
 	32,  // 11: shoal.api.InspectContainerResponse.container:type_name -> shoal.api.Container
-	106, // 12: shoal.api.Container.created_at:type_name -> google.protobuf.Timestamp
-	103, // 13: shoal.api.Container.spec:type_name -> shoal.api.ContainerSpec
+	110, // 12: shoal.api.Container.created_at:type_name -> google.protobuf.Timestamp
+	107, // 13: shoal.api.Container.spec:type_name -> shoal.api.ContainerSpec
 	15,  // 14: shoal.api.Container.networks:type_name -> shoal.api.LocalNetworkAttachment
-	104, // 15: shoal.api.Container.ports:type_name -> shoal.api.PortBinding
+	108, // 15: shoal.api.Container.ports:type_name -> shoal.api.PortBinding
 	14,  // 16: shoal.api.Container.restart:type_name -> shoal.api.LocalRestartPolicy
 	0,   // 17: shoal.api.Container.state:type_name -> shoal.api.ContainerState
-	106, // 18: shoal.api.Container.started_at:type_name -> google.protobuf.Timestamp
-	106, // 19: shoal.api.Container.finished_at:type_name -> google.protobuf.Timestamp
+	110, // 18: shoal.api.Container.started_at:type_name -> google.protobuf.Timestamp
+	110, // 19: shoal.api.Container.finished_at:type_name -> google.protobuf.Timestamp
 	34,  // 20: shoal.api.Container.mounts:type_name -> shoal.api.MountPoint
 	35,  // 21: shoal.api.Container.endpoints:type_name -> shoal.api.NetworkEndpoint
 	33,  // 22: shoal.api.Container.health_log:type_name -> shoal.api.HealthResult
-	106, // 23: shoal.api.HealthResult.start:type_name -> google.protobuf.Timestamp
-	106, // 24: shoal.api.HealthResult.end:type_name -> google.protobuf.Timestamp
-	107, // 25: shoal.api.MountPoint.mount:type_name -> shoal.api.Mount
-	108, // 26: shoal.api.ContainerLogsRequest.options:type_name -> shoal.api.LogOptions
+	110, // 23: shoal.api.HealthResult.start:type_name -> google.protobuf.Timestamp
+	110, // 24: shoal.api.HealthResult.end:type_name -> google.protobuf.Timestamp
+	111, // 25: shoal.api.MountPoint.mount:type_name -> shoal.api.Mount
+	112, // 26: shoal.api.ContainerLogsRequest.options:type_name -> shoal.api.LogOptions
 	39,  // 27: shoal.api.StatsMessage.stats:type_name -> shoal.api.ContainerStats
-	106, // 28: shoal.api.ContainerStats.time:type_name -> google.protobuf.Timestamp
+	110, // 28: shoal.api.ContainerStats.time:type_name -> google.protobuf.Timestamp
 	41,  // 29: shoal.api.StreamInput.attach:type_name -> shoal.api.AttachOpen
 	42,  // 30: shoal.api.StreamInput.exec:type_name -> shoal.api.ExecOpen
 	43,  // 31: shoal.api.StreamInput.resize:type_name -> shoal.api.TerminalSize
 	43,  // 32: shoal.api.ExecOpen.size:type_name -> shoal.api.TerminalSize
 	45,  // 33: shoal.api.StreamOutput.exit:type_name -> shoal.api.StreamExit
-	106, // 34: shoal.api.LocalNetwork.created_at:type_name -> google.protobuf.Timestamp
-	109, // 35: shoal.api.LocalNetwork.ipam:type_name -> shoal.api.IPAMConfig
-	95,  // 36: shoal.api.LocalNetwork.labels:type_name -> shoal.api.LocalNetwork.LabelsEntry
-	96,  // 37: shoal.api.LocalNetwork.options:type_name -> shoal.api.LocalNetwork.OptionsEntry
+	110, // 34: shoal.api.LocalNetwork.created_at:type_name -> google.protobuf.Timestamp
+	113, // 35: shoal.api.LocalNetwork.ipam:type_name -> shoal.api.IPAMConfig
+	99,  // 36: shoal.api.LocalNetwork.labels:type_name -> shoal.api.LocalNetwork.LabelsEntry
+	100, // 37: shoal.api.LocalNetwork.options:type_name -> shoal.api.LocalNetwork.OptionsEntry
 	35,  // 38: shoal.api.LocalNetwork.endpoints:type_name -> shoal.api.NetworkEndpoint
 	46,  // 39: shoal.api.CreateLocalNetworkRequest.network:type_name -> shoal.api.LocalNetwork
 	46,  // 40: shoal.api.CreateLocalNetworkResponse.network:type_name -> shoal.api.LocalNetwork
 	46,  // 41: shoal.api.ListLocalNetworksResponse.networks:type_name -> shoal.api.LocalNetwork
-	106, // 42: shoal.api.Volume.created_at:type_name -> google.protobuf.Timestamp
-	97,  // 43: shoal.api.Volume.labels:type_name -> shoal.api.Volume.LabelsEntry
-	98,  // 44: shoal.api.Volume.options:type_name -> shoal.api.Volume.OptionsEntry
+	110, // 42: shoal.api.Volume.created_at:type_name -> google.protobuf.Timestamp
+	101, // 43: shoal.api.Volume.labels:type_name -> shoal.api.Volume.LabelsEntry
+	102, // 44: shoal.api.Volume.options:type_name -> shoal.api.Volume.OptionsEntry
 	53,  // 45: shoal.api.CreateVolumeRequest.volume:type_name -> shoal.api.Volume
 	53,  // 46: shoal.api.CreateVolumeResponse.volume:type_name -> shoal.api.Volume
 	53,  // 47: shoal.api.ListVolumesResponse.volumes:type_name -> shoal.api.Volume
-	110, // 48: shoal.api.UpdateContainerRequest.limits:type_name -> shoal.api.ContainerLimits
+	114, // 48: shoal.api.UpdateContainerRequest.limits:type_name -> shoal.api.ContainerLimits
 	14,  // 49: shoal.api.UpdateContainerRequest.restart:type_name -> shoal.api.LocalRestartPolicy
-	99,  // 50: shoal.api.TopResponse.processes:type_name -> shoal.api.TopResponse.Row
+	103, // 50: shoal.api.TopResponse.processes:type_name -> shoal.api.TopResponse.Row
 	66,  // 51: shoal.api.DiffResponse.changes:type_name -> shoal.api.FileChange
 	2,   // 52: shoal.api.FileChange.kind:type_name -> shoal.api.FileChange.Kind
-	106, // 53: shoal.api.PathStat.modified:type_name -> google.protobuf.Timestamp
-	106, // 54: shoal.api.EventsRequest.since:type_name -> google.protobuf.Timestamp
-	106, // 55: shoal.api.EventsRequest.until:type_name -> google.protobuf.Timestamp
-	100, // 56: shoal.api.Event.attributes:type_name -> shoal.api.Event.AttributesEntry
-	106, // 57: shoal.api.Event.time:type_name -> google.protobuf.Timestamp
+	110, // 53: shoal.api.PathStat.modified:type_name -> google.protobuf.Timestamp
+	110, // 54: shoal.api.EventsRequest.since:type_name -> google.protobuf.Timestamp
+	110, // 55: shoal.api.EventsRequest.until:type_name -> google.protobuf.Timestamp
+	104, // 56: shoal.api.Event.attributes:type_name -> shoal.api.Event.AttributesEntry
+	110, // 57: shoal.api.Event.time:type_name -> google.protobuf.Timestamp
 	15,  // 58: shoal.api.ConnectNetworkRequest.network:type_name -> shoal.api.LocalNetworkAttachment
-	106, // 59: shoal.api.Image.created_at:type_name -> google.protobuf.Timestamp
-	111, // 60: shoal.api.Image.platform:type_name -> shoal.api.Platform
-	80,  // 61: shoal.api.ListImagesResponse.images:type_name -> shoal.api.Image
-	80,  // 62: shoal.api.InspectImageResponse.image:type_name -> shoal.api.Image
-	89,  // 63: shoal.api.PullImageRequest.auth:type_name -> shoal.api.RegistryAuth
-	111, // 64: shoal.api.PullImageRequest.platform:type_name -> shoal.api.Platform
-	111, // 65: shoal.api.ImageUpload.platform:type_name -> shoal.api.Platform
-	3,   // 66: shoal.api.Local.Info:input_type -> shoal.api.InfoRequest
-	6,   // 67: shoal.api.Local.InitCluster:input_type -> shoal.api.InitClusterRequest
-	8,   // 68: shoal.api.Local.JoinCluster:input_type -> shoal.api.JoinClusterRequest
-	10,  // 69: shoal.api.Local.LeaveCluster:input_type -> shoal.api.LeaveClusterRequest
-	12,  // 70: shoal.api.Local.CheckNetwork:input_type -> shoal.api.CheckNetworkRequest
-	16,  // 71: shoal.api.Containers.Create:input_type -> shoal.api.CreateContainerRequest
-	20,  // 72: shoal.api.Containers.Start:input_type -> shoal.api.StartContainerRequest
-	22,  // 73: shoal.api.Containers.Stop:input_type -> shoal.api.StopContainerRequest
-	24,  // 74: shoal.api.Containers.Kill:input_type -> shoal.api.KillContainerRequest
-	22,  // 75: shoal.api.Containers.Restart:input_type -> shoal.api.StopContainerRequest
-	18,  // 76: shoal.api.Containers.Pause:input_type -> shoal.api.ContainerRequest
-	18,  // 77: shoal.api.Containers.Unpause:input_type -> shoal.api.ContainerRequest
-	26,  // 78: shoal.api.Containers.Wait:input_type -> shoal.api.WaitContainerRequest
-	28,  // 79: shoal.api.Containers.Remove:input_type -> shoal.api.RemoveContainerRequest
-	29,  // 80: shoal.api.Containers.List:input_type -> shoal.api.ListContainersRequest
-	18,  // 81: shoal.api.Containers.Inspect:input_type -> shoal.api.ContainerRequest
-	36,  // 82: shoal.api.Containers.Logs:input_type -> shoal.api.ContainerLogsRequest
-	37,  // 83: shoal.api.Containers.Stats:input_type -> shoal.api.StatsRequest
-	40,  // 84: shoal.api.Containers.Attach:input_type -> shoal.api.StreamInput
-	40,  // 85: shoal.api.Containers.Exec:input_type -> shoal.api.StreamInput
-	47,  // 86: shoal.api.Containers.CreateNetwork:input_type -> shoal.api.CreateLocalNetworkRequest
-	49,  // 87: shoal.api.Containers.ListNetworks:input_type -> shoal.api.ListLocalNetworksRequest
-	51,  // 88: shoal.api.Containers.RemoveNetwork:input_type -> shoal.api.RemoveLocalNetworkRequest
-	54,  // 89: shoal.api.Containers.CreateVolume:input_type -> shoal.api.CreateVolumeRequest
-	56,  // 90: shoal.api.Containers.ListVolumes:input_type -> shoal.api.ListVolumesRequest
-	58,  // 91: shoal.api.Containers.RemoveVolume:input_type -> shoal.api.RemoveVolumeRequest
-	60,  // 92: shoal.api.Containers.Rename:input_type -> shoal.api.RenameContainerRequest
-	61,  // 93: shoal.api.Containers.Update:input_type -> shoal.api.UpdateContainerRequest
-	63,  // 94: shoal.api.Containers.Top:input_type -> shoal.api.TopRequest
-	18,  // 95: shoal.api.Containers.Diff:input_type -> shoal.api.ContainerRequest
-	67,  // 96: shoal.api.Containers.Commit:input_type -> shoal.api.CommitRequest
-	18,  // 97: shoal.api.Containers.Export:input_type -> shoal.api.ContainerRequest
-	70,  // 98: shoal.api.Containers.CopyFrom:input_type -> shoal.api.CopyFromRequest
-	71,  // 99: shoal.api.Containers.CopyTo:input_type -> shoal.api.CopyToRequest
-	70,  // 100: shoal.api.Containers.StatPath:input_type -> shoal.api.CopyFromRequest
-	74,  // 101: shoal.api.Containers.Events:input_type -> shoal.api.EventsRequest
-	76,  // 102: shoal.api.Containers.ConnectNetwork:input_type -> shoal.api.ConnectNetworkRequest
-	77,  // 103: shoal.api.Containers.DisconnectNetwork:input_type -> shoal.api.DisconnectNetworkRequest
-	78,  // 104: shoal.api.Containers.Prune:input_type -> shoal.api.PruneRequest
-	81,  // 105: shoal.api.Images.List:input_type -> shoal.api.ListImagesRequest
-	83,  // 106: shoal.api.Images.Inspect:input_type -> shoal.api.InspectImageRequest
-	85,  // 107: shoal.api.Images.Tag:input_type -> shoal.api.TagImageRequest
-	87,  // 108: shoal.api.Images.Remove:input_type -> shoal.api.RemoveImageRequest
-	90,  // 109: shoal.api.Images.Pull:input_type -> shoal.api.PullImageRequest
-	91,  // 110: shoal.api.Images.Load:input_type -> shoal.api.ImageUpload
-	91,  // 111: shoal.api.Images.Import:input_type -> shoal.api.ImageUpload
-	93,  // 112: shoal.api.Images.Save:input_type -> shoal.api.SaveImageRequest
-	4,   // 113: shoal.api.Local.Info:output_type -> shoal.api.InfoResponse
-	7,   // 114: shoal.api.Local.InitCluster:output_type -> shoal.api.InitClusterResponse
-	9,   // 115: shoal.api.Local.JoinCluster:output_type -> shoal.api.JoinClusterResponse
-	11,  // 116: shoal.api.Local.LeaveCluster:output_type -> shoal.api.LeaveClusterResponse
-	13,  // 117: shoal.api.Local.CheckNetwork:output_type -> shoal.api.CheckNetworkResponse
-	17,  // 118: shoal.api.Containers.Create:output_type -> shoal.api.CreateContainerResponse
-	21,  // 119: shoal.api.Containers.Start:output_type -> shoal.api.StartContainerResponse
-	23,  // 120: shoal.api.Containers.Stop:output_type -> shoal.api.StopContainerResponse
-	25,  // 121: shoal.api.Containers.Kill:output_type -> shoal.api.KillContainerResponse
-	23,  // 122: shoal.api.Containers.Restart:output_type -> shoal.api.StopContainerResponse
-	19,  // 123: shoal.api.Containers.Pause:output_type -> shoal.api.ContainerResponse
-	19,  // 124: shoal.api.Containers.Unpause:output_type -> shoal.api.ContainerResponse
-	27,  // 125: shoal.api.Containers.Wait:output_type -> shoal.api.WaitContainerResponse
-	19,  // 126: shoal.api.Containers.Remove:output_type -> shoal.api.ContainerResponse
-	30,  // 127: shoal.api.Containers.List:output_type -> shoal.api.ListContainersResponse
-	31,  // 128: shoal.api.Containers.Inspect:output_type -> shoal.api.InspectContainerResponse
-	112, // 129: shoal.api.Containers.Logs:output_type -> shoal.api.LogLine
-	38,  // 130: shoal.api.Containers.Stats:output_type -> shoal.api.StatsMessage
-	44,  // 131: shoal.api.Containers.Attach:output_type -> shoal.api.StreamOutput
-	44,  // 132: shoal.api.Containers.Exec:output_type -> shoal.api.StreamOutput
-	48,  // 133: shoal.api.Containers.CreateNetwork:output_type -> shoal.api.CreateLocalNetworkResponse
-	50,  // 134: shoal.api.Containers.ListNetworks:output_type -> shoal.api.ListLocalNetworksResponse
-	52,  // 135: shoal.api.Containers.RemoveNetwork:output_type -> shoal.api.RemoveLocalNetworkResponse
-	55,  // 136: shoal.api.Containers.CreateVolume:output_type -> shoal.api.CreateVolumeResponse
-	57,  // 137: shoal.api.Containers.ListVolumes:output_type -> shoal.api.ListVolumesResponse
-	59,  // 138: shoal.api.Containers.RemoveVolume:output_type -> shoal.api.RemoveVolumeResponse
-	19,  // 139: shoal.api.Containers.Rename:output_type -> shoal.api.ContainerResponse
-	62,  // 140: shoal.api.Containers.Update:output_type -> shoal.api.UpdateContainerResponse
-	64,  // 141: shoal.api.Containers.Top:output_type -> shoal.api.TopResponse
-	65,  // 142: shoal.api.Containers.Diff:output_type -> shoal.api.DiffResponse
-	68,  // 143: shoal.api.Containers.Commit:output_type -> shoal.api.CommitResponse
-	69,  // 144: shoal.api.Containers.Export:output_type -> shoal.api.ArchiveChunk
-	69,  // 145: shoal.api.Containers.CopyFrom:output_type -> shoal.api.ArchiveChunk
-	72,  // 146: shoal.api.Containers.CopyTo:output_type -> shoal.api.CopyToResponse
-	73,  // 147: shoal.api.Containers.StatPath:output_type -> shoal.api.PathStat
-	75,  // 148: shoal.api.Containers.Events:output_type -> shoal.api.Event
-	19,  // 149: shoal.api.Containers.ConnectNetwork:output_type -> shoal.api.ContainerResponse
-	19,  // 150: shoal.api.Containers.DisconnectNetwork:output_type -> shoal.api.ContainerResponse
-	79,  // 151: shoal.api.Containers.Prune:output_type -> shoal.api.PruneResponse
-	82,  // 152: shoal.api.Images.List:output_type -> shoal.api.ListImagesResponse
-	84,  // 153: shoal.api.Images.Inspect:output_type -> shoal.api.InspectImageResponse
-	86,  // 154: shoal.api.Images.Tag:output_type -> shoal.api.TagImageResponse
-	88,  // 155: shoal.api.Images.Remove:output_type -> shoal.api.RemoveImageResponse
-	92,  // 156: shoal.api.Images.Pull:output_type -> shoal.api.ImageProgress
-	92,  // 157: shoal.api.Images.Load:output_type -> shoal.api.ImageProgress
-	92,  // 158: shoal.api.Images.Import:output_type -> shoal.api.ImageProgress
-	94,  // 159: shoal.api.Images.Save:output_type -> shoal.api.ImageData
-	113, // [113:160] is the sub-list for method output_type
-	66,  // [66:113] is the sub-list for method input_type
-	66,  // [66:66] is the sub-list for extension type_name
-	66,  // [66:66] is the sub-list for extension extendee
-	0,   // [0:66] is the sub-list for field type_name
+	82,  // 59: shoal.api.DiskUsageResponse.images:type_name -> shoal.api.ImageUsage
+	32,  // 60: shoal.api.DiskUsageResponse.containers:type_name -> shoal.api.Container
+	83,  // 61: shoal.api.DiskUsageResponse.volumes:type_name -> shoal.api.VolumeUsage
+	84,  // 62: shoal.api.ImageUsage.image:type_name -> shoal.api.Image
+	53,  // 63: shoal.api.VolumeUsage.volume:type_name -> shoal.api.Volume
+	110, // 64: shoal.api.Image.created_at:type_name -> google.protobuf.Timestamp
+	115, // 65: shoal.api.Image.platform:type_name -> shoal.api.Platform
+	84,  // 66: shoal.api.ListImagesResponse.images:type_name -> shoal.api.Image
+	84,  // 67: shoal.api.InspectImageResponse.image:type_name -> shoal.api.Image
+	93,  // 68: shoal.api.PullImageRequest.auth:type_name -> shoal.api.RegistryAuth
+	115, // 69: shoal.api.PullImageRequest.platform:type_name -> shoal.api.Platform
+	115, // 70: shoal.api.ImageUpload.platform:type_name -> shoal.api.Platform
+	3,   // 71: shoal.api.Local.Info:input_type -> shoal.api.InfoRequest
+	6,   // 72: shoal.api.Local.InitCluster:input_type -> shoal.api.InitClusterRequest
+	8,   // 73: shoal.api.Local.JoinCluster:input_type -> shoal.api.JoinClusterRequest
+	10,  // 74: shoal.api.Local.LeaveCluster:input_type -> shoal.api.LeaveClusterRequest
+	12,  // 75: shoal.api.Local.CheckNetwork:input_type -> shoal.api.CheckNetworkRequest
+	16,  // 76: shoal.api.Containers.Create:input_type -> shoal.api.CreateContainerRequest
+	20,  // 77: shoal.api.Containers.Start:input_type -> shoal.api.StartContainerRequest
+	22,  // 78: shoal.api.Containers.Stop:input_type -> shoal.api.StopContainerRequest
+	24,  // 79: shoal.api.Containers.Kill:input_type -> shoal.api.KillContainerRequest
+	22,  // 80: shoal.api.Containers.Restart:input_type -> shoal.api.StopContainerRequest
+	18,  // 81: shoal.api.Containers.Pause:input_type -> shoal.api.ContainerRequest
+	18,  // 82: shoal.api.Containers.Unpause:input_type -> shoal.api.ContainerRequest
+	26,  // 83: shoal.api.Containers.Wait:input_type -> shoal.api.WaitContainerRequest
+	28,  // 84: shoal.api.Containers.Remove:input_type -> shoal.api.RemoveContainerRequest
+	29,  // 85: shoal.api.Containers.List:input_type -> shoal.api.ListContainersRequest
+	18,  // 86: shoal.api.Containers.Inspect:input_type -> shoal.api.ContainerRequest
+	36,  // 87: shoal.api.Containers.Logs:input_type -> shoal.api.ContainerLogsRequest
+	37,  // 88: shoal.api.Containers.Stats:input_type -> shoal.api.StatsRequest
+	40,  // 89: shoal.api.Containers.Attach:input_type -> shoal.api.StreamInput
+	40,  // 90: shoal.api.Containers.Exec:input_type -> shoal.api.StreamInput
+	47,  // 91: shoal.api.Containers.CreateNetwork:input_type -> shoal.api.CreateLocalNetworkRequest
+	49,  // 92: shoal.api.Containers.ListNetworks:input_type -> shoal.api.ListLocalNetworksRequest
+	51,  // 93: shoal.api.Containers.RemoveNetwork:input_type -> shoal.api.RemoveLocalNetworkRequest
+	54,  // 94: shoal.api.Containers.CreateVolume:input_type -> shoal.api.CreateVolumeRequest
+	56,  // 95: shoal.api.Containers.ListVolumes:input_type -> shoal.api.ListVolumesRequest
+	58,  // 96: shoal.api.Containers.RemoveVolume:input_type -> shoal.api.RemoveVolumeRequest
+	60,  // 97: shoal.api.Containers.Rename:input_type -> shoal.api.RenameContainerRequest
+	61,  // 98: shoal.api.Containers.Update:input_type -> shoal.api.UpdateContainerRequest
+	63,  // 99: shoal.api.Containers.Top:input_type -> shoal.api.TopRequest
+	18,  // 100: shoal.api.Containers.Diff:input_type -> shoal.api.ContainerRequest
+	67,  // 101: shoal.api.Containers.Commit:input_type -> shoal.api.CommitRequest
+	18,  // 102: shoal.api.Containers.Export:input_type -> shoal.api.ContainerRequest
+	70,  // 103: shoal.api.Containers.CopyFrom:input_type -> shoal.api.CopyFromRequest
+	71,  // 104: shoal.api.Containers.CopyTo:input_type -> shoal.api.CopyToRequest
+	70,  // 105: shoal.api.Containers.StatPath:input_type -> shoal.api.CopyFromRequest
+	74,  // 106: shoal.api.Containers.Events:input_type -> shoal.api.EventsRequest
+	76,  // 107: shoal.api.Containers.ConnectNetwork:input_type -> shoal.api.ConnectNetworkRequest
+	77,  // 108: shoal.api.Containers.DisconnectNetwork:input_type -> shoal.api.DisconnectNetworkRequest
+	78,  // 109: shoal.api.Containers.Prune:input_type -> shoal.api.PruneRequest
+	80,  // 110: shoal.api.Containers.DiskUsage:input_type -> shoal.api.DiskUsageRequest
+	85,  // 111: shoal.api.Images.List:input_type -> shoal.api.ListImagesRequest
+	87,  // 112: shoal.api.Images.Inspect:input_type -> shoal.api.InspectImageRequest
+	89,  // 113: shoal.api.Images.Tag:input_type -> shoal.api.TagImageRequest
+	91,  // 114: shoal.api.Images.Remove:input_type -> shoal.api.RemoveImageRequest
+	94,  // 115: shoal.api.Images.Pull:input_type -> shoal.api.PullImageRequest
+	95,  // 116: shoal.api.Images.Load:input_type -> shoal.api.ImageUpload
+	95,  // 117: shoal.api.Images.Import:input_type -> shoal.api.ImageUpload
+	97,  // 118: shoal.api.Images.Save:input_type -> shoal.api.SaveImageRequest
+	4,   // 119: shoal.api.Local.Info:output_type -> shoal.api.InfoResponse
+	7,   // 120: shoal.api.Local.InitCluster:output_type -> shoal.api.InitClusterResponse
+	9,   // 121: shoal.api.Local.JoinCluster:output_type -> shoal.api.JoinClusterResponse
+	11,  // 122: shoal.api.Local.LeaveCluster:output_type -> shoal.api.LeaveClusterResponse
+	13,  // 123: shoal.api.Local.CheckNetwork:output_type -> shoal.api.CheckNetworkResponse
+	17,  // 124: shoal.api.Containers.Create:output_type -> shoal.api.CreateContainerResponse
+	21,  // 125: shoal.api.Containers.Start:output_type -> shoal.api.StartContainerResponse
+	23,  // 126: shoal.api.Containers.Stop:output_type -> shoal.api.StopContainerResponse
+	25,  // 127: shoal.api.Containers.Kill:output_type -> shoal.api.KillContainerResponse
+	23,  // 128: shoal.api.Containers.Restart:output_type -> shoal.api.StopContainerResponse
+	19,  // 129: shoal.api.Containers.Pause:output_type -> shoal.api.ContainerResponse
+	19,  // 130: shoal.api.Containers.Unpause:output_type -> shoal.api.ContainerResponse
+	27,  // 131: shoal.api.Containers.Wait:output_type -> shoal.api.WaitContainerResponse
+	19,  // 132: shoal.api.Containers.Remove:output_type -> shoal.api.ContainerResponse
+	30,  // 133: shoal.api.Containers.List:output_type -> shoal.api.ListContainersResponse
+	31,  // 134: shoal.api.Containers.Inspect:output_type -> shoal.api.InspectContainerResponse
+	116, // 135: shoal.api.Containers.Logs:output_type -> shoal.api.LogLine
+	38,  // 136: shoal.api.Containers.Stats:output_type -> shoal.api.StatsMessage
+	44,  // 137: shoal.api.Containers.Attach:output_type -> shoal.api.StreamOutput
+	44,  // 138: shoal.api.Containers.Exec:output_type -> shoal.api.StreamOutput
+	48,  // 139: shoal.api.Containers.CreateNetwork:output_type -> shoal.api.CreateLocalNetworkResponse
+	50,  // 140: shoal.api.Containers.ListNetworks:output_type -> shoal.api.ListLocalNetworksResponse
+	52,  // 141: shoal.api.Containers.RemoveNetwork:output_type -> shoal.api.RemoveLocalNetworkResponse
+	55,  // 142: shoal.api.Containers.CreateVolume:output_type -> shoal.api.CreateVolumeResponse
+	57,  // 143: shoal.api.Containers.ListVolumes:output_type -> shoal.api.ListVolumesResponse
+	59,  // 144: shoal.api.Containers.RemoveVolume:output_type -> shoal.api.RemoveVolumeResponse
+	19,  // 145: shoal.api.Containers.Rename:output_type -> shoal.api.ContainerResponse
+	62,  // 146: shoal.api.Containers.Update:output_type -> shoal.api.UpdateContainerResponse
+	64,  // 147: shoal.api.Containers.Top:output_type -> shoal.api.TopResponse
+	65,  // 148: shoal.api.Containers.Diff:output_type -> shoal.api.DiffResponse
+	68,  // 149: shoal.api.Containers.Commit:output_type -> shoal.api.CommitResponse
+	69,  // 150: shoal.api.Containers.Export:output_type -> shoal.api.ArchiveChunk
+	69,  // 151: shoal.api.Containers.CopyFrom:output_type -> shoal.api.ArchiveChunk
+	72,  // 152: shoal.api.Containers.CopyTo:output_type -> shoal.api.CopyToResponse
+	73,  // 153: shoal.api.Containers.StatPath:output_type -> shoal.api.PathStat
+	75,  // 154: shoal.api.Containers.Events:output_type -> shoal.api.Event
+	19,  // 155: shoal.api.Containers.ConnectNetwork:output_type -> shoal.api.ContainerResponse
+	19,  // 156: shoal.api.Containers.DisconnectNetwork:output_type -> shoal.api.ContainerResponse
+	79,  // 157: shoal.api.Containers.Prune:output_type -> shoal.api.PruneResponse
+	81,  // 158: shoal.api.Containers.DiskUsage:output_type -> shoal.api.DiskUsageResponse
+	86,  // 159: shoal.api.Images.List:output_type -> shoal.api.ListImagesResponse
+	88,  // 160: shoal.api.Images.Inspect:output_type -> shoal.api.InspectImageResponse
+	90,  // 161: shoal.api.Images.Tag:output_type -> shoal.api.TagImageResponse
+	92,  // 162: shoal.api.Images.Remove:output_type -> shoal.api.RemoveImageResponse
+	96,  // 163: shoal.api.Images.Pull:output_type -> shoal.api.ImageProgress
+	96,  // 164: shoal.api.Images.Load:output_type -> shoal.api.ImageProgress
+	96,  // 165: shoal.api.Images.Import:output_type -> shoal.api.ImageProgress
+	98,  // 166: shoal.api.Images.Save:output_type -> shoal.api.ImageData
+	119, // [119:167] is the sub-list for method output_type
+	71,  // [71:119] is the sub-list for method input_type
+	71,  // [71:71] is the sub-list for extension type_name
+	71,  // [71:71] is the sub-list for extension extendee
+	0,   // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_local_proto_init() }
@@ -7047,7 +7323,7 @@ func file_local_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_local_proto_rawDesc), len(file_local_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   98,
+			NumMessages:   102,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

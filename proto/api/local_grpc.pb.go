@@ -309,6 +309,7 @@ const (
 	Containers_ConnectNetwork_FullMethodName    = "/shoal.api.Containers/ConnectNetwork"
 	Containers_DisconnectNetwork_FullMethodName = "/shoal.api.Containers/DisconnectNetwork"
 	Containers_Prune_FullMethodName             = "/shoal.api.Containers/Prune"
+	Containers_DiskUsage_FullMethodName         = "/shoal.api.Containers/DiskUsage"
 )
 
 // ContainersClient is the client API for Containers service.
@@ -353,6 +354,8 @@ type ContainersClient interface {
 	ConnectNetwork(ctx context.Context, in *ConnectNetworkRequest, opts ...grpc.CallOption) (*ContainerResponse, error)
 	DisconnectNetwork(ctx context.Context, in *DisconnectNetworkRequest, opts ...grpc.CallOption) (*ContainerResponse, error)
 	Prune(ctx context.Context, in *PruneRequest, opts ...grpc.CallOption) (*PruneResponse, error)
+	// DiskUsage says what images, containers and volumes take, and how much of it nobody uses.
+	DiskUsage(ctx context.Context, in *DiskUsageRequest, opts ...grpc.CallOption) (*DiskUsageResponse, error)
 }
 
 type containersClient struct {
@@ -757,6 +760,16 @@ func (c *containersClient) Prune(ctx context.Context, in *PruneRequest, opts ...
 	return out, nil
 }
 
+func (c *containersClient) DiskUsage(ctx context.Context, in *DiskUsageRequest, opts ...grpc.CallOption) (*DiskUsageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiskUsageResponse)
+	err := c.cc.Invoke(ctx, Containers_DiskUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ContainersServer is the server API for Containers service.
 // All implementations must embed UnimplementedContainersServer
 // for forward compatibility.
@@ -799,6 +812,8 @@ type ContainersServer interface {
 	ConnectNetwork(context.Context, *ConnectNetworkRequest) (*ContainerResponse, error)
 	DisconnectNetwork(context.Context, *DisconnectNetworkRequest) (*ContainerResponse, error)
 	Prune(context.Context, *PruneRequest) (*PruneResponse, error)
+	// DiskUsage says what images, containers and volumes take, and how much of it nobody uses.
+	DiskUsage(context.Context, *DiskUsageRequest) (*DiskUsageResponse, error)
 	mustEmbedUnimplementedContainersServer()
 }
 
@@ -910,6 +925,9 @@ func (UnimplementedContainersServer) DisconnectNetwork(context.Context, *Disconn
 }
 func (UnimplementedContainersServer) Prune(context.Context, *PruneRequest) (*PruneResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Prune not implemented")
+}
+func (UnimplementedContainersServer) DiskUsage(context.Context, *DiskUsageRequest) (*DiskUsageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiskUsage not implemented")
 }
 func (UnimplementedContainersServer) mustEmbedUnimplementedContainersServer() {}
 func (UnimplementedContainersServer) testEmbeddedByValue()                    {}
@@ -1476,6 +1494,24 @@ func _Containers_Prune_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Containers_DiskUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiskUsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainersServer).DiskUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Containers_DiskUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainersServer).DiskUsage(ctx, req.(*DiskUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Containers_ServiceDesc is the grpc.ServiceDesc for Containers service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1586,6 +1622,10 @@ var Containers_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Prune",
 			Handler:    _Containers_Prune_Handler,
+		},
+		{
+			MethodName: "DiskUsage",
+			Handler:    _Containers_DiskUsage_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

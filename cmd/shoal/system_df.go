@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	units "github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+var usageListing = listing{
+	fields: []field{{"Type", "TYPE"}, {"TotalCount", "TOTAL"}, {"Active", "ACTIVE"}, {"Size", "SIZE"}, {"Reclaimable", "RECLAIMABLE"}},
+	table:  "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
+}
+
+func newSystemUsageCommand(c *cli) *cobra.Command {
+	var f listFlags
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:               "df [OPTIONS]",
+		Short:             "Show disk usage of this node's engine",
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if verbose && f.format != "" {
+				return fmt.Errorf("--verbose has a form of its own: leave it or --format out")
+			}
+			return c.diskUsage(cmd.Context(), f, verbose)
+		},
+	}
+	addFormatFlag(cmd, &f.format)
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "Show detailed information on space usage")
+	return cmd
+}
+
+func (c *cli) diskUsage(ctx context.Context, f listFlags, verbose bool) error {
+	d, err := c.client()
+	if err != nil {
+		return err
+	}
+	u, err := d.Containers.DiskUsage(ctx, &api.DiskUsageRequest{})
+	if err != nil {
+		return err
+	}
+	if verbose {
+		return c.diskUsageDetails(u)
+	}
+	return c.list(usageListing, f, []row{imagesUsage(u), containersUsage(u), volumesUsage(u)})
+}
+
+// usageRow is one line; free is what could be pruned.
+func usageRow(kind string, total, active int, size, free int64) row {
+	reclaimable := units.HumanSize(float64(free))
+	if size > 0 {
+		reclaimable += fmt.Sprintf(" (%d%%)", free*100/size)
+	}
+	return row{"Type": kind, "TotalCount": total, "Active": active, "Size": units.HumanSize(float64(size)), "Reclaimable": reclaimable}
+}
+
+func imagesUsage(u *api.DiskUsageResponse) row {
+	active, free := 0, u.Layers
+	for _, i := range u.Images {
+		if i.Containers > 0 {
+			active++
+			free -= i.Unique
+		}
+	}
+	return usageRow("Images", len(u.Images), active, u.Layers, free)
+}
+
+func containersUsage(u *api.DiskUsageResponse) row {
+	active, size, free := 0, int64(0), int64(0)
+	for _, k := range u.Containers {
+		size += k.SizeRw
+		if isUp(k) {
+			active++
+		} else {
+			free += k.SizeRw
+		}
+	}
+	return usageRow("Containers", len(u.Containers), active, size, free)
+}
+
+func volumesUsage(u *api.DiskUsageResponse) row {
+	active, size, free := 0, int64(0), int64(0)
+	for _, v := range u.Volumes {
+		size += v.Size
+		if v.Containers > 0 {
+			active++
+		} else {
+			free += v.Size
+		}
+	}
+	return usageRow("Local Volumes", len(u.Volumes), active, size, free)
+}
+
+// usageDetails are the tables of --verbose.
+var usageDetails = map[string]listing{
+	"image": {
+		fields: []field{{"Repository", "REPOSITORY"}, {"Tag", "TAG"}, {"ID", "IMAGE ID"}, {"CreatedSince", "CREATED"}, {"Size", "SIZE"}, {"Shared", "SHARED SIZE"}, {"Unique", "UNIQUE SIZE"}, {"Containers", "CONTAINERS"}},
+		table:  "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.Shared}}\t{{.Unique}}\t{{.Containers}}",
+	},
+	"container": {
+		fields: append([]field{{"OnlySize", "SIZE"}}, containerListing.fields...),
+		table:  "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.OnlySize}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}",
+	},
+	"volume": {
+		fields: []field{{"Name", "VOLUME NAME"}, {"Links", "LINKS"}, {"Size", "SIZE"}},
+		table:  "{{.Name}}\t{{.Links}}\t{{.Size}}",
+	},
+}
+
+func (c *cli) diskUsageDetails(u *api.DiskUsageResponse) error {
+	var images, containers, volumes []row
+	for _, i := range u.Images {
+		images = append(images, imageUsageRow(i))
+	}
+	for _, k := range u.Containers {
+		r := containerRow(k, false)
+		r["OnlySize"] = units.HumanSize(float64(k.SizeRw))
+		containers = append(containers, r)
+	}
+	for _, v := range u.Volumes {
+		volumes = append(volumes, row{"Name": v.Volume.GetName(), "Links": v.Containers, "Size": units.HumanSize(float64(v.Size))})
+	}
+	for i, part := range []struct {
+		title, kind string
+		rows        []row
+	}{{"Images", "image", images}, {"Containers", "container", containers}, {"Local Volumes", "volume", volumes}} {
+		if i > 0 {
+			fmt.Fprintln(c.out)
+		}
+		fmt.Fprintf(c.out, "%s space usage:\n\n", part.title)
+		if err := c.list(usageDetails[part.kind], listFlags{}, part.rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func imageUsageRow(u *api.ImageUsage) row {
+	i := u.Image
+	repository, tag := "<none>", "<none>"
+	if len(i.GetTags()) > 0 {
+		at := strings.LastIndexByte(i.Tags[0], ':')
+		repository, tag = i.Tags[0][:at], i.Tags[0][at+1:]
+	}
+	return row{
+		"Repository": repository, "Tag": tag, "ID": shortHex(i.GetId()), "CreatedSince": ago(i.GetCreatedAt()), "Size": units.HumanSize(float64(i.GetSize())),
+		"Shared": units.HumanSize(float64(i.GetSize() - u.Unique)), "Unique": units.HumanSize(float64(u.Unique)), "Containers": u.Containers,
+	}
+}
