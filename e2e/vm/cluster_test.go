@@ -188,7 +188,8 @@ const firstID = "$(shoal ps -q --no-trunc --filter label=shoal.service.name=web 
 func (c *machines) byName(t *testing.T) {
 	for _, m := range c.machines {
 		for _, name := range []string{"web", "tasks.web"} {
-			out := output(t, m, "shoal exec %s /web get http://%s/ 12", firstID, name)
+			// Again, if an emulated machine was too slow once: `web get` waits a second for each answer, and gossip no longer.
+			out := eventually(t, m, "12 answers of "+name, "shoal exec "+firstID+" /web get http://"+name+"/ 12")
 			if n := len(distinct(out)); n < 2 {
 				t.Errorf("%s: twelve requests to %s were answered by %d tasks:\n%s", m.cfg.Name, name, n, out)
 			}

@@ -26,7 +26,8 @@ var packed = []string{
 }
 
 // drivers are loaded at boot: nothing asks for a device that is not there yet.
-var drivers = []string{"kernel/drivers/virtio/virtio_pci.ko", "kernel/drivers/net/virtio_net.ko", "kernel/drivers/block/virtio_blk.ko"}
+var drivers = []string{"kernel/drivers/virtio/virtio_pci.ko", "kernel/drivers/net/virtio_net.ko", "kernel/drivers/block/virtio_blk.ko",
+	"kernel/drivers/block/loop.ko"}
 
 // system is a root file system with everything but what is to be tested.
 func system(k kernel, init string) (tree, error) {

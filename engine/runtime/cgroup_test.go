@@ -5,8 +5,11 @@ package runtime
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -65,5 +68,26 @@ func TestShimIsAboveWhatItInherits(t *testing.T) {
 	b := newBox(t, sh("true"))
 	if fd := b.rt.program.Fd(); fd < 16 {
 		t.Errorf("the shim's program is descriptor %d", fd)
+	}
+}
+
+// A container that joins another's cgroup namespace is in groups of its own all the same: it sees them from where the other is.
+func TestJoinedCgroupNamespace(t *testing.T) {
+	first := newBox(t, sh("sleep 100")).start()
+	path := fmt.Sprintf("/proc/%d/ns/cgroup", first.state().Pid)
+	second := newBox(t, sh("sleep 100"), func(s *specs.Spec) {
+		for i := range s.Linux.Namespaces {
+			if s.Linux.Namespaces[i].Type == specs.CgroupNamespace {
+				s.Linux.Namespaces[i].Path = path
+			}
+		}
+	}).start()
+	want := must(os.Readlink(path))(t)
+	if got := must(os.Readlink(fmt.Sprintf("/proc/%d/ns/cgroup", second.state().Pid)))(t); got != want {
+		t.Errorf("cgroup namespace %s, want %s", got, want)
+	}
+	out, errs, exit := second.exec(ExecOptions{Process: second.process("grep", "-E", "^(0:|[0-9]+:memory)", "/proc/self/cgroup")}, "")
+	if exit.Code != 0 || !strings.Contains(out, ":/../"+filepath.Base(second.opts.CgroupPath)+"\n") {
+		t.Errorf("one more process is in %q, %q, %+v", out, errs, exit)
 	}
 }
