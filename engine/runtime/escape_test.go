@@ -31,7 +31,7 @@ var escapes = []struct{ name, script, needs string }{
 	{"kernel messages", "dmesg | grep -q .", ""},
 	{"the clock", "date -s @$(date +%s) 2>&1 | grep -q . && ! date -s @$(date +%s) 2>&1 | grep -q set", ""},
 	{"processes of the host", "test $(ls -d /proc/[0-9]* | wc -l) -gt 8", ""},
-	{"another process's root", "ls /proc/$(ls /proc | grep '^[0-9]*$' | sort -n | sed -n 2p)/root/proc", ""},
+	{"another process's root", "test -d /proc/$(ls /proc | grep '^[0-9]*$' | sort -n | sed -n 2p)/root/proc", ""},
 	{"a user namespace inside", "/bin/busybox unshare -U true", ""},
 	{"what masks hide", "test -s /proc/kcore || test -s /proc/keys || test -d /sys/firmware/acpi || test -n \"$(ls /proc/acpi)\" || grep -q . /proc/timer_list", ""},
 	{"unmasking", "umount /proc/kcore || umount /proc/keys || umount /proc/sys || (mount -t proc p /tmp && test -e /tmp/self)", ""},
