@@ -83,7 +83,24 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 		// One without offsets makes no difference, and many runtimes know none.
 		config.Linux.Namespaces = slices.DeleteFunc(config.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.TimeNamespace })
 	}
+	if row.Spec.Runtime != "" { // ours takes sources before it separates mounts, and needs no propagating root
+		config.Linux.RootfsPropagation = rootPropagation(row)
+	}
 	return config, addRates(config.Linux.Resources, row.Spec.GetLimits())
+}
+
+// rootPropagation is the strongest that a mount asks for. With a private root, other runtimes cut all its mounts off.
+func rootPropagation(row *api.Container) string {
+	strongest := ""
+	for _, p := range row.Mounts {
+		switch asked(p).Propagation {
+		case "shared", "rshared":
+			return "rshared"
+		case "slave", "rslave":
+			strongest = "rslave"
+		}
+	}
+	return strongest
 }
 
 // namespaceModes are the namespaces as far as they are known before the start.

@@ -32,6 +32,11 @@ const (
 	usernsRemap = "remap"
 )
 
+// hasOwnUsers says that a container is to have a user namespace of its own.
+func hasOwnUsers(s *api.ContainerSpec) bool {
+	return s.GetUsernsMode() == usernsAuto || s.GetUsernsMode() == usernsRemap
+}
+
 // chooseUsers gives a container its range. e.mu is held.
 func (e *Engine) chooseUsers(row *api.Container) error {
 	switch row.Spec.GetUsernsMode() {
@@ -225,10 +230,10 @@ func (e *Engine) bindFirst(c *container, i int, p *api.MountPoint, owner *os.Fil
 		return err
 	}
 	defer source.Close()
-	return bindAt(fmt.Sprintf("/proc/self/fd/%d", source.Fd()), e.boundPath(c.id, i), owner, !asked(p).NonRecursive)
+	return bindAt(fmt.Sprintf("/proc/self/fd/%d", source.Fd()), e.boundPath(c.id, i), owner, asked(p))
 }
 
-func bindAt(source, target string, owner *os.File, recursive bool) error {
+func bindAt(source, target string, owner *os.File, m *api.Mount) error {
 	st, err := os.Stat(source)
 	if err != nil {
 		return err
@@ -244,7 +249,7 @@ func bindAt(source, target string, owner *os.File, recursive bool) error {
 	if err := unmount(target); err != nil { // of a start that was cut off
 		return err
 	}
-	tree, err := userns.Map(source, owner, recursive)
+	tree, err := copyTree(source, owner, m)
 	if errors.Is(err, unix.EINVAL) && owner != nil {
 		return errors.New("its file system cannot show other owners: use userns_mode host")
 	}
@@ -252,6 +257,13 @@ func bindAt(source, target string, owner *os.File, recursive bool) error {
 		return err
 	}
 	return userns.Attach(tree, target)
+}
+
+func copyTree(source string, owner *os.File, m *api.Mount) (*os.File, error) {
+	if owner == nil && !isPrivate(m.Propagation) {
+		return userns.Follow(source, !m.NonRecursive)
+	}
+	return userns.Map(source, owner, !m.NonRecursive)
 }
 
 func (e *Engine) releaseBinds(_ context.Context, c *container) error {

@@ -5,6 +5,7 @@ package engine
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -260,6 +261,13 @@ func TestPropagation(t *testing.T) {
 		t.Fatal(err)
 	}
 	private, slave := l.run(withMounts("", "sleep 1000", bind(""))), l.run(withMounts("", "sleep 1000", bind("rslave")))
+	users := withMounts("", "sleep 1000", bind("rshared"))
+	users.Spec.UsernsMode = usernsAuto
+	if _, err := l.Create(l.ctx(), CreateOptions{Request: users}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("rshared with its own users: %v", err)
+	}
+	users.Spec.Mounts[0].Propagation = "rslave"
+	own := l.run(users)
 	shared := withMounts("", "mount -t tmpfs tmpfs /b/container && sleep 1000", bind("rshared"))
 	shared.Spec.CapAdd = []string{"SYS_ADMIN"}
 	id := l.run(shared)
@@ -270,13 +278,52 @@ func TestPropagation(t *testing.T) {
 		return strings.TrimSpace(l.exec(id, "grep -c '/b/' /proc/self/mounts || true"))
 	}
 	l.exec(id, "while ! grep -q /b/container /proc/self/mounts; do sleep 0.01; done")
-	for id, want := range map[string]string{private: "0", slave: "2", id: "2"} {
+	for id, want := range map[string]string{private: "0", slave: "2", own: "2", id: "2"} {
 		if got := count(id); got != want {
 			t.Errorf("container %.12s sees %s mounts, want %s", id, got, want)
 		}
 	}
+	if err := l.Remove(l.ctx(), own, true, true); err != nil {
+		t.Fatal(err)
+	}
+	if !mounted(dir + "/host") {
+		t.Error("the end of a container with its own users unmounted what is the host's")
+	}
 	if !mounted(dir + "/container") {
 		t.Error("the host does not see what a container mounted in a shared bind")
+	}
+}
+
+// What another runtime than ours makes of mounts.
+func TestMountsByRunc(t *testing.T) {
+	if _, err := exec.LookPath("runc"); err != nil {
+		t.Skip("SKIPPED: runc is not installed")
+	}
+	l := openLab(t)
+	dir := t.TempDir()
+	if err := errors.Join(os.Mkdir(dir+"/in", 0o755), os.Mkdir(dir+"/out", 0o755), unix.Mount(dir, dir, "", unix.MS_BIND, ""), unix.Mount("", dir, "", unix.MS_SHARED, "")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unmountBelow(dir); unmount(dir) })
+	if err := unix.Mount("tmpfs", dir+"/in", "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	l.ended(l.run(withMounts("", "mkdir -p /v/a; echo x >/v/a/f", volumeAt("data", "/v"))))
+	sub := volumeAt("data", "/s")
+	sub.Subpath = "a"
+	r := withMounts("", "touch /b/x || touch /b/in/x || cat /s/f; grep -q ' /t .*size=1024k' /proc/mounts && sleep 1000",
+		sub, &api.Mount{Type: api.Mount_BIND, Source: dir, Target: "/b", ReadOnly: true, Propagation: "rslave"},
+		&api.Mount{Type: api.Mount_TMPFS, Target: "/t", TmpfsSizeBytes: 1 << 20})
+	r.Spec.Runtime = "runc"
+	id := l.run(r)
+	if err := unix.Mount("tmpfs", dir+"/out", "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.exec(id, "cat /s/f; grep -c /b/out /proc/mounts"); got != "x\n1\n" {
+		t.Errorf("inside: %q", got)
+	}
+	if got := l.logs(id); strings.Count(got, "Read-only file system") != 2 || !strings.Contains(got, "x\n") {
+		t.Errorf("log: %q", got)
 	}
 }
 

@@ -89,6 +89,19 @@ func born(r Range, withNet bool) (*Namespaces, error) {
 // Map opens a detached copy of what is mounted at path. With a namespace, files that the host's root owns belong to that
 // namespace's root there, and the other way round; nil shows them as they are. EINVAL means that the file system cannot.
 func Map(path string, user *os.File, recursive bool) (*os.File, error) {
+	attr := &unix.MountAttr{Propagation: unix.MS_PRIVATE}
+	if user != nil {
+		attr.Attr_set, attr.Userns_fd = unix.MOUNT_ATTR_IDMAP, uint64(user.Fd())
+	}
+	return detached(path, recursive, attr)
+}
+
+// Follow opens a detached copy of what is mounted at path, in which later mounts of the host appear, and none the other way.
+func Follow(path string, recursive bool) (*os.File, error) {
+	return detached(path, recursive, &unix.MountAttr{Propagation: unix.MS_SLAVE})
+}
+
+func detached(path string, recursive bool, attr *unix.MountAttr) (*os.File, error) {
 	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
 	at := uint(unix.AT_EMPTY_PATH)
 	if recursive {
@@ -100,13 +113,9 @@ func Map(path string, user *os.File, recursive bool) (*os.File, error) {
 		return nil, &os.PathError{Op: "open_tree", Path: path, Err: err}
 	}
 	tree := os.NewFile(uintptr(fd), path)
-	attr := &unix.MountAttr{Propagation: unix.MS_PRIVATE}
-	if user != nil {
-		attr.Attr_set, attr.Userns_fd = unix.MOUNT_ATTR_IDMAP, uint64(user.Fd())
-	}
 	if err := unix.MountSetattr(fd, "", at, attr); err != nil {
 		tree.Close()
-		return nil, &os.PathError{Op: "map owners of", Path: path, Err: err}
+		return nil, &os.PathError{Op: "set attributes of", Path: path, Err: err}
 	}
 	return tree, nil
 }
