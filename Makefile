@@ -36,8 +36,8 @@ unit: shim ## unit tests, among them those that need namespaces (root)
 race: shim ## the packages with concurrency under the race detector (gcc)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 8m $(RACE)
 
-e2e: build web ## end-to-end tests in network namespaces (root)
-	SHOAL_E2E=1 $(GO) test -count=1 -timeout 8m ./e2e/...
+e2e: build web ## end-to-end tests in network namespaces (root); KILLS=100 kills the daemon more often
+	SHOAL_E2E=1 SHOAL_KILLS=$(KILLS) $(GO) test -count=1 -timeout 8m ./e2e/...
 
 e2e-vm: build web ## the engine's tests and a cluster in real virtual machines with another kernel (root; QEMU, minutes)
 	deploy/deps-vm.sh bin/vm/kernel

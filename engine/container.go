@@ -65,10 +65,21 @@ func (c *container) unlock() { <-c.op }
 func (c *container) update(change func(*api.Container)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.notify()
+	return c.write(change)
+}
+
+// updateQuietly is update for a change that nobody is told of yet.
+func (c *container) updateQuietly(change func(*api.Container)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.write(change)
+}
+
+func (c *container) write(change func(*api.Container)) error {
 	row := proto.CloneOf(c.row)
 	change(row)
 	c.row = row
-	c.notify()
 	if c.removed {
 		return nil
 	}

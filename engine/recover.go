@@ -98,11 +98,22 @@ func (e *Engine) adopt(ctx context.Context, c *container, s runtime.State) {
 		e.exited(c, *s.Exit)
 	case active(row.State):
 		e.exited(c, lostExit(nil))
-	case s.Status == runtime.Stopped && s.Exit != nil && s.Exit.Error == "" && !s.StartedAt.IsZero():
+	case s.Status == runtime.Stopped && s.Exit != nil && s.Exit.Error == "" && s.StartedAt.After(row.StartedAt.AsTime()):
 		// The daemon died between the start and writing it down, and the container ended since.
 		e.exited(c, *s.Exit)
 	default:
 		e.releaseIdle(c)
+		e.removeEnded(c)
+	}
+}
+
+// removeEnded removes a container that was to go at its end, when the daemon died in between.
+func (e *Engine) removeEnded(c *container) {
+	if row := c.get(); !row.AutoRemove || row.State != api.ContainerState_EXITED {
+		return
+	}
+	if err := e.removeLocked(c, true); err != nil {
+		e.log.Error("container was not removed", "container", c.id, "error", err)
 	}
 }
 

@@ -144,7 +144,7 @@ func (e *Engine) prepareCopyUp(ctx context.Context, c *container) error {
 }
 
 func (e *Engine) releaseRootfs(ctx context.Context, c *container) error {
-	if _, err := os.Lstat(e.rootfs(c.id)); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Lstat(e.bundle(c.id)); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err := e.cfg.Snapshots.Unmount(ctx, e.rootfs(c.id)); err != nil {

@@ -59,7 +59,9 @@ func (s *Shoal) List(ctx context.Context) ([]State, error) {
 			continue
 		}
 		st, err := s.State(ctx, e.Name())
-		if err != nil {
+		if errors.Is(err, ErrNotFound) { // a Delete that was cut short
+			st = State{ID: e.Name(), Status: Stopped}
+		} else if err != nil {
 			s.log.Warn("container's state cannot be read", "container", e.Name(), "error", err)
 			st = State{ID: e.Name(), Status: Stopped}
 		}
