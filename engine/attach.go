@@ -43,6 +43,7 @@ func (e *Engine) Attach(ctx context.Context, ref string) (*Attachment, error) {
 			return nil, err
 		}
 		result <- attachResult{stream: stream}
+		e.announceContainer(c.get(), "attach", nil)
 		return &Attachment{c: c, seen: seen, ready: result, cancel: func() {}}, nil
 	}
 	if c.isRemoved() {
@@ -51,6 +52,7 @@ func (e *Engine) Attach(ctx context.Context, ref string) (*Attachment, error) {
 	c.mu.Lock()
 	c.waiting = append(c.waiting, result)
 	c.mu.Unlock()
+	e.announceContainer(c.get(), "attach", nil)
 	return &Attachment{c: c, seen: seen, ready: result, cancel: func() { c.stopWaiting(result) }}, nil
 }
 

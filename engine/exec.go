@@ -31,7 +31,7 @@ func (e *Engine) Exec(ctx context.Context, open *api.ExecOpen) (runtime.Process,
 	if open.User != "" {
 		u, err := lookupUser(e.rootfs(c.id), open.User, c.get().Spec.GetGroups())
 		if err != nil {
-			return nil, err
+			return nil, &StartError{Container: c.id, ExitCode: execExitCode(err), Err: err}
 		}
 		user = &u
 	}
@@ -57,5 +57,5 @@ func (e *Engine) Exec(ctx context.Context, open *api.ExecOpen) (runtime.Process,
 	return p, nil
 }
 
-// execExitCode is the code with which `exec` ends when the command cannot be run.
-func execExitCode(err error) int { return startExitCode(err) }
+// execExitCode is the code with which `exec` ends when the command cannot be run: Docker's, which knows no 125 here.
+func execExitCode(err error) int { return max(126, startExitCode(err)) }

@@ -69,6 +69,7 @@ func (e *Engine) stop(ctx context.Context, c *container, timeout *time.Duration,
 		if err := e.signal(ctx, c, sig); err != nil {
 			return err
 		}
+		e.announceContainer(c.get(), "kill", map[string]string{"signal": itoa(int(sig))})
 		if err := e.waitEnd(ctx, c, grace); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 			if err == nil {
 				e.emit(c, "stop", nil)
@@ -79,6 +80,7 @@ func (e *Engine) stop(ctx context.Context, c *container, timeout *time.Duration,
 	if err := e.signal(ctx, c, syscall.SIGKILL); err != nil {
 		return err
 	}
+	e.announceContainer(c.get(), "kill", map[string]string{"signal": itoa(int(syscall.SIGKILL))})
 	if err := e.waitEnd(ctx, c, killWait); err != nil {
 		if ctx.Err() == nil {
 			return errorf(ErrPrecondition, "container %s does not end although it was killed", c.get().Name)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,6 +72,11 @@ func resolveUser(user string, extra []string, accounts []account, groups []group
 			return spec.User{}, err
 		}
 		u.Groups = append(u.Groups, gid)
+	}
+	// The first group is one of the others too: a file that shuts out its group must not open when a program drops the
+	// first one (CVE-2022-36109).
+	if !slices.Contains(u.Groups, u.GID) {
+		u.Groups = append([]uint32{u.GID}, u.Groups...)
 	}
 	return u, nil
 }

@@ -54,7 +54,7 @@ func checkChange(s string) (string, error) {
 			return s, nil
 		}
 	}
-	return "", fmt.Errorf("'%s' is not an instruction that import can apply: use %s with arguments", word, strings.Join(changes, ", "))
+	return "", fmt.Errorf("'%s' is not an instruction that can be applied here: use %s with arguments", word, strings.Join(changes, ", "))
 }
 
 func (c *cli) importImage(ctx context.Context, first *api.ImageUpload, r io.Reader) error {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -36,6 +38,9 @@ func newImageSaveCommand(c *cli) *cobra.Command {
 // wholeFile writes beside the file and renames, so that what is there is whole.
 func wholeFile(path string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".shoal-save-*")
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("invalid output path: directory %q does not exist", filepath.Dir(path))
+	}
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (b *builder) process(p *specs.Process, filter []byte, first bool) {
 	withInit := first && b.in.options.Init
 	b.rlimits(p.Rlimits)
 	b.personality()
-	b.chdir(p.Cwd)
+	b.chdir(p.Cwd, first)
 	caps := b.capabilities(p.Capabilities)
 	if first {
 		b.ask(wire.MsgReady)
@@ -119,10 +119,14 @@ func cwd(dir string) string {
 	return path.Clean(dir)
 }
 
-// chdir enters the working directory and makes it if it is missing, still as root:
-// the user need not be able to reach it.
-func (b *builder) chdir(dir string) {
+// chdir enters the working directory, still as root: the user need not be able to reach it. A container's own is made if
+// it is missing, an exec session's is not.
+func (b *builder) chdir(dir string, make bool) {
 	dir = cwd(dir)
+	if !make {
+		b.do("enter working directory "+dir, unix.SYS_CHDIR, dir)
+		return
+	}
 	var done label
 	b.do("", unix.SYS_CHDIR, dir).then(&done).ignore()
 	parts := strings.Split(strings.TrimPrefix(dir, "/"), "/")
