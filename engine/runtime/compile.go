@@ -4,6 +4,7 @@ package runtime
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -333,6 +334,11 @@ func validate(s *specs.Spec) error {
 	return validateProcess(s.Process)
 }
 
+func hasAppArmor() bool {
+	b, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
+	return err == nil && strings.HasPrefix(string(b), "Y")
+}
+
 func validateNames(s *specs.Spec) error {
 	has := func(t specs.LinuxNamespaceType) bool {
 		return slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == t })
@@ -361,8 +367,8 @@ func joins(s *specs.Spec, t specs.LinuxNamespaceType) bool {
 
 func validateProcess(p *specs.Process) error {
 	switch {
-	case p.ApparmorProfile != "":
-		return fmt.Errorf("process.apparmorProfile %q: AppArmor is not supported", p.ApparmorProfile)
+	case p.ApparmorProfile != "" && !hasAppArmor():
+		return fmt.Errorf("process.apparmorProfile %q: AppArmor is not enabled on this host", p.ApparmorProfile)
 	case p.SelinuxLabel != "":
 		return fmt.Errorf("process.selinuxLabel %q: SELinux is not supported", p.SelinuxLabel)
 	case p.Scheduler != nil, p.IOPriority != nil, p.ExecCPUAffinity != nil:

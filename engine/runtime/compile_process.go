@@ -40,6 +40,7 @@ func (b *builder) process(p *specs.Process, filter []byte, first bool) {
 		b.session(p.Terminal)
 	}
 	b.streams(p.Terminal)
+	b.apparmor(p.ApparmorProfile)
 	if !p.NoNewPrivileges {
 		b.seccomp(filter)
 	}
@@ -152,6 +153,13 @@ func (b *builder) streams(terminal bool) {
 			from = b.tty
 		}
 		b.do("connect stream "+strconv.Itoa(fd), unix.SYS_DUP3, from, fd, 0)
+	}
+}
+
+// apparmor makes the profile apply from execve on.
+func (b *builder) apparmor(profile string) {
+	if profile != "" {
+		b.writeFile("set AppArmor profile "+profile, "/proc/self/attr/exec", "exec "+profile)
 	}
 }
 

@@ -173,6 +173,17 @@ func TestShimCannotBeOverwritten(t *testing.T) {
 	}
 }
 
+// Where the kernel has AppArmor (the virtual machines' has), a profile is applied.
+func TestAppArmor(t *testing.T) {
+	if !hasAppArmor() {
+		t.Skip("SKIPPED: this kernel has no AppArmor; `make e2e-vm` runs this on one that has")
+	}
+	got := output(t, sh("cat /proc/self/attr/current"), func(s *specs.Spec) { s.Process.ApparmorProfile = "unconfined" })
+	if got != "unconfined\n" {
+		t.Errorf("profile %q", got)
+	}
+}
+
 func TestReadOnlyRoot(t *testing.T) {
 	s := sh("touch /x 2>/dev/null && exit 1; touch /dev/shm/x && echo ok")
 	s.ReadOnly = true
@@ -214,8 +225,8 @@ func TestMounts(t *testing.T) {
 
 func TestBadConfigurationsAreRefused(t *testing.T) {
 	for want, change := range map[string]func(*specs.Spec){
-		"hooks are not supported":   func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/x"}}} },
-		"AppArmor is not supported": func(s *specs.Spec) { s.Process.ApparmorProfile = "x" },
+		"hooks are not supported": func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/x"}}} },
+		"AppArmor":                func(s *specs.Spec) { s.Process.ApparmorProfile = "no-such-profile" },
 		"no such file or directory": func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Type: "bind", Source: "/nope"})
 		},
