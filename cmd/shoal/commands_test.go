@@ -57,6 +57,12 @@ func TestErrors(t *testing.T) {
 		{"node update --label-rm nope one", "node one has no label nope", 1},
 		{"network create --subnet 10.0.0.1/24 n", "invalid subnet '10.0.0.1/24': it should be 10.0.0.0/24", 1},
 		{"network create --gateway 10.9.0.1 --subnet 10.0.0.0/24 n", "no matching subnet for gateway 10.9.0.1", 1},
+		{"network create --aux-address r=10.9.0.1 --subnet 10.0.0.0/24 n", "no matching subnet for aux-address 10.9.0.1", 1},
+		{"network create -d overlay --aux-address r=10.0.0.9 --subnet 10.0.0.0/24 n", "--aux-address is for networks of this node: on an overlay network nothing but Shoal gives addresses", 1},
+		{"network create --attachable n", "--attachable is for overlay networks: a network of this node is open to each of its containers", 1},
+		{"network connect app web", "network app is the cluster's: services are on it, containers by themselves are not", 1},
+		{"network connect --ip ::1 nope web", "ip=::1 is not an address of its family", 1},
+		{"network disconnect nope web", "no such network: nope (see 'shoal network ls')", 1},
 		{"network rm nope", "no such network: nope (see 'shoal network ls')", 1},
 		{"network rm app", "network overlay1 is used by service web: remove that first", 1},
 		{"volume inspect nope", "no such volume: nope (see 'shoal volume ls')", 1},
@@ -227,6 +233,19 @@ func TestNetworks(t *testing.T) {
 	if r := f.run(t, "", "network", "create", "mine"); r.out != strings.Repeat("b", 64)+"\n" {
 		t.Fatalf("%+v", r)
 	}
+	for _, args := range [][]string{
+		{"connect", "--ip", "10.2.0.9", "--ip6", "fd00::9", "--alias", "db", "--alias", "sql", "--link-local-ip", "169.254.1.1", "mine", "web"},
+		{"disconnect", "-f", "mine", "web"},
+	} {
+		if r := f.run(t, "", append([]string{"network"}, args...)...); r.code != 0 || r.out != "" {
+			t.Errorf("network %v: %v", args, r)
+		}
+	}
+	wantCalls := []string{"network connect bbbbbbbbbbbb web 10.2.0.9 fd00::9 [db sql] [169.254.1.1]", "network disconnect bbbbbbbbbbbb web true"}
+	if diff := cmp.Diff(wantCalls, f.containers.calls); diff != "" {
+		t.Error(diff)
+	}
+	f.containers.calls = nil
 	if r := f.run(t, "", "network", "rm", "mine"); r.out != "mine\n" || f.containers.calls[0] != "network rm bbbbbbbbbbbb" {
 		t.Errorf("%+v %v", r, f.containers.calls)
 	}

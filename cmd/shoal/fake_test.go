@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -546,6 +547,17 @@ func (f *fakeContainers) CreateNetwork(_ context.Context, r *api.CreateLocalNetw
 
 func (f *fakeContainers) ListNetworks(context.Context, *api.ListLocalNetworksRequest) (*api.ListLocalNetworksResponse, error) {
 	return &api.ListLocalNetworksResponse{Networks: f.networks}, nil
+}
+
+func (f *fakeContainers) ConnectNetwork(_ context.Context, r *api.ConnectNetworkRequest) (*api.ContainerResponse, error) {
+	n := r.Network
+	f.call(fmt.Sprintf("network connect %s %s %s %s %v %v", cut(n.Network, 12), r.Ref, n.Ip, n.Ip6, n.Aliases, n.LinkLocalIps))
+	return &api.ContainerResponse{}, nil
+}
+
+func (f *fakeContainers) DisconnectNetwork(_ context.Context, r *api.DisconnectNetworkRequest) (*api.ContainerResponse, error) {
+	f.call(fmt.Sprintf("network disconnect %s %s %v", cut(r.Network, 12), r.Ref, r.Force))
+	return &api.ContainerResponse{}, nil
 }
 
 func (f *fakeContainers) RemoveNetwork(_ context.Context, r *api.RemoveLocalNetworkRequest) (*api.RemoveLocalNetworkResponse, error) {

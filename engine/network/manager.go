@@ -71,6 +71,7 @@ type Manager struct {
 	networks map[string]*api.LocalNetwork // by ID; never changed in place
 	attached map[string]Attachment        // by container
 	holds    map[string][]*hold           // by container
+	idle     map[string]bool              // networks that somebody has left since Reconcile
 	applied  *ruleset                     // what the kernel has; nil: unknown
 	ipv6     bool
 	warned   string // of which firewall
@@ -96,7 +97,7 @@ func New(cfg Config) (*Manager, error) {
 	cfg.ResolvConf = cmp.Or(cfg.ResolvConf, "/etc/resolv.conf")
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, networks: map[string]*api.LocalNetwork{},
-		attached: map[string]Attachment{}, holds: map[string][]*hold{},
+		attached: map[string]Attachment{}, holds: map[string][]*hold{}, idle: map[string]bool{},
 	}
 	if err := m.open(); err != nil {
 		return nil, err
@@ -348,7 +349,20 @@ func (m *Manager) Remove(_ context.Context, ref string) error {
 		return fmt.Errorf("remove network %s: %w", n.Name, err)
 	}
 	delete(m.networks, n.Id)
-	return nil
+	return m.removeLink(n)
+}
+
+// removeLink deletes what nobody is on any more, with its rules.
+func (m *Manager) removeLink(n *api.LocalNetwork) error {
+	l, err := m.link(hostLink(n))
+	if err == nil && l != nil && ours(l) && !m.wantedLinks()[hostLink(n)] {
+		err = m.deleteLink(l)
+	}
+	if m.idle[n.Id] {
+		delete(m.idle, n.Id)
+		err = errors.Join(err, m.applyRules(m.rules()))
+	}
+	return err
 }
 
 func (a Attachment) on(networkID string) bool {

@@ -200,6 +200,14 @@ func testBridgeOptions(t *testing.T, l *lab) {
 	for name := range l.rows {
 		l.stop(name)
 	}
+	t.Run("a bridge stays for the next container, not without its network", func(t *testing.T) {
+		l.index("br-apart")
+		if err := l.m.Remove(context.Background(), "apart"); err != nil {
+			t.Fatal(err)
+		}
+		l.create(&api.LocalNetwork{Name: "apart", Options: map[string]string{"com.docker.network.bridge.name": "br-apart"}})
+		l.index(l.m.byName("plain").Bridge)
+	})
 	l.wantNothingLeft()
 }
 

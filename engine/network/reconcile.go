@@ -22,19 +22,20 @@ import (
 func (m *Manager) Attach(_ context.Context, a Attachment) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before := m.attached[a.Container]
+	m.leave(m.attached[a.Container])
 	m.attached[a.Container] = a
 	if err := m.attach(a); err != nil {
 		return fmt.Errorf("attach container to networks: %w", err)
 	}
-	if err := errors.Join(m.applyRules(m.rules()), m.removeIdle(before)); err != nil {
+	if err := m.applyRules(m.rules()); err != nil {
 		return err
 	}
 	m.forgetFlows(a)
 	return nil
 }
 
-// Detach undoes Attach and Reserve; for an unknown container it does nothing. Bridges and rules that nobody needs go too.
+// Detach undoes Attach and Reserve; for an unknown container it does nothing. A bridge that nobody needs any more, and the
+// rules about it, are left to Reconcile.
 func (m *Manager) Detach(_ context.Context, container string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -45,6 +46,7 @@ func (m *Manager) Detach(_ context.Context, container string) error {
 		return nil
 	}
 	delete(m.attached, container)
+	m.leave(a)
 	var errs []error
 	for _, ep := range a.Endpoints {
 		l, err := m.link(vethName(container, ep.NetworkId))
@@ -53,32 +55,19 @@ func (m *Manager) Detach(_ context.Context, container string) error {
 		}
 		errs = append(errs, err)
 	}
-	errs = append(errs, m.applyRules(m.rules()), m.removeIdle(a))
+	errs = append(errs, m.applyRules(m.rules()))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("detach container from networks: %w", err)
 	}
 	return nil
 }
 
-// removeIdle deletes the bridges and VLANs that a container was the last one on.
-func (m *Manager) removeIdle(a Attachment) error {
-	wanted := m.wantedLinks()
+// leave remembers the networks that a container has left. The next one may come at once: bridge and rules stay until
+// Reconcile, since to make and delete them costs more than the rest of a container's start.
+func (m *Manager) leave(a Attachment) {
 	for _, ep := range a.Endpoints {
-		n := m.networks[ep.NetworkId]
-		if n == nil || wanted[hostLink(n)] {
-			continue
-		}
-		l, err := m.link(hostLink(n))
-		if err != nil {
-			return err
-		}
-		if l != nil && ours(l) {
-			if err := m.deleteLink(l); err != nil {
-				return err
-			}
-		}
+		m.idle[ep.NetworkId] = true
 	}
-	return nil
 }
 
 // hostLink is the name of what a network's containers are on.
@@ -89,9 +78,14 @@ func hostLink(n *api.LocalNetwork) string {
 	return optionsOf(n).parent
 }
 
-// used are the networks with somebody on them, in the order of their bridges' names.
+// used are the networks with somebody on them, now or since Reconcile, in the order of their bridges' names.
 func (m *Manager) used() []*api.LocalNetwork {
 	found := map[string]*api.LocalNetwork{}
+	for id := range m.idle {
+		if n := m.networks[id]; n != nil {
+			found[id] = n
+		}
+	}
 	for _, a := range m.attached {
 		for _, ep := range a.Endpoints {
 			if n := m.networks[ep.NetworkId]; n != nil {
@@ -129,6 +123,7 @@ func (m *Manager) Reconcile(_ context.Context, rows func() []Attachment) error {
 	defer m.mu.Unlock()
 	all := rows()
 	clear(m.attached)
+	clear(m.idle)
 	for _, a := range all {
 		m.attached[a.Container] = a
 	}
