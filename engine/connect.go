@@ -20,7 +20,8 @@ func (e *Engine) Connect(ctx context.Context, ref string, w *api.LocalNetworkAtt
 	}
 	defer c.unlock()
 	before := c.get()
-	if err := e.addNetwork(c, proto.CloneOf(w)); err != nil {
+	n, err := e.addNetwork(c, proto.CloneOf(w))
+	if err != nil {
 		return err
 	}
 	e.cfg.FaultPoint("connect.row")
@@ -28,6 +29,7 @@ func (e *Engine) Connect(ctx context.Context, ref string, w *api.LocalNetworkAtt
 		undo := e.setNetworks(c, before.Networks, before.Endpoints)
 		return errors.Join(err, undo, e.followNetworks(ctx, c))
 	}
+	e.announceNetwork(before, n, "connect")
 	return nil
 }
 
@@ -56,6 +58,7 @@ func (e *Engine) Disconnect(ctx context.Context, ref, networkRef string, force b
 		return err
 	}
 	e.cfg.FaultPoint("disconnect.row")
+	e.announceNetwork(before, n, "disconnect")
 	return e.followNetworks(ctx, c)
 }
 
@@ -91,31 +94,31 @@ func (e *Engine) means(ref string, n *api.LocalNetwork) bool {
 }
 
 // addNetwork writes down that a container is on a network, with an address if it runs.
-func (e *Engine) addNetwork(c *container, w *api.LocalNetworkAttachment) error {
+func (e *Engine) addNetwork(c *container, w *api.LocalNetworkAttachment) (*api.LocalNetwork, error) {
 	e.netMu.Lock()
 	defer e.netMu.Unlock()
 	row := c.get()
 	n, err := e.cfg.Networks.Get(w.GetNetwork())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if slices.ContainsFunc(row.Networks, func(have *api.LocalNetworkAttachment) bool { return e.means(have.Network, n) }) {
-		return errorf(ErrExists, "container %s is on network %s already", row.Name, n.Name)
+		return nil, errorf(ErrExists, "container %s is on network %s already", row.Name, n.Name)
 	}
 	w.Network = n.Name
 	networks := append(slices.Clone(row.Networks), w)
 	if err := e.cfg.Networks.Check(networks, nil); err != nil {
-		return err
+		return nil, err
 	}
 	endpoints := row.Endpoints
 	if active(row.State) {
 		more, err := e.cfg.Networks.Allocate(e.endpoints(), []*api.LocalNetworkAttachment{w})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		endpoints = append(slices.Clone(endpoints), more...)
 	}
-	return e.setNetworks(c, networks, endpoints)
+	return n, e.setNetworks(c, networks, endpoints)
 }
 
 // setNetworks writes the newest row first: it counts, the row as created only if that one is lost.

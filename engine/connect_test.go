@@ -5,8 +5,10 @@ package engine
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shoal-dev/shoal/engine/network"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -37,6 +39,7 @@ func TestConnect(t *testing.T) {
 	}
 	out := func() string { return l.exec(c, "ip route | grep ^default; true") }
 
+	began := time.Now()
 	before := l.exec(c, "ip -o link show eth0")
 	connect(&api.LocalNetworkAttachment{Network: "one", Ip: "10.61.0.9", Aliases: []string{"nine"}, LinkLocalIps: []string{"169.254.7.7", "fe80::77"}})
 	if got := l.exec(c, "ip -o link show eth0"); got != before {
@@ -79,6 +82,19 @@ func TestConnect(t *testing.T) {
 	l.wantInside(c)
 	connect(&api.LocalNetworkAttachment{Network: "one"})
 
+	t.Run("tells", func(t *testing.T) {
+		var got []string
+		err := l.Watch(l.ctx(), began, time.Now(), func(ev *api.Event) error {
+			if ev.Type == aboutNetwork {
+				got = append(got, ev.Action+" "+ev.Attributes["name"])
+			}
+			return nil
+		})
+		want := []string{"connect one"} // a daemon that was started anew has forgotten what was before
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("events %v, %v; want %v", got, err, want)
+		}
+	})
 	t.Run("and again after a stop", func(t *testing.T) {
 		if err := l.Kill(l.ctx(), c, "KILL"); err != nil {
 			t.Fatal(err)

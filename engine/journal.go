@@ -133,8 +133,14 @@ func (e *Engine) announceImage(action, id, name string) {
 // announceNetworks tells that a container is on its networks, or not any more.
 func (e *Engine) announceNetworks(row *api.Container, action string) {
 	for _, ep := range row.Endpoints {
-		e.announce(aboutNetwork, action, ep.NetworkId, map[string]string{"container": row.Id, "name": ep.Network, "type": "bridge"})
+		if n, err := e.cfg.Networks.Get(ep.NetworkId); err == nil {
+			e.announceNetwork(row, n, action)
+		}
 	}
+}
+
+func (e *Engine) announceNetwork(row *api.Container, n *api.LocalNetwork, action string) {
+	e.announce(aboutNetwork, action, n.Id, map[string]string{"container": row.Id, "name": n.Name, "type": n.Driver})
 }
 
 // announceVolumes tells that a container has its volumes mounted, or not any more.
