@@ -106,7 +106,7 @@ func (e *Engine) pruneVolumes(ctx context.Context, r *api.PruneRequest, f *prune
 		if !v.Anonymous && !r.AllVolumes || !f.match(v.Labels, v.CreatedAt) || len(e.VolumeUsers(v.Name)) > 0 {
 			continue
 		}
-		size := diskUsage(v.Mountpoint)
+		size := volumeSize(v)
 		err := e.RemoveVolume(ctx, v.Name, false)
 		if inUseAfterAll(err) {
 			continue

@@ -26,7 +26,7 @@ func (e *Engine) DiskUsage(ctx context.Context) (*api.DiskUsageResponse, error) 
 		return nil, err
 	}
 	for _, v := range volumes {
-		out.Volumes = append(out.Volumes, &api.VolumeUsage{Volume: v, Size: diskUsage(v.Mountpoint), Containers: int32(len(e.VolumeUsers(v.Name)))})
+		out.Volumes = append(out.Volumes, &api.VolumeUsage{Volume: v, Size: volumeSize(v), Containers: int32(len(e.VolumeUsers(v.Name)))})
 	}
 	return out, nil
 }

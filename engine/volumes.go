@@ -175,6 +175,15 @@ func (e *Engine) RemoveVolume(ctx context.Context, name string, force bool) erro
 	return err
 }
 
+// volumeSize is what a volume takes of this node's disk. What is mounted from elsewhere takes nothing, and asking its server
+// may take for ever.
+func volumeSize(v *api.Volume) int64 {
+	if v.Driver != volume.DriverLocal || len(v.Options) > 0 {
+		return 0
+	}
+	return diskUsage(v.Mountpoint)
+}
+
 // fillUnstarted fills the volumes of a container that never ran, as its start would.
 func (e *Engine) fillUnstarted(ctx context.Context, c *container) error {
 	if err := c.lock(ctx); err != nil {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Remove deletes a volume and all in it. A volume with users is refused with ErrInUse even with force; an unknown one with
@@ -70,12 +72,12 @@ func (s *Store) remove(ctx context.Context, r *row, force bool) error {
 			return err
 		}
 	}
-	r.Half = true
+	r.Half = removing
 	if err := writeJSON(s.rowFile(r.Name), r, true); err != nil {
 		return err
 	}
 	if err := s.finishRemoval(ctx, d, r); err != nil {
-		r.Half = false // what is left of it can be seen, and its removal asked for again
+		r.Half = "" // what is left of it can be seen, and its removal asked for again
 		return errors.Join(err, writeJSON(s.rowFile(r.Name), r, true))
 	}
 	return nil
@@ -91,8 +93,18 @@ func (s *Store) finishRemoval(ctx context.Context, d Driver, r *row) error {
 	return s.forget(r.Name)
 }
 
-// removeHalf undoes what a crash left of a volume.
-func (s *Store) removeHalf(ctx context.Context, r *row) error {
+// finishHalf finishes what a crash has cut off: a removal goes on, and of a creation nothing is left. What was being made
+// under a name may be somebody else's, though, another node's for example, and taken over here: it is forgotten, not
+// removed.
+func (s *Store) finishHalf(ctx context.Context, r *row) error {
+	if r.Half == making && !r.Anonymous {
+		err := s.forget(r.Name)
+		if !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+		r.Half = "" // a directory with files was there before: it is the volume
+		return writeJSON(s.rowFile(r.Name), r, true)
+	}
 	d, err := s.driver(ctx, r.Driver)
 	if err != nil {
 		return err

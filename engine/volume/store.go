@@ -85,8 +85,8 @@ func (s *Store) clean(ctx context.Context) error {
 		case errors.Is(err, ErrNotFound):
 			s.removeEmpty(name)
 		case err != nil: // List tells
-		case r.Half && r.Driver == DriverLocal:
-			if err := s.finishRemoval(ctx, s.local, r); err != nil {
+		case r.Half != "" && r.Driver == DriverLocal:
+			if err := s.finishHalf(ctx, r); err != nil {
 				s.opts.Logger.Error("a volume that was half made or half removed is still there", "volume", name, "error", err)
 			}
 		default:
@@ -117,9 +117,16 @@ type row struct {
 	Anonymous bool              `json:"anonymous,omitempty"`
 	Scope     string            `json:"scope,omitempty"`
 	MountID   string            `json:"mount_id"`
-	// Half is set before the driver makes or removes the volume. Nobody sees such a volume; it is removed, or made again.
-	Half bool `json:"half,omitempty"`
+	// Half is set before the driver makes or removes the volume. Nobody sees such a volume; see finishHalf.
+	Half half `json:"half,omitempty"`
 }
+
+type half string
+
+const (
+	making   half = "making"
+	removing half = "removing"
+)
 
 func (r *row) volume() Volume { return Volume{Name: r.Name, Options: r.Options, MountID: r.MountID} }
 
@@ -148,13 +155,13 @@ func (s *Store) Create(ctx context.Context, v *api.Volume) (vol *api.Volume, cre
 	defer unlock()
 	old, err := s.load(r.Name)
 	switch {
-	case err == nil && !old.Half:
+	case err == nil && old.Half == "":
 		if err := conflict(old, v); err != nil {
 			return nil, false, fmt.Errorf("create volume %s: %w", r.Name, err)
 		}
 		return s.describe(ctx, old), false, nil
 	case err == nil:
-		err = s.removeHalf(ctx, old)
+		err = s.finishHalf(ctx, old)
 	case errors.Is(err, ErrNotFound):
 		err = nil
 	}
@@ -204,14 +211,14 @@ func (s *Store) make(ctx context.Context, r *row) error {
 	if err := os.Mkdir(filepath.Join(s.dir, r.Name), 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	r.Half = true
+	r.Half = making
 	if err := writeJSON(s.rowFile(r.Name), r, false); err != nil {
 		return err
 	}
 	if err := d.Create(ctx, r.volume()); err != nil {
 		return errors.Join(err, s.forget(r.Name))
 	}
-	r.Half = false
+	r.Half = ""
 	if err := writeJSON(s.rowFile(r.Name), r, true); err != nil {
 		return err
 	}
@@ -237,7 +244,7 @@ func (s *Store) load(name string) (*row, error) {
 // read reads a volume that is whole.
 func (s *Store) read(name string) (*row, error) {
 	r, err := s.load(name)
-	if err == nil && r.Half {
+	if err == nil && r.Half != "" {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
 	}
 	return r, err
@@ -274,7 +281,7 @@ func (s *Store) List(ctx context.Context) ([]*api.Volume, error) {
 	}
 	var vols []*api.Volume
 	for _, r := range rows {
-		if !r.Half {
+		if r.Half == "" {
 			vols = append(vols, s.describe(ctx, r))
 		}
 	}

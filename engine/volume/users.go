@@ -148,7 +148,7 @@ func (s *Store) Reconcile(ctx context.Context, alive func(user string) bool) err
 	}
 	var errs []error
 	for _, r := range rows {
-		if r.Half {
+		if r.Half != "" {
 			errs = append(errs, s.reconcileHalf(ctx, r.Name))
 		} else {
 			errs = append(errs, s.keep(ctx, r.Name, alive))
@@ -164,11 +164,11 @@ func (s *Store) reconcileHalf(ctx context.Context, name string) error {
 	}
 	defer unlock()
 	r, err := s.load(name)
-	if errors.Is(err, ErrNotFound) || err == nil && !r.Half {
+	if errors.Is(err, ErrNotFound) || err == nil && r.Half == "" {
 		return nil // finished meanwhile
 	}
 	if err == nil {
-		err = s.removeHalf(ctx, r)
+		err = s.finishHalf(ctx, r)
 	}
 	if err != nil {
 		return fmt.Errorf("remove what is left of volume %s: %w", name, err)

@@ -292,13 +292,17 @@ func TestCrash(t *testing.T) {
 	put(t, make1(t, l, "whole", nil)+"/some", "x")
 	must(t, os.MkdirAll(dir+"/unborn/_data", 0o755))
 	put(t, dir+"/unborn/.tmp-1", "{")
-	removing := make1(t, l, "removing", nil)
-	put(t, removing+"/some", "x")
+	gone := make1(t, l, "removing", nil)
+	put(t, gone+"/some", "x")
 	r, err := l.load("removing")
 	must(t, err)
-	r.Half = true
+	r.Half = removing
 	must(t, writeJSON(l.rowFile("removing"), r, false))
-	must(t, unix.Mount(source, removing, "", unix.MS_BIND, ""))
+	must(t, unix.Mount(source, gone, "", unix.MS_BIND, ""))
+	must(t, os.MkdirAll(dir+"/adopted/_data/file", 0o755))
+	must(t, writeJSON(l.rowFile("adopted"), &row{Name: "adopted", Driver: DriverLocal, Half: making}, false))
+	must(t, os.MkdirAll(dir+"/begun/_data", 0o755))
+	must(t, writeJSON(l.rowFile("begun"), &row{Name: "begun", Driver: DriverLocal, Half: making}, false))
 	must(t, os.Mkdir(dir+"/lost+found", 0o755))
 	put(t, dir+"/foreign/file", "not ours")
 	put(t, dir+"/spoilt/volume.json", "{")
@@ -312,12 +316,12 @@ func TestCrash(t *testing.T) {
 	if entries, err := os.ReadDir(l.local.data("half")); err != nil || len(entries) != 0 {
 		t.Errorf("the half filled one: %v, %v", entries, err)
 	}
-	for _, name := range []string{"unborn", "removing"} {
+	for _, name := range []string{"unborn", "removing", "begun"} {
 		if _, err := os.Lstat(dir + "/" + name); err == nil {
 			t.Errorf("left: %s", name)
 		}
 	}
-	if list, err := l.List(t.Context()); err != nil || len(list) != 2 {
+	if list, err := l.List(t.Context()); err != nil || len(list) != 3 {
 		t.Errorf("list: %v, %v", list, err)
 	}
 	must(t, l.Reconcile(t.Context(), func(string) bool { return true }))
