@@ -75,6 +75,9 @@ func (d *Docker) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "docker", append([]string{"-H", d.sock()}, args...)...)
 }
 
+// Dir is where it keeps everything; its supervisors' command lines name it.
+func (d *Docker) Dir() string { return d.dir }
+
 // Pid of dockerd.
 func (d *Docker) Pid() int { return d.cmd.Process.Pid }
 
