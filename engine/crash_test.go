@@ -58,6 +58,9 @@ func crash(point string) {
 		if err == nil {
 			err = moveVictim(ctx, e)
 		}
+		if err == nil {
+			err = inheritVolumes(ctx, e)
+		}
 	}
 	fmt.Fprintln(os.Stderr, "the fault point was not reached:", err)
 	os.Exit(1)
@@ -79,6 +82,19 @@ func killedAt(t *testing.T, point, userns string) {
 	l := openLab(t)
 	l.killAt(point, userns)
 	l.checkVictim(point)
+}
+
+// inheritVolumes makes a container with the volumes of another that never ran.
+func inheritVolumes(ctx context.Context, e *Engine) error {
+	holder := request("holder", "true")
+	holder.Spec.Mounts = []*api.Mount{{Type: api.Mount_VOLUME, Source: "held", Target: "/etc"}, {Type: api.Mount_VOLUME, Source: "vanishing", Target: "/v", DriverOpts: map[string]string{"type": "tmpfs"}}}
+	if _, err := e.Create(ctx, CreateOptions{Request: holder}); err != nil {
+		return err
+	}
+	heir := request("heir", "true")
+	heir.VolumesFrom = []string{"holder"}
+	_, err := e.Create(ctx, CreateOptions{Request: heir})
+	return err
 }
 
 // moveVictim takes it from one network to another while it runs.

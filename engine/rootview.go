@@ -126,11 +126,6 @@ func (e *Engine) inPrivateMounts(c *container, f func(*archive.Root) error) erro
 
 func (e *Engine) mountInside(c *container, root *archive.Root) error {
 	row := c.get()
-	if row.Spec.GetReadOnly() {
-		if err := readOnly(e.rootfs(c.id)); err != nil {
-			return err
-		}
-	}
 	points := slices.Clone(row.Mounts)
 	slices.SortFunc(points, func(a, b *api.MountPoint) int { return strings.Compare(a.Destination, b.Destination) })
 	for _, p := range points {
@@ -138,16 +133,23 @@ func (e *Engine) mountInside(c *container, root *archive.Root) error {
 			return fmt.Errorf("mount %s: %w", p.Destination, err)
 		}
 	}
+	if row.Spec.GetReadOnly() {
+		return readOnly(e.rootfs(c.id))
+	}
 	return nil
 }
 
-// bindInside mounts what is a bind. Where there is nothing to mount on, nothing of it can be asked for either: the target is
-// made at the first start.
+// bindInside mounts what is a bind. A directory to mount on is made as the first start would make it.
 func bindInside(root *archive.Root, p *api.MountPoint) error {
 	if p.Type == "tmpfs" {
 		return nil
 	}
-	target, err := root.Find(p.Destination)
+	source, err := openSource(p)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := targetOf(root, p.Destination, source)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, archive.ErrNotDirectory) {
 		return nil
 	}
@@ -155,11 +157,6 @@ func bindInside(root *archive.Root, p *api.MountPoint) error {
 		return err
 	}
 	defer target.Close()
-	source, err := openSource(p)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
 	flags := uintptr(unix.MS_BIND | unix.MS_REC)
 	if asked(p).NonRecursive {
 		flags = unix.MS_BIND
@@ -173,6 +170,17 @@ func bindInside(root *archive.Root, p *api.MountPoint) error {
 	}
 	defer mounted.Close()
 	return readOnly(threadPath(mounted))
+}
+
+func targetOf(root *archive.Root, dest string, source *os.File) (*os.File, error) {
+	target, err := root.Find(dest)
+	if st, e := source.Stat(); !errors.Is(err, fs.ErrNotExist) || e != nil || !st.IsDir() {
+		return target, err
+	}
+	if err := root.MkdirAll(dest); err != nil {
+		return nil, err
+	}
+	return root.Find(dest)
 }
 
 // threadPath is a path to an open file that is good in the calling thread's namespaces.

@@ -200,6 +200,7 @@ func (e *Engine) fillUnstarted(ctx context.Context, c *container) error {
 	if err == nil {
 		err = e.fillVolumes(ctx, c)
 	}
+	e.cfg.FaultPoint("inherit.filled")
 	return errors.Join(err, e.releaseRootfs(ctx, c), e.unmountVolumes(ctx, c))
 }
 

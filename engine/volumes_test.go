@@ -336,3 +336,43 @@ func TestTmpfsOptions(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// 'create -v data:/fresh' and 'cp' fill a volume without ever starting anything, also where the image has no such directory.
+func TestCopyIntoVolumeOfCreated(t *testing.T) {
+	l := openLab(t)
+	bound := t.TempDir()
+	m := volumeAt("bound", "/fresh/deep/bound")
+	m.DriverOpts = map[string]string{"o": "bind", "device": bound}
+	r := withMounts("helper", "true", volumeAt("data", "/fresh/deep"), m)
+	r.Spec.ReadOnly = true
+	l.create(r)
+	for _, dir := range []string{"/fresh/deep", "/fresh/deep/bound"} {
+		if err := l.CopyTo(l.ctx(), &api.CopyToRequest{Ref: "helper", Path: dir}, oneFile("file", "copied\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.CopyTo(l.ctx(), &api.CopyToRequest{Ref: "helper", Path: "/etc"}, oneFile("file", "x")); err == nil {
+		t.Error("copied into a read-only root")
+	}
+	if b, err := os.ReadFile(bound + "/file"); err != nil || string(b) != "copied\n" {
+		t.Errorf("in the bound volume: %q, %v", b, err)
+	}
+	if left, err := mountsBelow(l.dir + "/data"); err != nil || len(left) > 0 {
+		t.Errorf("still mounted: %v, %v", left, err)
+	}
+	if got := l.logs(l.ended(l.run(withMounts("", "cat /d/file", volumeAt("data", "/d")))).Id); got != "copied\n" {
+		t.Errorf("another container reads %q", got)
+	}
+}
+
+// A daemon that is killed while it fills the volumes of a container that never ran leaves nothing mounted.
+func TestKilledWhileInheriting(t *testing.T) {
+	l := openLab(t)
+	l.killAt("inherit.filled", "")
+	if left, err := mountsBelow(l.dir + "/data/volumes"); err != nil || len(left) != 1 || !strings.Contains(left[0], "/memory/") {
+		t.Errorf("mounted: %v, %v; want the running victim's alone", left, err)
+	}
+	r := request("", "sleep 1000")
+	r.VolumesFrom = []string{"holder"}
+	l.exec(l.run(r), "test -f /etc/passwd && mount | grep -q 'on /v type tmpfs'")
+}

@@ -40,7 +40,10 @@ func (f *faulty) do(method, name string, work func()) error {
 }
 
 func (f *faulty) Create(_ context.Context, v Volume) error {
-	return f.do("create", v.Name, func() { f.volumes[v.Name] = f.volumes[v.Name] })
+	return f.do("create", v.Name, func() {
+		mounted := f.volumes[v.Name]
+		f.volumes[v.Name] = mounted
+	})
 }
 func (f *faulty) Remove(_ context.Context, v Volume) error {
 	return f.do("remove", v.Name, func() { delete(f.volumes, v.Name) })
