@@ -115,7 +115,7 @@ func (l *lab) empty() {
 // traces are what containers could have left: processes, cgroups, mounts, files, links.
 func (l *lab) traces() []string {
 	lines := enginetest.Processes(l.dir)
-	lines = append(lines, enginetest.Cgroups(filepath.Base(l.dir)+"/*/")...)
+	lines = append(lines, l.cgroups()...)
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(mounts)) {
 		if f := strings.Fields(line); strings.HasPrefix(f[4], l.dir) {
@@ -160,6 +160,12 @@ func veths() (lines []string) {
 		}
 	}
 	return lines
+}
+
+// cgroups are the containers' groups in every hierarchy.
+func (l *lab) cgroups() []string {
+	all := enginetest.Cgroups(filepath.Base(l.dir) + "/*")
+	return slices.DeleteFunc(all, func(path string) bool { return !hexForm.MatchString(filepath.Base(path)) })
 }
 
 func (l *lab) ctx() context.Context {

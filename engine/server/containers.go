@@ -106,15 +106,19 @@ func (s *containers) Stats(r *api.StatsRequest, stream grpc.ServerStreamingServe
 		if err != nil {
 			return toStatus(err)
 		}
+		// One answer alone needs two looks: a share of the CPU is between two moments.
+		first := len(before) == 0 && len(stats) > 0
 		for _, now := range stats {
 			now.CpuPercent = cpuPercent(before[now.Id], now)
 			before[now.Id] = now
 		}
-		if err := stream.Send(&api.StatsMessage{Stats: stats}); err != nil {
-			return err
-		}
-		if !r.Stream {
-			return nil
+		if r.Stream || !first {
+			if err := stream.Send(&api.StatsMessage{Stats: stats}); err != nil {
+				return err
+			}
+			if !r.Stream {
+				return nil
+			}
 		}
 		select {
 		case <-tick.C:
