@@ -15,10 +15,10 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// prepareDNS lets a container ask for the names of others before it runs. On the default bridge there are no names.
+// prepareDNS lets a container ask before it runs. On the default bridge nobody has a name.
 func (e *Engine) prepareDNS(_ context.Context, c *container) error {
 	row := c.get()
-	if !hasNames(row) {
+	if !asksOurs(row) {
 		return nil
 	}
 	return e.resolver.Open(resolver.Asker{
@@ -31,10 +31,19 @@ func (e *Engine) prepareDNS(_ context.Context, c *container) error {
 // closed, so that either of the two closes it.
 func (e *Engine) repairDNS(ctx context.Context, c *container) error {
 	err := e.prepareDNS(ctx, c)
-	if !hasNames(c.get()) {
+	if !asksOurs(c.get()) {
 		e.resolver.Close(c.id)
 	}
 	return err
+}
+
+// asksOurs says whether a container asks our server: for the names of others, or because the host's resolvers are on its
+// loopback (systemd-resolved, dnsmasq), where no other namespace reaches them.
+func asksOurs(row *api.Container) bool {
+	if hasNames(row) || len(row.Endpoints) == 0 || len(row.Spec.GetDns().GetNameservers()) > 0 {
+		return hasNames(row)
+	}
+	return len(hostResolver(true).nameservers) == 0 && len(hostResolver(false).nameservers) > 0
 }
 
 // hasNames says whether a container is on a network where containers have names.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -59,7 +61,7 @@ func (l *lab) resolve(ref, name string) string {
 
 func TestNames(t *testing.T) {
 	l := openLab(t)
-	up := upstreamDNS(t, "outside.example.", "192.0.2.7")
+	up := upstreamDNS(t, "198.51.100.1", "outside.example.", "192.0.2.7")
 	for _, n := range []string{"one", "two"} {
 		l.network(&api.LocalNetwork{Name: n, Ipv6: true})
 	}
@@ -139,8 +141,29 @@ func TestNames(t *testing.T) {
 	})
 }
 
+// A host whose only resolver is on its loopback lends it to containers, the default bridge's as well.
+func TestResolverOnLoopback(t *testing.T) {
+	l := openLab(t)
+	upstreamDNS(t, "127.0.0.153", "outside.example.", "192.0.2.7")
+	before := hostResolvConf
+	t.Cleanup(func() { hostResolvConf = before })
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(file, []byte("nameserver 127.0.0.153\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hostResolvConf = []string{file}
+	c := l.run(on("asker", at(NetworkBridge)))
+	l.run(on("other", at(NetworkBridge)))
+	if got := l.resolve(c, "outside.example"); got != "192.0.2.7" {
+		t.Errorf("got %q (%s)", got, l.exec(c, "cat /etc/resolv.conf"))
+	}
+	if got := l.resolve(c, "other"); got != "" {
+		t.Errorf("a name on the default bridge: %q", got)
+	}
+}
+
 // upstreamDNS is a resolver on this host where containers reach it, until the test ends.
-func upstreamDNS(t *testing.T, name, addr string) string {
+func upstreamDNS(t *testing.T, here, name, addr string) string {
 	t.Helper()
 	answer := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetReply(q)
@@ -150,7 +173,6 @@ func upstreamDNS(t *testing.T, name, addr string) string {
 		}
 		w.WriteMsg(m)
 	})
-	const here = "198.51.100.1"
 	own, _ := netlink.ParseAddr(here + "/32")
 	lo, err := netlink.LinkByName("lo")
 	if err == nil {

@@ -148,23 +148,9 @@ func hostsFile(row *api.Container, hostname string, own []netip.Addr, host netip
 // Where a host keeps its resolvers; the second is the real list behind systemd's local one.
 var hostResolvConf = []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"}
 
-// resolvConf is the container's own configuration over the host's. Resolvers on the host's loopback cannot be reached
-// from a container's namespace and are left out.
+// resolvConf is the container's own configuration over the host's.
 func (e *Engine) resolvConf(row *api.Container) (string, error) {
-	var host resolvConf
-	for _, path := range hostResolvConf {
-		r, err := readResolver(path)
-		if err != nil {
-			continue
-		}
-		if row.NetworkMode != NetworkHost {
-			r.nameservers = slices.DeleteFunc(r.nameservers, isLoopback)
-		}
-		host = r
-		if len(r.nameservers) > 0 {
-			break
-		}
-	}
+	host := hostResolver(row.NetworkMode != NetworkHost)
 	dns := row.Spec.GetDns()
 	for _, ns := range dns.GetNameservers() {
 		if _, err := netip.ParseAddr(ns); err != nil {
@@ -183,16 +169,35 @@ func (e *Engine) resolvConf(row *api.Container) (string, error) {
 	if len(dns.GetOptions()) > 0 {
 		host.options = dns.Options
 	}
+	if asksOurs(row) {
+		host.nameservers = []string{network.ResolverAddr.String()}
+	}
 	if hasNames(row) {
-		host.askOurs()
+		host.namesFirst()
 	}
 	return host.String(), nil
 }
 
-// askOurs leads to our own server, which asks the others. A name without a dot is a container's before it is anything in
-// a search domain.
-func (r *resolvConf) askOurs() {
-	r.nameservers = []string{network.ResolverAddr.String()}
+// hostResolver is the host's configuration, for a namespace of its own without resolvers on the host's loopback.
+func hostResolver(elsewhere bool) (host resolvConf) {
+	for _, path := range hostResolvConf {
+		r, err := readResolver(path)
+		if err != nil {
+			continue
+		}
+		if elsewhere {
+			r.nameservers = slices.DeleteFunc(r.nameservers, isLoopback)
+		}
+		host = r
+		if len(r.nameservers) > 0 {
+			break
+		}
+	}
+	return host
+}
+
+// namesFirst makes a name without a dot a container's before it is anything in a search domain.
+func (r *resolvConf) namesFirst() {
 	isNdots := func(o string) bool { return strings.HasPrefix(o, "ndots:") }
 	if !slices.ContainsFunc(r.options, isNdots) {
 		r.options = append(slices.Clone(r.options), "ndots:0")
