@@ -79,6 +79,9 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	if row.Runtime != "" && row.Runtime != "shoal" {
+		config.Version = "1.0.2" // older releases refuse newer versions than they know; nothing newer is used
+	}
 	if row.Runtime != "" && row.Runtime != "shoal" && len(config.Linux.TimeOffsets) == 0 {
 		// One without offsets makes no difference, and many runtimes know none.
 		config.Linux.Namespaces = slices.DeleteFunc(config.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.TimeNamespace })

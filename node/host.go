@@ -113,6 +113,9 @@ func address(flag, s string) (netip.Addr, error) {
 		return defaultAddress(flag)
 	}
 	if a, err := netip.ParseAddr(s); err == nil {
+		if a.IsLoopback() || a.IsUnspecified() {
+			return netip.Addr{}, fmt.Errorf("%s %s cannot be reached by other nodes: give the address of an interface", flag, s)
+		}
 		return a, hasAddress(flag, a)
 	}
 	ifi, err := net.InterfaceByName(s)

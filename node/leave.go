@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -97,12 +98,16 @@ func (n *Node) forgetTasks() error {
 	return g.Wait()
 }
 
+// noAddress is for documentation (RFC 5737): no host has it.
+var noAddress = netip.MustParseAddr("192.0.2.1")
+
 // clearNetworks removes what the overlay has made in the kernel. Without a state there was none.
 func (n *Node) clearNetworks(st state) error {
 	if st.DataPathAddr == "" {
 		return nil
 	}
-	o, err := n.openOverlay(overlay.Config{NodeID: "leaving", RunDir: n.cfg.RunDir, VTEP: n.addr(st.DataPathAddr), Port: uint16(st.DataPathPort), Logger: n.log})
+	// Cleaning up speaks to nobody, so any address does: the membership's own may be what was wrong with it.
+	o, err := n.openOverlay(overlay.Config{NodeID: "leaving", RunDir: n.cfg.RunDir, VTEP: noAddress, Port: uint16(st.DataPathPort), Logger: n.log})
 	if err != nil {
 		return err
 	}
