@@ -34,7 +34,7 @@ func (e *Engine) Commit(ctx context.Context, r *api.CommitRequest) (string, erro
 	row := c.get()
 	o := image.CommitOptions{
 		Parent: row.ImageId, Ref: r.Image, Author: r.Author, Message: r.Message, CreatedBy: strings.Join(row.Command, " "), Changes: r.Changes,
-		Layer:     func(w io.Writer) error { return archive.WriteLayer(ctx, upper, madeForMounts, w) },
+		Layer:     func(w io.Writer) error { return archive.WriteLayer(ctx, upper, usersOf(row, false), madeForMounts, w) },
 		Configure: func(config *image.RunConfig) error { return runAs(config, row) },
 	}
 	var img *api.Image

@@ -200,3 +200,44 @@ func TestCopyStaysInside(t *testing.T) {
 		t.Errorf("outside there is %v %q, %v", files, body, err)
 	}
 }
+
+// Copies have the owners that the container sees, also where the host sees others.
+func TestCopyOwnUsers(t *testing.T) {
+	l := openLab(t)
+	r := request("one", "echo ready; sleep 1000")
+	r.Spec.UsernsMode = "auto"
+	r.Spec.Mounts = []*api.Mount{{Type: api.Mount_VOLUME, Source: "vol", Target: "/data"}}
+	id := l.run(r)
+	check := func(when string) {
+		for _, dir := range []string{"/root", "/data"} {
+			for name, ids := range map[string]bool{"root": false, "bob": true} {
+				if err := l.CopyTo(l.ctx(), &api.CopyToRequest{Ref: id, Path: dir, CopyIds: ids}, oneFile(when+name, "x")); err != nil {
+					t.Errorf("%s: to %s: %v", when, dir, err)
+				}
+				var b bytes.Buffer
+				if err := l.CopyFrom(l.ctx(), id, dir+"/"+when+name, false, &b); err != nil {
+					t.Errorf("%s: from %s: %v", when, dir, err)
+					continue
+				}
+				if h, err := tar.NewReader(&b).Next(); err != nil || (h.Uid == 1000) != ids || h.Gid != h.Uid {
+					t.Errorf("%s: from %s: %+v, %v", when, dir, h, err)
+				}
+			}
+		}
+	}
+	check("running")
+	if err := l.Kill(l.ctx(), id, ""); err != nil {
+		t.Fatal(err)
+	}
+	check("ended")
+	if got := l.diff(id); strings.Contains(got, "/etc") || !strings.Contains(got, "A /root/endedbob") {
+		t.Errorf("diff:\n%s", got)
+	}
+	if err := l.Start(l.ctx(), id); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Repeat("1000:1000 0:0 1000:1000 0:0 ", 2)
+	if got := l.exec(id, "stat -c %u:%g /root/* /data/* | tr '\\n' ' '"); got != want {
+		t.Errorf("inside: %q", got)
+	}
+}

@@ -25,7 +25,7 @@ func (e *Engine) Diff(ctx context.Context, ref string) ([]*api.FileChange, error
 	}
 	var changes []archive.Change
 	err = e.withImage(ctx, c.img, func(lower string) (err error) {
-		changes, err = archive.Changes(upper, lower, whole, madeForMounts)
+		changes, err = archive.Changes(upper, lower, usersOf(c.get(), false), whole, madeForMounts)
 		return err
 	})
 	if err != nil {

@@ -27,7 +27,7 @@ func (e *Engine) withSnapshot(ctx context.Context, c *container, f func(*archive
 	}
 	if !active(c.get().State) {
 		defer c.unlock()
-		return e.whileMounted(ctx, c, func() error { return withRoot(e.rootfs(c.id), f) })
+		return e.whileMounted(ctx, c, func() error { return withRoot(e.rootfs(c.id), usersOf(c.get(), false), f) })
 	}
 	// A running container is not held up. What is open stays readable if it ends meanwhile.
 	root, err := archive.Open(e.rootfs(c.id))
@@ -36,16 +36,52 @@ func (e *Engine) withSnapshot(ctx context.Context, c *container, f func(*archive
 		return err
 	}
 	defer root.Close()
+	root.Users = usersOf(c.get(), false)
 	return f(root)
 }
 
-func withRoot(dir string, f func(*archive.Root) error) error {
+func withRoot(dir string, users archive.Users, f func(*archive.Root) error) error {
 	root, err := archive.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
+	root.Users = users
 	return f(root)
+}
+
+// usersOf are a container's users; everywhere, if its own mounts are looked at.
+func usersOf(row *api.Container, everywhere bool) archive.Users {
+	return archive.Users{Base: row.UsernsBase, Size: row.UsernsSize, Everywhere: everywhere}
+}
+
+// asRootOf calls f in a thread whose files belong to the container's root: on mounts that show a container's own users the
+// host's root is nobody, and can make nothing. It keeps its rights.
+func asRootOf(users archive.Users, f func() error) error {
+	if users.Size == 0 {
+		return f()
+	}
+	result := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		result <- func() error {
+			unix.Setfsgid(int(users.Base))
+			unix.Setfsuid(int(users.Base))
+			header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+			var caps [2]unix.CapUserData
+			if err := unix.Capget(&header, &caps[0]); err != nil {
+				return fmt.Errorf("read capabilities: %w", err)
+			}
+			for i := range caps {
+				caps[i].Effective = caps[i].Permitted
+			}
+			if err := unix.Capset(&header, &caps[0]); err != nil {
+				return fmt.Errorf("keep capabilities: %w", err)
+			}
+			return f()
+		}()
+	}()
+	return <-result
 }
 
 // whileMounted mounts the root file system of a container that does not run; c.op is held, so nobody starts it.
@@ -53,11 +89,19 @@ func (e *Engine) whileMounted(ctx context.Context, c *container, f func() error)
 	if c.isRemoved() || c.get().State == api.ContainerState_DEAD {
 		return errorf(ErrNotFound, "no such container: %s", c.get().Name)
 	}
-	if err := e.prepareRootfs(ctx, c); err != nil {
+	if err := e.mountPlain(ctx, c); err != nil {
 		return err
 	}
 	err := f()
 	return errors.Join(err, e.releaseRootfs(context.WithoutCancel(ctx), c))
+}
+
+// mountPlain mounts a root file system with the owners that it has on disk, whoever the container's users are.
+func (e *Engine) mountPlain(ctx context.Context, c *container) error {
+	if err := os.MkdirAll(e.rootfs(c.id), 0o710); err != nil {
+		return err
+	}
+	return e.cfg.Snapshots.Mount(ctx, c.id, e.rootfs(c.id), nil)
 }
 
 // withView calls f with a container's root as its processes see it: volumes, binds and, while it runs, all else that is
@@ -80,7 +124,8 @@ func (e *Engine) withView(ctx context.Context, c *container, f func(*archive.Roo
 		return err
 	}
 	defer root.Close()
-	return f(root)
+	root.Users = usersOf(c.get(), true)
+	return asRootOf(root.Users, func() error { return f(root) })
 }
 
 // processRoot opens the root directory of a container's first process. The number may mean another process by now, and a
@@ -113,7 +158,7 @@ func (e *Engine) inPrivateMounts(c *container, f func(*archive.Root) error) erro
 			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 				return fmt.Errorf("make mounts private: %w", err)
 			}
-			return withRoot(e.rootfs(c.id), func(root *archive.Root) error {
+			return withRoot(e.rootfs(c.id), usersOf(c.get(), false), func(root *archive.Root) error {
 				if err := e.mountInside(c, root); err != nil {
 					return err
 				}
@@ -199,7 +244,7 @@ func (e *Engine) withImage(ctx context.Context, img *Image, f func(dir string) e
 	if err := e.prepareSnapshot(ctx, tmp); err != nil {
 		return err
 	}
-	err := e.prepareRootfs(ctx, tmp)
+	err := e.mountPlain(ctx, tmp)
 	if err == nil {
 		err = f(e.rootfs(tmp.id))
 	}

@@ -302,7 +302,7 @@ func TestChangesAndLayer(t *testing.T) {
 	upper := tree(t, "etc/", "etc/a:changed", "-etc/b", "new/", "new/n:1", "var/", "var/kept:11", "same/", "-gone", "-bin", "f/", "hosts:")
 	opaque(t, upper+"/var")
 	hide := func(name string) bool { return name == "hosts" }
-	got, err := Changes(upper, lower, false, hide)
+	got, err := Changes(upper, lower, Users{}, false, hide)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func TestChangesAndLayer(t *testing.T) {
 		t.Error(diff)
 	}
 	var b bytes.Buffer
-	if err := WriteLayer(context.Background(), upper, hide, &b); err != nil {
+	if err := WriteLayer(context.Background(), upper, Users{}, hide, &b); err != nil {
 		t.Fatal(err)
 	}
 	lines := list(t, &b)
@@ -322,7 +322,7 @@ func TestChangesAndLayer(t *testing.T) {
 	if diff := cmp.Diff(wantLayer, lines); diff != "" {
 		t.Error(diff)
 	}
-	whole, err := Changes(tree(t, "etc/", "etc/a:22", "f:22"), tree(t, "etc/", "etc/a:1", "etc/b:1"), true, hide)
+	whole, err := Changes(tree(t, "etc/", "etc/a:22", "f:22"), tree(t, "etc/", "etc/a:1", "etc/b:1"), Users{}, true, hide)
 	if err != nil || !slices.Equal(whole, []Change{{Modified, "/etc"}, {Modified, "/etc/a"}, {Deleted, "/etc/b"}, {Added, "/f"}}) {
 		t.Errorf("%v, %v", whole, err)
 	}

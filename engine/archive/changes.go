@@ -28,6 +28,7 @@ type Change struct {
 // differ compares two trees.
 type differ struct {
 	whole bool
+	users Users
 	hide  func(name string) bool
 	out   []Change
 }
@@ -35,7 +36,7 @@ type differ struct {
 // Changes lists how a container differs from its image, in order of the paths. upper is what overlayfs keeps of the
 // container, lower what the image looks like. whole says that upper is a whole root file system instead: what is missing
 // there is deleted. hide leaves out names, which are relative, and what is below them.
-func Changes(upper, lower string, whole bool, hide func(name string) bool) ([]Change, error) {
+func Changes(upper, lower string, users Users, whole bool, hide func(name string) bool) ([]Change, error) {
 	up, err := Open(upper)
 	if err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func Changes(upper, lower string, whole bool, hide func(name string) bool) ([]Ch
 		return nil, err
 	}
 	defer low.Close()
-	d := &differ{whole: whole, hide: hide}
+	d := &differ{whole: whole, users: users, hide: hide}
 	_, err = d.dir(up.fd, low.fd, "")
 	return d.out, err
 }
@@ -105,7 +106,7 @@ func (d *differ) entry(upDir, lowDir int, name, base string) error {
 		return d.directory(up, low, &upSt, &lowSt, lowGone, name)
 	case lowGone:
 		d.add(Added, name)
-	case !same(&upSt, &lowSt) || upSt.Size != lowSt.Size || upSt.Mtim != lowSt.Mtim:
+	case !d.same(&upSt, &lowSt) || upSt.Size != lowSt.Size || upSt.Mtim != lowSt.Mtim:
 		d.add(Modified, name)
 	}
 	return nil
@@ -114,7 +115,7 @@ func (d *differ) entry(upDir, lowDir int, name, base string) error {
 // directory is modified if it, or anything below it, is.
 func (d *differ) directory(up, low int, upSt, lowSt *unix.Stat_t, lowGone bool, name string) error {
 	at := len(d.out)
-	kind, certain := Modified, !same(upSt, lowSt)
+	kind, certain := Modified, !d.same(upSt, lowSt)
 	if lowGone {
 		kind, certain = Added, true
 	}
@@ -129,8 +130,8 @@ func (d *differ) directory(up, low int, upSt, lowSt *unix.Stat_t, lowGone bool, 
 	return err
 }
 
-func same(a, b *unix.Stat_t) bool {
-	return a.Mode == b.Mode && a.Uid == b.Uid && a.Gid == b.Gid && a.Rdev == b.Rdev
+func (d *differ) same(up, low *unix.Stat_t) bool {
+	return up.Mode == low.Mode && d.users.inside(up.Uid) == low.Uid && d.users.inside(up.Gid) == low.Gid && up.Rdev == low.Rdev
 }
 
 func (d *differ) add(k Kind, name string) { d.out = append(d.out, Change{k, "/" + name}) }

@@ -95,6 +95,9 @@ func (x *extractor) entry(h *tar.Header, content io.Reader) error {
 		return err
 	}
 	defer unix.Close(parent)
+	if x.root.Users.shows(x.root.fd, parent) {
+		h.Uid, h.Gid = x.root.Users.outside(h.Uid), x.root.Users.outside(h.Gid)
+	}
 	base := path.Base(full)
 	inPlace, err := x.makeRoom(parent, base, h)
 	if err != nil {

@@ -24,7 +24,10 @@ import (
 var ErrNotDirectory = errors.New("not a directory")
 
 // Root is a directory that nothing leads out of.
-type Root struct{ fd int }
+type Root struct {
+	fd    int
+	Users Users
+}
 
 // Open opens a root; the path itself is the host's.
 func Open(dir string) (*Root, error) {
@@ -32,7 +35,7 @@ func Open(dir string) (*Root, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
 	}
-	return &Root{fd}, nil
+	return &Root{fd: fd}, nil
 }
 
 // Close lets go of it.

@@ -23,6 +23,7 @@ type writer struct {
 	links map[inode]string // hard links: where the file is in the archive already
 	skip  func(name string) bool
 	layer bool
+	users Users
 	buf   []byte
 }
 
@@ -43,6 +44,7 @@ func (r *Root) Write(ctx context.Context, p string, follow bool, out io.Writer) 
 	}
 	defer unix.Close(fd)
 	w := newWriter(ctx, out, nil)
+	w.users = r.Users
 	if err := w.add(fd, Base(p)); err != nil {
 		return err
 	}
@@ -52,6 +54,7 @@ func (r *Root) Write(ctx context.Context, p string, follow bool, out io.Writer) 
 // WriteAll writes the whole tree, names relative to the root.
 func (r *Root) WriteAll(ctx context.Context, out io.Writer) error {
 	w := newWriter(ctx, out, nil)
+	w.users = r.Users
 	if err := w.children(r.fd, ""); err != nil {
 		return err
 	}
@@ -60,14 +63,14 @@ func (r *Root) WriteAll(ctx context.Context, out io.Writer) error {
 
 // WriteLayer writes the directory in which overlayfs keeps a container's changes as an image's layer: what is deleted
 // becomes whiteouts. skip leaves out names, which are relative, and what is below them.
-func WriteLayer(ctx context.Context, upper string, skip func(name string) bool, out io.Writer) error {
+func WriteLayer(ctx context.Context, upper string, users Users, skip func(name string) bool, out io.Writer) error {
 	r, err := Open(upper)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	w := newWriter(ctx, out, skip)
-	w.layer = true
+	w.layer, w.users = true, users
 	if err := w.children(r.fd, ""); err != nil {
 		return err
 	}
@@ -123,6 +126,7 @@ func (w *writer) add(fd int, name string) error {
 	if err != nil || h == nil {
 		return err
 	}
+	h.Uid, h.Gid = int(w.users.inside(st.Uid)), int(w.users.inside(st.Gid))
 	switch {
 	case h.Typeflag == tar.TypeDir:
 		return w.dir(fd, h, name)
