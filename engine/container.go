@@ -23,8 +23,9 @@ type container struct {
 
 	mu      sync.Mutex
 	row     *api.Container
-	changed chan struct{} // closed when row or one of the fields below changes
-	exits   int           // how often it ended since this daemon started
+	changed chan struct{}        // closed when row or one of the fields below changes
+	exits   int                  // how often it ended since this daemon started
+	ending  func(*api.Container) // how the row on disk differs while an end is handled, see noteEnd
 	removed bool
 	leaving bool                  // its removal has given back all it held: it uses no volume any more
 	waiting []chan<- attachResult // attached before the start
@@ -65,23 +66,31 @@ func (c *container) unlock() { <-c.op }
 func (c *container) update(change func(*api.Container)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer c.notify()
-	return c.write(change)
-}
-
-// updateQuietly is update for a change that nobody is told of yet.
-func (c *container) updateQuietly(change func(*api.Container)) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.write(change)
-}
-
-func (c *container) write(change func(*api.Container)) error {
 	row := proto.CloneOf(c.row)
 	change(row)
 	c.row = row
+	c.notify()
+	return c.save()
+}
+
+// noteEnd writes on disk, and nowhere else, that the container has ended: whoever waits for that is told by the update that
+// follows once everything is released.
+func (c *container) noteEnd(end func(*api.Container)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ending = end
+	return c.save()
+}
+
+// save writes the row. c.mu is held.
+func (c *container) save() error {
 	if c.removed {
 		return nil
+	}
+	row := c.row
+	if c.ending != nil {
+		row = proto.CloneOf(row)
+		c.ending(row)
 	}
 	return saveState(c.dir, row)
 }

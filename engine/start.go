@@ -173,8 +173,7 @@ func (e *Engine) exited(c *container, exit runtime.Exit) {
 	c.stopHealth()
 	before := c.get()
 	restart, delay := e.restartDecision(c, exit)
-	// Written down before anything is released: that takes the runtime's own note of the end with it.
-	err := c.updateQuietly(func(row *api.Container) {
+	end := func(row *api.Container) {
 		row.State = api.ContainerState_EXITED
 		if restart {
 			row.State = api.ContainerState_RESTARTING
@@ -183,9 +182,15 @@ func (e *Engine) exited(c *container, exit runtime.Exit) {
 		row.ExitCode, row.OomKilled, row.Error = int32(exit.Code), exit.OOMKilled, exit.Error
 		row.FinishedAt = timestamppb.New(exit.At)
 		row.Health = ""
-	})
-	err = errors.Join(err, e.release(c, e.startSteps()))
-	if err := errors.Join(err, c.update(func(*api.Container) { c.exits++ })); err != nil {
+	}
+	// Written down before anything is released: that takes the runtime's own note of the end with it.
+	err := errors.Join(c.noteEnd(end), e.release(c, e.startSteps()))
+	err = errors.Join(err, c.update(func(row *api.Container) {
+		end(row)
+		c.exits++
+		c.ending = nil
+	}))
+	if err != nil {
 		e.log.Error("container's end was not handled completely", "container", c.id, "error", err)
 	}
 	if exit.OOMKilled {

@@ -89,7 +89,7 @@ func TestOtherRuntimeExecAndKill(t *testing.T) {
 	if _, err := b.rt.Exec(b.ctx(), b.opts.ID, ExecOptions{Process: b.process("nope")}); err == nil {
 		t.Error("exec of a command that is not there succeeded")
 	}
-	p := b.process("sh", "-c", "tty; until stty size; do sleep 0.01; done") // runc sets the size a moment later
+	p := b.process("sh", "-c", "tty; until stty size 2>/dev/null | grep 70; do sleep 0.01; done") // runc sets the size a moment later
 	p.Terminal = true
 	term, err := b.rt.Exec(b.ctx(), b.opts.ID, ExecOptions{Process: p, Size: Size{Width: 70, Height: 20}})
 	if err != nil {
