@@ -163,7 +163,7 @@ func running(ctx context.Context, cli func(context.Context, ...string) (string, 
 func swarmReplicas(ctx context.Context, d *hosts.Docker, n int) (time.Duration, error) {
 	cli := func(ctx context.Context, args ...string) (string, error) { return d.CLI(ctx, nil, args...) }
 	start := time.Now()
-	if _, err := cli(ctx, "service", "create", "-d", "--name", "b", "--replicas", fmt.Sprint(n), "--network", "app", "--stop-signal", "SIGKILL", "web:1"); err != nil {
+	if _, err := cli(ctx, "service", "create", "-d", "--name", "b", "--replicas", fmt.Sprint(n), "--network", "app", "--stop-signal", "SIGKILL", "--no-resolve-image", swarmImage); err != nil {
 		return 0, err
 	}
 	if _, err := hosts.Until(ctx, 3*time.Minute, func() error { return running(ctx, cli, n) }); err != nil {
