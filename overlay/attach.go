@@ -38,6 +38,7 @@ func (o *Overlay) attach(ctx context.Context, a Attachment) error {
 	if err := o.known(ctx, a); err != nil {
 		return err
 	}
+	defer o.wire(a.ID)()
 	before := o.claim(a)
 	v, err := o.view()
 	if err == nil && v == nil {
@@ -93,6 +94,26 @@ func missingIn(nodeID string, d *Desired, a Attachment) string {
 		}
 	}
 	return "this node has no number or no gateway subnet yet"
+}
+
+// wire keeps others from looking inside a container that is being attached, until done is called.
+func (o *Overlay) wire(id string) (done func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.wiring[id]++
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.wiring[id]--; o.wiring[id] == 0 {
+			delete(o.wiring, id)
+		}
+	}
+}
+
+func (o *Overlay) isWiring(id string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.wiring[id] > 0
 }
 
 // claim registers the attachment and returns what it replaces.

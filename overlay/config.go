@@ -59,7 +59,8 @@ type Overlay struct {
 	desired *Desired   // nil until the first Set
 	down    map[string]bool
 	claims  map[string]*Attachment
-	adopted bool // every running container was named: what nobody claims may go
+	wiring  map[string]int // attachments at work, by container: what is missing inside is being made
+	adopted bool           // every running container was named: what nobody claims may go
 	changed chan struct{}
 
 	spaces sync.Mutex // guards the two below, not what they point to
@@ -96,7 +97,7 @@ func New(cfg Config) (*Overlay, error) {
 	}
 	return &Overlay{
 		cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1),
-		claims: map[string]*Attachment{}, changed: make(chan struct{}),
+		claims: map[string]*Attachment{}, wiring: map[string]int{}, changed: make(chan struct{}),
 		host: host, boxes: map[string]*space{},
 	}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -242,6 +243,11 @@ func TestSuspectedNodeLeaves(t *testing.T) {
 	start := time.Now()
 	if _, err := c.ask("tcp", "10.10.0.2:80"); err == nil || time.Since(start) > time.Second {
 		t.Errorf("a service with no backend: got %v after %v, want a refusal at once", err, time.Since(start))
+	}
+	for _, addr := range []string{"10.10.0.2:80", "[fd10::2]:80", "10.10.0.200:80", "[fd10::200]:80"} { // no backend, no container
+		if _, err := c.ask("tcp", addr); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%s: %v, want connection refused", addr, err)
+		}
 	}
 }
 

@@ -97,6 +97,17 @@ func (o *Overlay) living() ([]*Attachment, bool) {
 	return all, adopted
 }
 
+// died says whether any of these has ended meanwhile.
+func (o *Overlay) died(claims []*Attachment) bool {
+	return slices.ContainsFunc(claims, func(a *Attachment) bool {
+		ns, err := netns.Open(a.NetNS)
+		if err == nil {
+			ns.Close()
+		}
+		return err != nil
+	})
+}
+
 // reconcile makes the kernel equal to what is wanted. Unless full, what was made true before is believed to be true.
 func (o *Overlay) reconcile(full, inside bool) error {
 	v, err := o.view()
@@ -114,6 +125,10 @@ func (o *Overlay) reconcile(full, inside bool) error {
 			return
 		}
 		lines, err := s.apply(v, w, false)
+		if err != nil && o.died(v.claims) {
+			o.log.Debug("containers ended while their network was looked at", "error", err)
+			err = nil // Detach will come, and with it another look
+		}
 		errs = append(errs, err)
 		if full && len(lines) > 0 {
 			o.log.Warn("repaired network", "differences", len(lines), "first", lines[0])
@@ -138,7 +153,10 @@ func (o *Overlay) reconcile(full, inside bool) error {
 		}
 	}
 	for _, c := range undressed {
-		if _, err := dress(v, c, false); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if o.isWiring(c.ID) {
+			continue
+		}
+		if _, err := dress(v, c, false); err != nil && !errors.Is(err, os.ErrNotExist) && !o.died([]*Attachment{c}) {
 			errs = append(errs, err)
 		}
 	}

@@ -115,7 +115,8 @@ func subnetFamilies(n Network) []bool {
 }
 
 // virtualIPs balances each virtual address of the network over its service's backends. A virtual address without
-// backends has no entry: the route of the subnet answers that it is unreachable.
+// backends has no entry: TCP is reset there, as at an address that no container has, and for the rest the route of the subnet
+// answers that it is unreachable.
 func (v *view) virtualIPs(n Network, w *want) {
 	vips := map[bool]*nft.Set{
 		false: {Name: "vip4", Key: nft.KeyV4, Data: nft.Verdict},
@@ -166,6 +167,9 @@ func (v *view) virtualIPs(n Network, w *want) {
 		// A container that reaches itself through its own virtual address would answer itself directly.
 		post.Rules = append(post.Rules, nft.Rule{nft.PairIn(v6, hairpins[v6].Name), nft.SNAT(s.Gateway.Unmap())})
 	}
+	// The route's own answer (ICMP) comes so fast that the caller, still within connect(), takes it for a passing trouble and
+	// tries again after a second.
+	pre.Rules = append(pre.Rules, nft.Rule{nft.ToLocal(), nft.Accept()}, nft.Rule{nft.NoWayOut(), nft.ResetTCP()})
 	w.table.Chains = []nft.Chain{pre, post}
 }
 

@@ -16,6 +16,7 @@ package main
 import (
 	"runtime"
 	"syscall"
+	"unsafe"
 )
 
 // fdCreate is the inherited socket to the daemon, fdLock the inherited flocked file.
@@ -75,7 +76,8 @@ func (s *shim) run() syscall.Errno {
 	s.stdin.fd, s.out.fd, s.errs.fd, s.log.fd = -1, -1, -1, -1
 	s.out.stream, s.errs.stream = "stdout", "stderr"
 	prctl(prSetChildSubreaper, 1)
-	prctl(prSetDumpable, 0) // nobody in the container looks into this process
+	prctl(prSetName, uintptr(unsafe.Pointer(unsafe.StringData("shoal-shim\x00")))) // it was executed by descriptor: ps would show a number
+	prctl(prSetDumpable, 0)                                                        // nobody in the container looks into this process
 	closeOnExec(fdCreate)
 	closeOnExec(fdLock)
 	s.self = process{syscall.Getpid(), startTime(syscall.Getpid())}

@@ -15,6 +15,7 @@ const (
 	prSetPdeathsig = 1
 
 	prSetDumpable       = 4
+	prSetName           = 15
 	prSetChildSubreaper = 36
 
 	clonePidfd      = 0x1000

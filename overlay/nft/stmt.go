@@ -78,6 +78,11 @@ func ToLocal() Stmt {
 	return fixed("fib daddr type local", &expr.Fib{Register: reg1, FlagDADDR: true, ResultADDRTYPE: true}, eq(native(unix.RTN_LOCAL)...))
 }
 
+// NoWayOut matches packets that no route leads out of the namespace, those to its own addresses included.
+func NoWayOut() Stmt {
+	return fixed("fib daddr oif 0", &expr.Fib{Register: reg1, FlagDADDR: true, ResultOIF: true}, eq(native(0)...))
+}
+
 func guard(v6 bool) []expr.Any {
 	proto := byte(unix.NFPROTO_IPV4)
 	if v6 {
