@@ -41,6 +41,27 @@ func (f *flows) add(k flowKey, backends []netip.Addr) {
 	f.allowed[k] = set
 }
 
+// forbids tells whether some connection that was right before may be wrong now, so that it is worth reading them all: a backend
+// is one no more, or a port is published that was not. before is nil if nothing is known of it.
+func (f *flows) forbids(before map[flowKey]map[netip.Addr]bool) bool {
+	if before == nil {
+		return true
+	}
+	for k := range f.allowed {
+		if _, was := before[k]; !was && k.port != 0 {
+			return true
+		}
+	}
+	for k, backends := range before {
+		for a := range backends {
+			if !f.allowed[k][a] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // stale tells whether a tracked connection leads to where it must not any more. isLocal knows this namespace's addresses.
 func (f *flows) stale(c *netlink.ConntrackFlow, isLocal func(netip.Addr) bool) bool {
 	asked, ok1 := netip.AddrFromSlice(c.Forward.DstIP)

@@ -85,27 +85,14 @@ func (o *Overlay) living() ([]*Attachment, bool) {
 	o.mu.Lock()
 	all, adopted := slices.Collect(maps.Values(o.claims)), o.adopted
 	o.mu.Unlock()
-	all = slices.DeleteFunc(all, func(a *Attachment) bool {
-		ns, err := netns.Open(a.NetNS)
-		if err != nil {
-			return true // it ended; Detach will come
-		}
-		ns.Close()
-		return false
-	})
+	all = slices.DeleteFunc(all, func(a *Attachment) bool { return !netns.Exists(a.NetNS) }) // ended; Detach will come
 	slices.SortFunc(all, func(a, b *Attachment) int { return cmp.Compare(a.ID, b.ID) })
 	return all, adopted
 }
 
 // died says whether any of these has ended meanwhile.
 func (o *Overlay) died(claims []*Attachment) bool {
-	return slices.ContainsFunc(claims, func(a *Attachment) bool {
-		ns, err := netns.Open(a.NetNS)
-		if err == nil {
-			ns.Close()
-		}
-		return err != nil
-	})
+	return slices.ContainsFunc(claims, func(a *Attachment) bool { return !netns.Exists(a.NetNS) })
 }
 
 // reconcile makes the kernel equal to what is wanted. Unless full, what was made true before is believed to be true.

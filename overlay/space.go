@@ -29,8 +29,9 @@ type space struct {
 	mu        sync.Mutex
 	done      [32]byte // digest of the want that was last made true, zero if unknown
 	alive     map[netip.Addr]bool
-	pending   bool          // connections to removed backends may be left
-	undressed []*Attachment // containers that got a new pair of links
+	allowed   map[flowKey]map[netip.Addr]bool // what the connections were last held against
+	pending   bool                            // connections to removed backends may be left
+	undressed []*Attachment                   // containers that got a new pair of links
 }
 
 func openSpace(name string, ns *netns.NS, host *space) (*space, error) {
@@ -223,8 +224,11 @@ func (s *space) balance(w *want, dry bool) ([]string, error) {
 	for a := range s.alive {
 		s.pending = s.pending || !w.flows.alive[a]
 	}
-	s.alive = w.flows.alive
-	s.pending = s.pending || len(plan.Lines) > 0
+	s.pending = s.pending || w.flows.forbids(s.allowed)
+	s.alive, s.allowed = w.flows.alive, w.flows.allowed
+	if s.allowed == nil {
+		s.allowed = map[flowKey]map[netip.Addr]bool{}
+	}
 	if err := plan.Apply(); err != nil {
 		return lines, err
 	}

@@ -35,6 +35,9 @@ func StartDocker(ctx context.Context, h *Host) (*Docker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := memoryDir(filepath.Join(dir, "exec")); err != nil { // where Docker has it, below /run
+		return nil, err
+	}
 	d := &Docker{host: h, dir: dir, done: make(chan error, 1)}
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {

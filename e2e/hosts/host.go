@@ -54,6 +54,9 @@ func (h *Host) Start(ctx context.Context, args ...string) error {
 	if err := os.MkdirAll(h.Dir, 0o755); err != nil {
 		return err
 	}
+	if err := memoryDir(filepath.Join(h.Dir, "run")); err != nil {
+		return err
+	}
 	if len(args) > 0 {
 		h.args = args
 	}
@@ -73,6 +76,21 @@ func (h *Host) Start(ctx context.Context, args ...string) error {
 	h.cmd, h.log, h.done = cmd, f, make(chan error, 1)
 	go func(done chan error) { done <- cmd.Wait() }(h.done)
 	return h.ready(ctx)
+}
+
+// memoryDir makes a directory in memory, as /run is. One that is there stays.
+func memoryDir(dir string) error {
+	var st unix.Statfs_t
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	if err := unix.Statfs(dir, &st); err != nil || st.Type == unix.TMPFS_MAGIC {
+		return err
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=711"); err != nil {
+		return fmt.Errorf("mount tmpfs at %s: %w", dir, err)
+	}
+	return nil
 }
 
 func (h *Host) ready(ctx context.Context) error {
