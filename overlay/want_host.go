@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -130,7 +131,10 @@ func (v *view) ingress(w *want, families []bool) {
 		}
 	}
 	w.table.Sets = []nft.Set{peers}
-	raw := nft.Chain{Name: "raw", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -300)}
+	// What tunnels carry is tracked inside; tracking the tunnels too is work for nothing.
+	tunnels := []nft.Rule{{nft.NoTrackUDP(v.cfg.Port)}}
+	raw := nft.Chain{Name: "raw", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -300), Rules: tunnels}
+	rawOut := nft.Chain{Name: "rawout", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookOutput, -300), Rules: slices.Clone(tunnels)}
 	mark := nft.Chain{Name: "origin", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -150), Rules: []nft.Rule{
 		{nft.In(meshLink), nft.New(), nft.MarkBySender(peers.Name)},
 		{nft.In(portLinks), nft.Reply(), nft.ConnMark(markMask, markBase), nft.RestoreMark()},
@@ -162,13 +166,14 @@ func (v *view) ingress(w *want, families []bool) {
 		pre.Rules = append(pre.Rules, nft.Rule{nft.ToLocal(), nft.PortMap(v6, published.Name)})
 		out.Rules = append(out.Rules, nft.Rule{nft.ToLocal(), nft.PortMap(v6, published.Name)})
 		in.Rules = append(in.Rules,
-			nft.Rule{nft.ToLocal(), nft.PortIn(v6, closed.Name), nft.ResetTCP()},
-			nft.Rule{nft.ToLocal(), nft.PortIn(v6, closed.Name), nft.RejectPort()})
+			// The port first: looking up a route for every packet that comes in would cost more than all else.
+			nft.Rule{nft.PortIn(v6, closed.Name), nft.ToLocal(), nft.ResetTCP()},
+			nft.Rule{nft.PortIn(v6, closed.Name), nft.ToLocal(), nft.RejectPort()})
 		post.Rules = append(post.Rules,
 			nft.Rule{nft.PairIn(v6, hairpin.Name), nft.SNAT(gw.Addr())},
 			nft.Rule{nft.From(gw), nft.NotOut(portLinks), nft.NotOut(meshLink), nft.Masquerade()})
 	}
-	w.table.Chains = []nft.Chain{raw, mark, pre, out, in, forward(), unmark, post}
+	w.table.Chains = []nft.Chain{raw, rawOut, mark, pre, out, in, forward(), unmark, post}
 }
 
 // nodeAddrs are the known addresses of the other nodes.

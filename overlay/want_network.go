@@ -169,7 +169,7 @@ func (v *view) virtualIPs(n Network, w *want) {
 	}
 	// The route's own answer (ICMP) comes so fast that the caller, still within connect(), takes it for a passing trouble and
 	// tries again after a second.
-	pre.Rules = append(pre.Rules, nft.Rule{nft.ToLocal(), nft.Accept()}, nft.Rule{nft.NoWayOut(), nft.ResetTCP()})
+	pre.Rules = append(pre.Rules, nft.Rule{nft.ToNobody(), nft.ResetTCP()})
 	w.table.Chains = []nft.Chain{pre, post}
 }
 

@@ -78,9 +78,12 @@ func ToLocal() Stmt {
 	return fixed("fib daddr type local", &expr.Fib{Register: reg1, FlagDADDR: true, ResultADDRTYPE: true}, eq(native(unix.RTN_LOCAL)...))
 }
 
-// NoWayOut matches packets that no route leads out of the namespace, those to its own addresses included.
-func NoWayOut() Stmt {
-	return fixed("fib daddr oif 0", &expr.Fib{Register: reg1, FlagDADDR: true, ResultOIF: true}, eq(native(0)...))
+// ToNobody matches packets to no address of this namespace that no route leads out of it either. (Of an unreachable route,
+// "fib daddr type" tells for IPv6 alone.)
+func ToNobody() Stmt {
+	return fixed("fib daddr oif 0 fib daddr type != local",
+		&expr.Fib{Register: reg1, FlagDADDR: true, ResultOIF: true}, eq(native(0)...),
+		&expr.Fib{Register: reg1, FlagDADDR: true, ResultADDRTYPE: true}, &expr.Cmp{Op: expr.CmpOpNeq, Register: reg1, Data: native(unix.RTN_LOCAL)})
 }
 
 func guard(v6 bool) []expr.Any {
@@ -238,6 +241,14 @@ func RestoreMark() Stmt {
 // ClearMark takes the mark off the packet.
 func ClearMark() Stmt {
 	return fixed("meta mark set 0x00000000", &expr.Immediate{Register: reg1, Data: native(0)}, &expr.Meta{Key: expr.MetaKeyMARK, Register: reg1, SourceRegister: true})
+}
+
+// NoTrackUDP leaves datagrams to a port out of connection tracking.
+func NoTrackUDP(port uint16) Stmt {
+	return fixed(fmt.Sprintf("udp dport %d notrack", port),
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg1}, eq(unix.IPPROTO_UDP),
+		&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}, eq(byte(port>>8), byte(port)),
+		&expr.Notrack{})
 }
 
 // Accept ends the hook, for our table.
