@@ -175,12 +175,22 @@ func TestShimCannotBeOverwritten(t *testing.T) {
 
 // Where the kernel has AppArmor (the virtual machines' has), a profile is applied.
 func TestAppArmor(t *testing.T) {
+	unknown := func(s *specs.Spec) { s.Process.ApparmorProfile = "no-such-profile" }
 	if !hasAppArmor() {
+		b := newBox(t, sh("true"), unknown)
+		if _, err := b.rt.Create(b.ctx(), b.opts); err == nil || !strings.Contains(err.Error(), "AppArmor is not enabled on this host") {
+			t.Errorf("a profile where there is no AppArmor: %v", err)
+		}
 		t.Skip("SKIPPED: this kernel has no AppArmor; `make e2e-vm` runs this on one that has")
 	}
 	got := output(t, sh("cat /proc/self/attr/current"), func(s *specs.Spec) { s.Process.ApparmorProfile = "unconfined" })
 	if got != "unconfined\n" {
 		t.Errorf("profile %q", got)
+	}
+	b := newBox(t, sh("true"), unknown)
+	b.create()
+	if err := b.rt.Start(b.ctx(), b.opts.ID); err == nil || !strings.Contains(err.Error(), "set AppArmor profile no-such-profile") {
+		t.Errorf("a profile that is not loaded: %v", err)
 	}
 }
 
@@ -226,7 +236,6 @@ func TestMounts(t *testing.T) {
 func TestBadConfigurationsAreRefused(t *testing.T) {
 	for want, change := range map[string]func(*specs.Spec){
 		"hooks are not supported": func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/x"}}} },
-		"AppArmor":                func(s *specs.Spec) { s.Process.ApparmorProfile = "no-such-profile" },
 		"no such file or directory": func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Type: "bind", Source: "/nope"})
 		},
