@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/shoal-dev/shoal/e2e/hosts"
-	"github.com/shoal-dev/shoal/internal/busybox"
 )
 
 // cli runs a command line of one engine.
@@ -31,14 +30,7 @@ type pair struct {
 }
 
 func (b *bench) pair(ctx context.Context, name string) (*pair, error) {
-	exe, err := exec.LookPath("busybox")
-	if err != nil {
-		return nil, errors.New("no busybox here: apt-get install busybox-static")
-	}
-	image, err := os.ReadFile(exe)
-	if err == nil {
-		image, err = busybox.Tar(image)
-	}
+	image, err := hosts.Busybox()
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	"github.com/shoal-dev/shoal/e2e/hosts"
-	"github.com/shoal-dev/shoal/internal/busybox"
 )
 
 // killCount is how often the daemon dies in TestKilledUnderLoad: 25 times, or as SHOAL_KILLS says (`make e2e KILLS=100`).
@@ -112,15 +110,7 @@ func checkMade(t *testing.T, h *hosts.Host, made []map[string]int) int {
 // importBusybox gives a host the image box:1.
 func importBusybox(t *testing.T, h *hosts.Host) {
 	t.Helper()
-	path, err := exec.LookPath("busybox")
-	if err != nil {
-		t.Fatal("busybox is missing: `make deps` installs Debian's busybox-static")
-	}
-	exe, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive, err := busybox.Tar(exe)
+	archive, err := hosts.Busybox()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/shoal-dev/shoal/e2e/hosts"
-	"github.com/shoal-dev/shoal/internal/busybox"
 )
 
 var update = flag.Bool("update", false, "write the outcome into testdata/commands.txt; reasons stay")
@@ -92,7 +91,10 @@ func engines(t *testing.T) (shoal, docker command) {
 			t.Error(err)
 		}
 	})
-	archive := rootfs(t)
+	archive, err := hosts.Busybox()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := l.Hosts[0].CLIWith(t.Context(), bytes.NewReader(archive), "import", "--change", `CMD ["sh"]`, "-", "box:1"); err != nil {
 		t.Fatal(err)
 	}
@@ -100,23 +102,6 @@ func engines(t *testing.T) (shoal, docker command) {
 		t.Fatal(err)
 	}
 	return l.Hosts[0].Command, d.Command
-}
-
-func rootfs(t *testing.T) []byte {
-	t.Helper()
-	path, err := exec.LookPath("busybox")
-	if err != nil {
-		t.Fatal("busybox is missing: `make deps` installs Debian's busybox-static")
-	}
-	exe, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive, err := busybox.Tar(exe)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return archive
 }
 
 // run runs a line of the script and returns what it printed and how it ended, without what differs every time. "!sleep" waits.

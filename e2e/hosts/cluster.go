@@ -6,10 +6,14 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/shoal-dev/shoal/internal/busybox"
 )
 
 // Join makes a cluster of all hosts: the first initializes it, the others join, managers of them as managers.
@@ -85,6 +89,19 @@ func Rootfs(binary, name string) ([]byte, error) {
 		}
 	}
 	return buf.Bytes(), w.Close()
+}
+
+// Busybox is a root file system with a shell as a tar: Debian's static busybox.
+func Busybox() ([]byte, error) {
+	path, err := exec.LookPath("busybox")
+	if err != nil {
+		return nil, errors.New("busybox is missing: `make deps` installs Debian's busybox-static")
+	}
+	exe, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return busybox.Tar(exe)
 }
 
 // Until polls until ok returns nil, and says how long it took; after limit it returns ok's last error.
