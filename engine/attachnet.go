@@ -5,7 +5,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -49,6 +48,9 @@ func (e *Engine) checkNetwork(req *api.CreateContainerRequest, row *api.Containe
 	}
 	if dns := req.Spec.GetDns(); joinsContainer(mode) && (len(req.Spec.GetHosts()) > 0 || len(dns.GetNameservers())+len(dns.GetSearch())+len(dns.GetOptions()) > 0) {
 		return errorf(ErrInvalid, "network mode %s: names are looked up as in that container, its own servers and hosts cannot be given", mode)
+	}
+	if len(req.Spec.GetExposedPorts()) > 0 && joinsContainer(mode) {
+		return errorf(ErrInvalid, "network mode %s cannot expose ports: they are that container's", mode)
 	}
 	if alone && (len(req.Ports) > 0 || req.PublishAll) && mode != NetworkHost {
 		return errorf(ErrInvalid, "network mode %s cannot publish ports", mode)
@@ -102,11 +104,7 @@ func (e *Engine) allocate(ctx context.Context, c *container) error {
 	if err != nil {
 		return err
 	}
-	wanted := c.req.Ports
-	if c.req.PublishAll {
-		wanted = append(slices.Clone(wanted), network.ParseExposed(c.img.Config.ExposedPorts)...)
-	}
-	ports, err := e.cfg.Networks.Reserve(ctx, c.id, endpoints, wanted)
+	ports, err := e.cfg.Networks.Reserve(ctx, c.id, endpoints, c.wantedPorts(row))
 	if err != nil {
 		return err
 	}

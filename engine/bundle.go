@@ -81,6 +81,7 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 	}
 	if row.Runtime != "" && row.Runtime != "shoal" {
 		config.Version = "1.0.2" // older releases refuse newer versions than they know; nothing newer is used
+		domainBySysctl(config)
 	}
 	if row.Runtime != "" && row.Runtime != "shoal" && len(config.Linux.TimeOffsets) == 0 {
 		// One without offsets makes no difference, and many runtimes know none.
@@ -90,6 +91,17 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 		config.Linux.RootfsPropagation = rootPropagation(row)
 	}
 	return config, addRates(config.Linux.Resources, row.Spec.GetLimits())
+}
+
+// domainBySysctl says in the older way what a specification of this version has no field for.
+func domainBySysctl(config *specs.Spec) {
+	if config.Domainname == "" {
+		return
+	}
+	if config.Linux.Sysctl == nil {
+		config.Linux.Sysctl = map[string]string{}
+	}
+	config.Linux.Sysctl["kernel.domainname"], config.Domainname = config.Domainname, ""
 }
 
 // rootPropagation is the strongest that a mount asks for. With a private root, other runtimes cut all its mounts off.

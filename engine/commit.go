@@ -102,15 +102,11 @@ func runAs(config *image.RunConfig, row *api.Container) error {
 		config.Labels = map[string]string{}
 	}
 	maps.Copy(config.Labels, s.Labels)
-	for _, p := range row.Ports {
+	for _, port := range row.ExposedPorts {
 		if config.ExposedPorts == nil {
 			config.ExposedPorts = map[string]struct{}{}
 		}
-		protocol := p.Protocol
-		if protocol == "" {
-			protocol = "tcp"
-		}
-		config.ExposedPorts[fmt.Sprintf("%d/%s", p.ContainerPort, protocol)] = struct{}{}
+		config.ExposedPorts[port] = struct{}{}
 	}
 	for _, m := range s.Mounts {
 		if m.Type == api.Mount_VOLUME && m.Source == "" {

@@ -156,12 +156,16 @@ func (e *Engine) newRow(ctx context.Context, req *api.CreateContainerRequest, o 
 		ImageId: image.ID, ImageName: image.Name, Command: argv,
 		AutoRemove: req.AutoRemove, Restart: req.Restart, TaskId: o.TaskID,
 		Runtime: req.Spec.Runtime, Driver: "overlay",
+		PublishAll: req.PublishAll, PortBindings: req.Ports,
 		User: req.Spec.User, Workdir: spec.Workdir(req.Spec, image.Config),
 	}
 	if row.User == "" {
 		row.User = image.Config.User
 	}
 	if err := e.checkNetwork(req, row); err != nil {
+		return nil, err
+	}
+	if row.ExposedPorts, err = exposedPorts(req, image.Config.ExposedPorts); err != nil {
 		return nil, err
 	}
 	row.Hostname = e.hostname(row)

@@ -132,6 +132,9 @@ func hostsFile(row *api.Container, hostname string, own []netip.Addr, host netip
 		}
 		fmt.Fprintf(&b, "%s\t%s\n", ip, name)
 	}
+	if domain := row.Spec.GetDomainname(); domain != "" {
+		hostname += "." + domain
+	}
 	names := hostname
 	if short, _, dotted := strings.Cut(hostname, "."); dotted {
 		names += " " + short

@@ -27,6 +27,9 @@ type containerFlags struct {
 	volumeDriver                              string
 	volumesFrom, networkAlias, linkLocal      listOpt
 	network                                   networkOpt
+	expose                                    listOpt
+	domainname                                string
+	annotations                               mapOpt
 	ip, ip6, mac, restart                     string
 	runtime                                   string
 	cpusetCPUs, cpusetMems                    string
@@ -55,6 +58,8 @@ func (o *containerFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&o.rm, "rm", false, "Automatically remove the container and its associated anonymous volumes when it exits")
 	f.StringVar(&o.restart, "restart", "no", "Restart policy to apply when a container exits")
 	f.Var(&o.labelFile, "label-file", "Read in a line delimited file of labels")
+	f.StringVar(&o.domainname, "domainname", "", "Container NIS domain name")
+	f.Var(&o.annotations, "annotation", "Add an annotation to the container (passed through to the OCI runtime)")
 	o.addNetwork(f)
 	o.addResources(f)
 	o.isolation.add(f)
@@ -76,6 +81,7 @@ func (o *containerFlags) addNetwork(f *pflag.FlagSet) {
 	f.Var(&o.linkLocal, "link-local-ip", "Container IPv4/IPv6 link-local addresses")
 	f.StringVar(&o.mac, "mac-address", "", "Container MAC address (e.g., 92:d0:c6:0a:29:33)")
 	f.VarP(&o.publish, "publish", "p", "Publish a container's port(s) to the host")
+	f.Var(&o.expose, "expose", "Expose a port or a range of ports")
 	f.BoolVarP(&o.publishAll, "publish-all", "P", false, "Publish all exposed ports to random ports")
 }
 
@@ -123,6 +129,7 @@ func (o *containerFlags) request(f *pflag.FlagSet, args []string) (*api.CreateCo
 			return nil, err
 		}
 	}
+	spec.Domainname, spec.Annotations = o.domainname, o.annotations.values
 	spec.OpenStdin, spec.Privileged, spec.Runtime = o.interactive, o.privileged, o.runtime
 	if f.Changed("entrypoint") {
 		spec.EntrypointSet = true
@@ -204,6 +211,13 @@ func (o *containerFlags) fillNetwork(f *pflag.FlagSet, r *api.CreateContainerReq
 			return fmt.Errorf("invalid port '%s': %w", p, err)
 		}
 		r.Ports = append(r.Ports, ports...)
+	}
+	for _, e := range o.expose.values {
+		ports, err := parseExpose(e)
+		if err != nil {
+			return fmt.Errorf("invalid value '%s' for --expose: %w", e, err)
+		}
+		r.Spec.ExposedPorts = append(r.Spec.ExposedPorts, ports...)
 	}
 	for _, n := range o.network.values {
 		if isNetworkMode(n.Network) {

@@ -50,7 +50,7 @@ func newContainerListCommand(c *cli) *cobra.Command {
 		},
 	}
 	addListFlags(cmd, &f.listFlags, "Only display container IDs", "Don't truncate output",
-		"ancestor", "before", "exited", "health", "id", "is-task", "label", "name", "network", "publish", "since", "status", "volume")
+		"ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name", "network", "publish", "since", "status", "volume")
 	fl := cmd.Flags()
 	fl.BoolVarP(&f.all, "all", "a", false, "Show all containers (default shows just running)")
 	fl.IntVarP(&f.last, "last", "n", -1, "Show n last created containers (includes all states)")
@@ -125,6 +125,11 @@ func containerFilter(f *filters, all []*api.Container) (func(*api.Container) boo
 			}
 		}
 	}
+	for _, ports := range f.values["expose"] {
+		if _, err := parseExpose(ports); err != nil {
+			return nil, fmt.Errorf("filter expose=%s: %w", ports, err)
+		}
+	}
 	return func(k *api.Container) bool {
 		return f.prefix("id", k.Id) && f.any("name", func(w string) bool { return strings.Contains(k.Name, strings.TrimPrefix(w, "/")) }) &&
 			f.exact("status", stateName(k.State)) && f.exact("health", orElse(k.Health, "none")) &&
@@ -137,6 +142,7 @@ func containerFilter(f *filters, all []*api.Container) (func(*api.Container) boo
 			f.any("volume", func(w string) bool {
 				return slices.ContainsFunc(k.Mounts, func(m *api.MountPoint) bool { return m.Name == w || m.Source == w || m.Destination == w })
 			}) &&
+			f.any("expose", func(w string) bool { return exposes(k, w) }) &&
 			f.any("publish", func(w string) bool { return publishes(k, w) }) &&
 			f.any("before", func(w string) bool { return k.CreatedAt.AsTime().Before(find(w).CreatedAt.AsTime()) }) &&
 			f.any("since", func(w string) bool { return k.CreatedAt.AsTime().After(find(w).CreatedAt.AsTime()) })
@@ -151,6 +157,12 @@ func matchImage(k *api.Container, ref string) bool {
 func onNetwork(k *api.Container, ref string) bool {
 	return slices.Contains(networkNamesOf(k), ref) ||
 		slices.ContainsFunc(k.Endpoints, func(e *api.NetworkEndpoint) bool { return e.NetworkId == ref })
+}
+
+// exposes matches PORT[-PORT][/PROTOCOL] of the container.
+func exposes(k *api.Container, ref string) bool {
+	wanted, _ := parseExpose(ref)
+	return slices.ContainsFunc(wanted, func(port string) bool { return slices.Contains(k.ExposedPorts, port) })
 }
 
 // publishes matches PORT or PORT/PROTOCOL of the host.
@@ -196,7 +208,7 @@ func containerRow(k *api.Container, noTrunc bool) row {
 	}
 	return row{
 		"ID": id, "Names": k.Name, "Image": orElse(image, shortHex(k.ImageId)), "Command": strconv.Quote(command),
-		"CreatedAt": stamp(k.CreatedAt), "RunningFor": ago(k.CreatedAt), "Ports": bindingsText(k.Ports), "State": stateName(k.State),
+		"CreatedAt": stamp(k.CreatedAt), "RunningFor": ago(k.CreatedAt), "Ports": containerPorts(k), "State": stateName(k.State),
 		"Status": statusText(k), "Size": sizeText(k), "Labels": labelText(k.Spec.GetLabels()),
 		"Mounts": strings.Join(mounts, ","), "LocalVolumes": strconv.Itoa(volumes), "Networks": strings.Join(networkNamesOf(k), ","),
 		labelsKey: k.Spec.GetLabels(),
@@ -235,23 +247,6 @@ func statusText(k *api.Container) string {
 		return "Dead"
 	}
 	return "Created"
-}
-
-// bindingsText is "0.0.0.0:8080->80/tcp, 443/tcp".
-func bindingsText(ports []*api.PortBinding) string {
-	var out []string
-	for _, p := range ports {
-		target := fmt.Sprintf("%d/%s", p.ContainerPort, orElse(p.Protocol, "tcp"))
-		if p.HostPort != 0 {
-			host := orElse(p.HostIp, "0.0.0.0")
-			if strings.Contains(host, ":") {
-				host = "[" + host + "]"
-			}
-			target = fmt.Sprintf("%s:%d->%s", host, p.HostPort, target)
-		}
-		out = append(out, target)
-	}
-	return strings.Join(out, ", ")
 }
 
 // commandLine is a command as Docker shows it: arguments with blanks in quotes.

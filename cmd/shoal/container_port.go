@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 
@@ -61,16 +60,4 @@ func (c *cli) printPort(k *api.Container, want string) error {
 		return fmt.Errorf("no public port '%s' published for %s", want, k.Name)
 	}
 	return nil
-}
-
-// published are the addresses of the host that lead to a port; none without a host port.
-func published(p *api.PortBinding) []string {
-	if p.HostPort == 0 {
-		return nil
-	}
-	port := strconv.Itoa(int(p.HostPort))
-	if p.HostIp == "" {
-		return []string{net.JoinHostPort("0.0.0.0", port), net.JoinHostPort("::", port)}
-	}
-	return []string{net.JoinHostPort(p.HostIp, port)}
 }

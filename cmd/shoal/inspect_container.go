@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
-	"slices"
-	"strconv"
 
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -87,7 +84,7 @@ func hostConfigObject(k *api.Container) map[string]any {
 		}
 	}
 	return map[string]any{
-		"NetworkMode": mode, "PortBindings": portObjects(k.Ports), "AutoRemove": k.AutoRemove,
+		"NetworkMode": mode, "PortBindings": bindingObjects(k), "PublishAllPorts": k.PublishAll, "AutoRemove": k.AutoRemove,
 		"RestartPolicy": map[string]any{"Name": orElse(k.Restart.GetName(), "no"), "MaximumRetryCount": k.Restart.GetMaxRetries()},
 		"CapAdd":        s.GetCapAdd(), "CapDrop": s.GetCapDrop(), "Privileged": s.GetPrivileged(), "ReadonlyRootfs": s.GetReadOnly(),
 		"Dns": s.GetDns().GetNameservers(), "DnsOptions": s.GetDns().GetOptions(), "DnsSearch": s.GetDns().GetSearch(),
@@ -100,7 +97,7 @@ func hostConfigObject(k *api.Container) map[string]any {
 		"OomKillDisable": l.GetOomKillDisable(),
 		"LogConfig":      map[string]any{"Type": orElse(s.GetLog().GetDriver(), "json-file"), "Config": orEmptyMap(s.GetLog().GetOptions())},
 		"Ulimits":        ulimitObjects(s.GetUlimits()),
-		"Runtime":        k.Runtime,
+		"Runtime":        k.Runtime, "Annotations": orEmptyMap(s.GetAnnotations()),
 	}
 }
 
@@ -154,7 +151,7 @@ func mountMode(m *api.MountPoint) string {
 func configObject(k *api.Container) map[string]any {
 	s := k.GetSpec()
 	return map[string]any{
-		"Hostname": k.Hostname, "User": k.User, "Tty": s.GetTty(), "OpenStdin": s.GetOpenStdin(), "Env": k.Env,
+		"Hostname": k.Hostname, "Domainname": s.GetDomainname(), "ExposedPorts": portSet(k.ExposedPorts), "User": k.User, "Tty": s.GetTty(), "OpenStdin": s.GetOpenStdin(), "Env": k.Env,
 		"Cmd": s.GetArgs(), "Entrypoint": s.GetEntrypoint(), "Image": k.ImageName, "WorkingDir": k.Workdir,
 		"Labels": orEmptyMap(s.GetLabels()), "StopSignal": s.GetStopSignal(), "StopTimeout": int(s.GetStopGracePeriod().AsDuration().Seconds()),
 	}
@@ -172,7 +169,11 @@ func networkSettingsObject(k *api.Container) map[string]any {
 			}
 		}
 	}
-	first["SandboxKey"], first["Ports"], first["Networks"] = k.Netns, portObjects(k.Ports), networks
+	ports := map[string]any{}
+	if isUp(k) {
+		ports = portObjects(k.Ports, exposedOf(k))
+	}
+	first["SandboxKey"], first["Ports"], first["Networks"] = k.Netns, ports, networks
 	return first
 }
 
@@ -206,18 +207,4 @@ func splitAddress(s string) (netip.Addr, int) {
 	}
 	a, _ := netip.ParseAddr(s)
 	return a, a.BitLen()
-}
-
-// portObjects maps "80/tcp" to the addresses of the host that lead there.
-func portObjects(ports []*api.PortBinding) map[string]any {
-	out := map[string]any{}
-	for _, p := range ports {
-		key := fmt.Sprintf("%d/%s", p.ContainerPort, orElse(p.Protocol, "tcp"))
-		list, _ := out[key].([]any)
-		if p.HostPort != 0 {
-			list = append(list, map[string]any{"HostIp": orElse(p.HostIp, "0.0.0.0"), "HostPort": strconv.Itoa(int(p.HostPort))})
-		}
-		out[key] = slices.Clip(list)
-	}
-	return out
 }

@@ -61,7 +61,8 @@ func populate(f *fake) {
 	f.containers.containers = []*api.Container{
 		{Id: strings.Repeat("a", 64), Name: "web", ImageName: "web:1", ImageId: "sha256:1", Command: []string{"/bin/server", "--port", "8080"},
 			CreatedAt: at(3 * time.Hour), StartedAt: at(2 * time.Hour), State: api.ContainerState_CONTAINER_RUNNING, Health: "healthy", Pid: 42,
-			Ports:     []*api.PortBinding{{Protocol: "tcp", ContainerPort: 80, HostPort: 8080}, {Protocol: "udp", ContainerPort: 53, HostIp: "127.0.0.1", HostPort: 53}},
+			Ports:        []*api.PortBinding{{Protocol: "tcp", ContainerPort: 80, HostPort: 8080}, {Protocol: "udp", ContainerPort: 53, HostIp: "127.0.0.1", HostPort: 53}},
+			ExposedPorts: []string{"53/udp", "80/tcp", "443/tcp", "9000/tcp", "9001/tcp"}, PublishAll: true, PortBindings: []*api.PortBinding{{ContainerPort: 80, HostPort: 8080}, {ContainerPort: 53, Protocol: "udp", HostIp: "127.0.0.1"}},
 			Spec:      &api.ContainerSpec{Image: "web:1", Labels: map[string]string{"com.example": "x"}},
 			Endpoints: []*api.NetworkEndpoint{{Network: "bridge", Addresses: []string{"172.17.0.2/16", "fd01::2/64"}, Gateways: []string{"172.17.0.1"}, Mac: "02:42:ac:11:00:02"}},
 			Mounts:    []*api.MountPoint{{Type: "volume", Name: "data", Destination: "/data"}}},

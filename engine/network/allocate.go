@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -229,17 +231,18 @@ func macFor(given string, addr netip.Addr) (string, error) {
 	return mac.String(), nil
 }
 
-// ParseExposed reads an image's EXPOSE ("80/tcp", "53/udp") as ports to publish anywhere.
-func ParseExposed(exposed map[string]struct{}) []*api.PortBinding {
+// ParseExposed reads exposed ports ("80/tcp", "53/udp", "80") as ports to publish anywhere. What is none is left out.
+func ParseExposed(exposed []string) []*api.PortBinding {
 	var out []*api.PortBinding
-	for text := range exposed {
-		var port uint32
-		protocol := "tcp"
-		if n, _ := fmt.Sscanf(text, "%d/%s", &port, &protocol); n >= 1 {
-			p := &api.PortBinding{Protocol: protocol, ContainerPort: port}
-			if checkPort(p) == nil {
-				out = append(out, p)
-			}
+	for _, text := range exposed {
+		number, protocol, ok := strings.Cut(text, "/")
+		if !ok {
+			protocol = "tcp"
+		}
+		port, err := strconv.ParseUint(number, 10, 16)
+		p := &api.PortBinding{Protocol: protocol, ContainerPort: uint32(port)}
+		if err == nil && protocol != "" && checkPort(p) == nil {
+			out = append(out, p)
 		}
 	}
 	slices.SortFunc(out, func(a, b *api.PortBinding) int { return int(a.ContainerPort) - int(b.ContainerPort) })

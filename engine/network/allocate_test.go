@@ -78,7 +78,7 @@ func TestChooseSubnets(t *testing.T) {
 }
 
 func TestParseExposed(t *testing.T) {
-	got := ParseExposed(map[string]struct{}{"80/tcp": {}, "53/udp": {}, "9000": {}, "nonsense": {}})
+	got := ParseExposed([]string{"80/tcp", "53/udp", "9000", "nonsense", "80/", "0", "70000", "80/icmp", "+80", "80/tcp/x"})
 	var ports []string
 	for _, p := range got {
 		ports = append(ports, p.Protocol)

@@ -74,13 +74,18 @@ func Build(o Options) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkNames(o); err != nil {
+		return nil, err
+	}
 	return &specs.Spec{
-		Version:  specs.Version,
-		Hostname: o.Hostname,
-		Root:     &specs.Root{Path: o.RootPath, Readonly: o.Spec.GetReadOnly()},
-		Process:  process,
-		Mounts:   mounts(o),
-		Linux:    linux,
+		Version:     specs.Version,
+		Hostname:    o.Hostname,
+		Domainname:  o.Spec.GetDomainname(),
+		Root:        &specs.Root{Path: o.RootPath, Readonly: o.Spec.GetReadOnly()},
+		Process:     process,
+		Mounts:      mounts(o),
+		Linux:       linux,
+		Annotations: maps.Clone(o.Spec.GetAnnotations()),
 	}, nil
 }
 

@@ -1041,13 +1041,15 @@ func (x *LocalRestartPolicy) GetMaxRetries() int32 {
 }
 
 type LocalNetworkAttachment struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"` // name or ID of a local network
-	Aliases       []string               `protobuf:"bytes,2,rep,name=aliases,proto3" json:"aliases,omitempty"`
-	Ip            string                 `protobuf:"bytes,3,opt,name=ip,proto3" json:"ip,omitempty"`
-	Ip6           string                 `protobuf:"bytes,4,opt,name=ip6,proto3" json:"ip6,omitempty"`
-	Mac           string                 `protobuf:"bytes,5,opt,name=mac,proto3" json:"mac,omitempty"`
-	LinkLocalIps  []string               `protobuf:"bytes,6,rep,name=link_local_ips,json=linkLocalIps,proto3" json:"link_local_ips,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Network      string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"` // name or ID of a local network
+	Aliases      []string               `protobuf:"bytes,2,rep,name=aliases,proto3" json:"aliases,omitempty"`
+	Ip           string                 `protobuf:"bytes,3,opt,name=ip,proto3" json:"ip,omitempty"`
+	Ip6          string                 `protobuf:"bytes,4,opt,name=ip6,proto3" json:"ip6,omitempty"`
+	Mac          string                 `protobuf:"bytes,5,opt,name=mac,proto3" json:"mac,omitempty"`
+	LinkLocalIps []string               `protobuf:"bytes,6,rep,name=link_local_ips,json=linkLocalIps,proto3" json:"link_local_ips,omitempty"`
+	// links are "NAME:ALIAS": names that only this container knows. On the default bridge a row has the ID for the name.
+	Links         []string `protobuf:"bytes,7,rep,name=links,proto3" json:"links,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1120,6 +1122,13 @@ func (x *LocalNetworkAttachment) GetMac() string {
 func (x *LocalNetworkAttachment) GetLinkLocalIps() []string {
 	if x != nil {
 		return x.LinkLocalIps
+	}
+	return nil
+}
+
+func (x *LocalNetworkAttachment) GetLinks() []string {
+	if x != nil {
+		return x.Links
 	}
 	return nil
 }
@@ -1980,10 +1989,13 @@ type Container struct {
 	HealthLog     []*HealthResult           `protobuf:"bytes,34,rep,name=health_log,json=healthLog,proto3" json:"health_log,omitempty"`
 	Driver        string                    `protobuf:"bytes,35,opt,name=driver,proto3" json:"driver,omitempty"`
 	// userns: the container's users as the host knows them; size 0 without a user namespace of its own.
-	UsernsBase    uint32 `protobuf:"varint,36,opt,name=userns_base,json=usernsBase,proto3" json:"userns_base,omitempty"`
-	UsernsSize    uint32 `protobuf:"varint,37,opt,name=userns_size,json=usernsSize,proto3" json:"userns_size,omitempty"`
-	FailingStreak int32  `protobuf:"varint,38,opt,name=failing_streak,json=failingStreak,proto3" json:"failing_streak,omitempty"` // health checks that failed since the last that did not
-	SizeRootFs    int64  `protobuf:"varint,39,opt,name=size_root_fs,json=sizeRootFs,proto3" json:"size_root_fs,omitempty"`        // size_rw and the image
+	UsernsBase    uint32         `protobuf:"varint,36,opt,name=userns_base,json=usernsBase,proto3" json:"userns_base,omitempty"`
+	UsernsSize    uint32         `protobuf:"varint,37,opt,name=userns_size,json=usernsSize,proto3" json:"userns_size,omitempty"`
+	FailingStreak int32          `protobuf:"varint,38,opt,name=failing_streak,json=failingStreak,proto3" json:"failing_streak,omitempty"` // health checks that failed since the last that did not
+	SizeRootFs    int64          `protobuf:"varint,39,opt,name=size_root_fs,json=sizeRootFs,proto3" json:"size_root_fs,omitempty"`        // size_rw and the image
+	ExposedPorts  []string       `protobuf:"bytes,50,rep,name=exposed_ports,json=exposedPorts,proto3" json:"exposed_ports,omitempty"`     // "80/tcp": the image's, its own, published ones
+	PublishAll    bool           `protobuf:"varint,51,opt,name=publish_all,json=publishAll,proto3" json:"publish_all,omitempty"`
+	PortBindings  []*PortBinding `protobuf:"bytes,52,rep,name=port_bindings,json=portBindings,proto3" json:"port_bindings,omitempty"` // as asked for; ports is what came of it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2289,6 +2301,27 @@ func (x *Container) GetSizeRootFs() int64 {
 		return x.SizeRootFs
 	}
 	return 0
+}
+
+func (x *Container) GetExposedPorts() []string {
+	if x != nil {
+		return x.ExposedPorts
+	}
+	return nil
+}
+
+func (x *Container) GetPublishAll() bool {
+	if x != nil {
+		return x.PublishAll
+	}
+	return false
+}
+
+func (x *Container) GetPortBindings() []*PortBinding {
+	if x != nil {
+		return x.PortBindings
+	}
+	return nil
 }
 
 type HealthResult struct {
@@ -6490,14 +6523,15 @@ const file_local_proto_rawDesc = "" +
 	"\x12LocalRestartPolicy\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
 	"\vmax_retries\x18\x02 \x01(\x05R\n" +
-	"maxRetries\"\xa6\x01\n" +
+	"maxRetries\"\xbc\x01\n" +
 	"\x16LocalNetworkAttachment\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x18\n" +
 	"\aaliases\x18\x02 \x03(\tR\aaliases\x12\x0e\n" +
 	"\x02ip\x18\x03 \x01(\tR\x02ip\x12\x10\n" +
 	"\x03ip6\x18\x04 \x01(\tR\x03ip6\x12\x10\n" +
 	"\x03mac\x18\x05 \x01(\tR\x03mac\x12$\n" +
-	"\x0elink_local_ips\x18\x06 \x03(\tR\flinkLocalIps\"\x88\x03\n" +
+	"\x0elink_local_ips\x18\x06 \x03(\tR\flinkLocalIps\x12\x14\n" +
+	"\x05links\x18\a \x03(\tR\x05links\"\x88\x03\n" +
 	"\x16CreateContainerRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12,\n" +
 	"\x04spec\x18\x02 \x01(\v2\x18.shoal.api.ContainerSpecR\x04spec\x12!\n" +
@@ -6547,8 +6581,7 @@ const file_local_proto_rawDesc = "" +
 	"containers\x18\x01 \x03(\v2\x14.shoal.api.ContainerR\n" +
 	"containers\"N\n" +
 	"\x18InspectContainerResponse\x122\n" +
-	"\tcontainer\x18\x01 \x01(\v2\x14.shoal.api.ContainerR\tcontainer\"\xe5\n" +
-	"\n" +
+	"\tcontainer\x18\x01 \x01(\v2\x14.shoal.api.ContainerR\tcontainer\"\xe8\v\n" +
 	"\tContainer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x129\n" +
@@ -6599,7 +6632,11 @@ const file_local_proto_rawDesc = "" +
 	"usernsSize\x12%\n" +
 	"\x0efailing_streak\x18& \x01(\x05R\rfailingStreak\x12 \n" +
 	"\fsize_root_fs\x18' \x01(\x03R\n" +
-	"sizeRootFs\"\xa3\x01\n" +
+	"sizeRootFs\x12#\n" +
+	"\rexposed_ports\x182 \x03(\tR\fexposedPorts\x12\x1f\n" +
+	"\vpublish_all\x183 \x01(\bR\n" +
+	"publishAll\x12;\n" +
+	"\rport_bindings\x184 \x03(\v2\x16.shoal.api.PortBindingR\fportBindings\"\xa3\x01\n" +
 	"\fHealthResult\x120\n" +
 	"\x05start\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
 	"\x03end\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x12\x1b\n" +
@@ -7143,155 +7180,156 @@ var file_local_proto_depIdxs = []int32{
 	34,  // 20: shoal.api.Container.mounts:type_name -> shoal.api.MountPoint
 	35,  // 21: shoal.api.Container.endpoints:type_name -> shoal.api.NetworkEndpoint
 	33,  // 22: shoal.api.Container.health_log:type_name -> shoal.api.HealthResult
-	110, // 23: shoal.api.HealthResult.start:type_name -> google.protobuf.Timestamp
-	110, // 24: shoal.api.HealthResult.end:type_name -> google.protobuf.Timestamp
-	111, // 25: shoal.api.MountPoint.mount:type_name -> shoal.api.Mount
-	112, // 26: shoal.api.ContainerLogsRequest.options:type_name -> shoal.api.LogOptions
-	39,  // 27: shoal.api.StatsMessage.stats:type_name -> shoal.api.ContainerStats
-	110, // 28: shoal.api.ContainerStats.time:type_name -> google.protobuf.Timestamp
-	41,  // 29: shoal.api.StreamInput.attach:type_name -> shoal.api.AttachOpen
-	42,  // 30: shoal.api.StreamInput.exec:type_name -> shoal.api.ExecOpen
-	43,  // 31: shoal.api.StreamInput.resize:type_name -> shoal.api.TerminalSize
-	43,  // 32: shoal.api.ExecOpen.size:type_name -> shoal.api.TerminalSize
-	45,  // 33: shoal.api.StreamOutput.exit:type_name -> shoal.api.StreamExit
-	110, // 34: shoal.api.LocalNetwork.created_at:type_name -> google.protobuf.Timestamp
-	113, // 35: shoal.api.LocalNetwork.ipam:type_name -> shoal.api.IPAMConfig
-	99,  // 36: shoal.api.LocalNetwork.labels:type_name -> shoal.api.LocalNetwork.LabelsEntry
-	100, // 37: shoal.api.LocalNetwork.options:type_name -> shoal.api.LocalNetwork.OptionsEntry
-	35,  // 38: shoal.api.LocalNetwork.endpoints:type_name -> shoal.api.NetworkEndpoint
-	46,  // 39: shoal.api.CreateLocalNetworkRequest.network:type_name -> shoal.api.LocalNetwork
-	46,  // 40: shoal.api.CreateLocalNetworkResponse.network:type_name -> shoal.api.LocalNetwork
-	46,  // 41: shoal.api.ListLocalNetworksResponse.networks:type_name -> shoal.api.LocalNetwork
-	110, // 42: shoal.api.Volume.created_at:type_name -> google.protobuf.Timestamp
-	101, // 43: shoal.api.Volume.labels:type_name -> shoal.api.Volume.LabelsEntry
-	102, // 44: shoal.api.Volume.options:type_name -> shoal.api.Volume.OptionsEntry
-	53,  // 45: shoal.api.CreateVolumeRequest.volume:type_name -> shoal.api.Volume
-	53,  // 46: shoal.api.CreateVolumeResponse.volume:type_name -> shoal.api.Volume
-	53,  // 47: shoal.api.ListVolumesResponse.volumes:type_name -> shoal.api.Volume
-	114, // 48: shoal.api.UpdateContainerRequest.limits:type_name -> shoal.api.ContainerLimits
-	14,  // 49: shoal.api.UpdateContainerRequest.restart:type_name -> shoal.api.LocalRestartPolicy
-	103, // 50: shoal.api.TopResponse.processes:type_name -> shoal.api.TopResponse.Row
-	66,  // 51: shoal.api.DiffResponse.changes:type_name -> shoal.api.FileChange
-	2,   // 52: shoal.api.FileChange.kind:type_name -> shoal.api.FileChange.Kind
-	110, // 53: shoal.api.PathStat.modified:type_name -> google.protobuf.Timestamp
-	110, // 54: shoal.api.EventsRequest.since:type_name -> google.protobuf.Timestamp
-	110, // 55: shoal.api.EventsRequest.until:type_name -> google.protobuf.Timestamp
-	104, // 56: shoal.api.Event.attributes:type_name -> shoal.api.Event.AttributesEntry
-	110, // 57: shoal.api.Event.time:type_name -> google.protobuf.Timestamp
-	15,  // 58: shoal.api.ConnectNetworkRequest.network:type_name -> shoal.api.LocalNetworkAttachment
-	82,  // 59: shoal.api.DiskUsageResponse.images:type_name -> shoal.api.ImageUsage
-	32,  // 60: shoal.api.DiskUsageResponse.containers:type_name -> shoal.api.Container
-	83,  // 61: shoal.api.DiskUsageResponse.volumes:type_name -> shoal.api.VolumeUsage
-	84,  // 62: shoal.api.ImageUsage.image:type_name -> shoal.api.Image
-	53,  // 63: shoal.api.VolumeUsage.volume:type_name -> shoal.api.Volume
-	110, // 64: shoal.api.Image.created_at:type_name -> google.protobuf.Timestamp
-	115, // 65: shoal.api.Image.platform:type_name -> shoal.api.Platform
-	84,  // 66: shoal.api.ListImagesResponse.images:type_name -> shoal.api.Image
-	84,  // 67: shoal.api.InspectImageResponse.image:type_name -> shoal.api.Image
-	93,  // 68: shoal.api.PullImageRequest.auth:type_name -> shoal.api.RegistryAuth
-	115, // 69: shoal.api.PullImageRequest.platform:type_name -> shoal.api.Platform
-	115, // 70: shoal.api.ImageUpload.platform:type_name -> shoal.api.Platform
-	3,   // 71: shoal.api.Local.Info:input_type -> shoal.api.InfoRequest
-	6,   // 72: shoal.api.Local.InitCluster:input_type -> shoal.api.InitClusterRequest
-	8,   // 73: shoal.api.Local.JoinCluster:input_type -> shoal.api.JoinClusterRequest
-	10,  // 74: shoal.api.Local.LeaveCluster:input_type -> shoal.api.LeaveClusterRequest
-	12,  // 75: shoal.api.Local.CheckNetwork:input_type -> shoal.api.CheckNetworkRequest
-	16,  // 76: shoal.api.Containers.Create:input_type -> shoal.api.CreateContainerRequest
-	20,  // 77: shoal.api.Containers.Start:input_type -> shoal.api.StartContainerRequest
-	22,  // 78: shoal.api.Containers.Stop:input_type -> shoal.api.StopContainerRequest
-	24,  // 79: shoal.api.Containers.Kill:input_type -> shoal.api.KillContainerRequest
-	22,  // 80: shoal.api.Containers.Restart:input_type -> shoal.api.StopContainerRequest
-	18,  // 81: shoal.api.Containers.Pause:input_type -> shoal.api.ContainerRequest
-	18,  // 82: shoal.api.Containers.Unpause:input_type -> shoal.api.ContainerRequest
-	26,  // 83: shoal.api.Containers.Wait:input_type -> shoal.api.WaitContainerRequest
-	28,  // 84: shoal.api.Containers.Remove:input_type -> shoal.api.RemoveContainerRequest
-	29,  // 85: shoal.api.Containers.List:input_type -> shoal.api.ListContainersRequest
-	18,  // 86: shoal.api.Containers.Inspect:input_type -> shoal.api.ContainerRequest
-	36,  // 87: shoal.api.Containers.Logs:input_type -> shoal.api.ContainerLogsRequest
-	37,  // 88: shoal.api.Containers.Stats:input_type -> shoal.api.StatsRequest
-	40,  // 89: shoal.api.Containers.Attach:input_type -> shoal.api.StreamInput
-	40,  // 90: shoal.api.Containers.Exec:input_type -> shoal.api.StreamInput
-	47,  // 91: shoal.api.Containers.CreateNetwork:input_type -> shoal.api.CreateLocalNetworkRequest
-	49,  // 92: shoal.api.Containers.ListNetworks:input_type -> shoal.api.ListLocalNetworksRequest
-	51,  // 93: shoal.api.Containers.RemoveNetwork:input_type -> shoal.api.RemoveLocalNetworkRequest
-	54,  // 94: shoal.api.Containers.CreateVolume:input_type -> shoal.api.CreateVolumeRequest
-	56,  // 95: shoal.api.Containers.ListVolumes:input_type -> shoal.api.ListVolumesRequest
-	58,  // 96: shoal.api.Containers.RemoveVolume:input_type -> shoal.api.RemoveVolumeRequest
-	60,  // 97: shoal.api.Containers.Rename:input_type -> shoal.api.RenameContainerRequest
-	61,  // 98: shoal.api.Containers.Update:input_type -> shoal.api.UpdateContainerRequest
-	63,  // 99: shoal.api.Containers.Top:input_type -> shoal.api.TopRequest
-	18,  // 100: shoal.api.Containers.Diff:input_type -> shoal.api.ContainerRequest
-	67,  // 101: shoal.api.Containers.Commit:input_type -> shoal.api.CommitRequest
-	18,  // 102: shoal.api.Containers.Export:input_type -> shoal.api.ContainerRequest
-	70,  // 103: shoal.api.Containers.CopyFrom:input_type -> shoal.api.CopyFromRequest
-	71,  // 104: shoal.api.Containers.CopyTo:input_type -> shoal.api.CopyToRequest
-	70,  // 105: shoal.api.Containers.StatPath:input_type -> shoal.api.CopyFromRequest
-	74,  // 106: shoal.api.Containers.Events:input_type -> shoal.api.EventsRequest
-	76,  // 107: shoal.api.Containers.ConnectNetwork:input_type -> shoal.api.ConnectNetworkRequest
-	77,  // 108: shoal.api.Containers.DisconnectNetwork:input_type -> shoal.api.DisconnectNetworkRequest
-	78,  // 109: shoal.api.Containers.Prune:input_type -> shoal.api.PruneRequest
-	80,  // 110: shoal.api.Containers.DiskUsage:input_type -> shoal.api.DiskUsageRequest
-	85,  // 111: shoal.api.Images.List:input_type -> shoal.api.ListImagesRequest
-	87,  // 112: shoal.api.Images.Inspect:input_type -> shoal.api.InspectImageRequest
-	89,  // 113: shoal.api.Images.Tag:input_type -> shoal.api.TagImageRequest
-	91,  // 114: shoal.api.Images.Remove:input_type -> shoal.api.RemoveImageRequest
-	94,  // 115: shoal.api.Images.Pull:input_type -> shoal.api.PullImageRequest
-	95,  // 116: shoal.api.Images.Load:input_type -> shoal.api.ImageUpload
-	95,  // 117: shoal.api.Images.Import:input_type -> shoal.api.ImageUpload
-	97,  // 118: shoal.api.Images.Save:input_type -> shoal.api.SaveImageRequest
-	4,   // 119: shoal.api.Local.Info:output_type -> shoal.api.InfoResponse
-	7,   // 120: shoal.api.Local.InitCluster:output_type -> shoal.api.InitClusterResponse
-	9,   // 121: shoal.api.Local.JoinCluster:output_type -> shoal.api.JoinClusterResponse
-	11,  // 122: shoal.api.Local.LeaveCluster:output_type -> shoal.api.LeaveClusterResponse
-	13,  // 123: shoal.api.Local.CheckNetwork:output_type -> shoal.api.CheckNetworkResponse
-	17,  // 124: shoal.api.Containers.Create:output_type -> shoal.api.CreateContainerResponse
-	21,  // 125: shoal.api.Containers.Start:output_type -> shoal.api.StartContainerResponse
-	23,  // 126: shoal.api.Containers.Stop:output_type -> shoal.api.StopContainerResponse
-	25,  // 127: shoal.api.Containers.Kill:output_type -> shoal.api.KillContainerResponse
-	23,  // 128: shoal.api.Containers.Restart:output_type -> shoal.api.StopContainerResponse
-	19,  // 129: shoal.api.Containers.Pause:output_type -> shoal.api.ContainerResponse
-	19,  // 130: shoal.api.Containers.Unpause:output_type -> shoal.api.ContainerResponse
-	27,  // 131: shoal.api.Containers.Wait:output_type -> shoal.api.WaitContainerResponse
-	19,  // 132: shoal.api.Containers.Remove:output_type -> shoal.api.ContainerResponse
-	30,  // 133: shoal.api.Containers.List:output_type -> shoal.api.ListContainersResponse
-	31,  // 134: shoal.api.Containers.Inspect:output_type -> shoal.api.InspectContainerResponse
-	116, // 135: shoal.api.Containers.Logs:output_type -> shoal.api.LogLine
-	38,  // 136: shoal.api.Containers.Stats:output_type -> shoal.api.StatsMessage
-	44,  // 137: shoal.api.Containers.Attach:output_type -> shoal.api.StreamOutput
-	44,  // 138: shoal.api.Containers.Exec:output_type -> shoal.api.StreamOutput
-	48,  // 139: shoal.api.Containers.CreateNetwork:output_type -> shoal.api.CreateLocalNetworkResponse
-	50,  // 140: shoal.api.Containers.ListNetworks:output_type -> shoal.api.ListLocalNetworksResponse
-	52,  // 141: shoal.api.Containers.RemoveNetwork:output_type -> shoal.api.RemoveLocalNetworkResponse
-	55,  // 142: shoal.api.Containers.CreateVolume:output_type -> shoal.api.CreateVolumeResponse
-	57,  // 143: shoal.api.Containers.ListVolumes:output_type -> shoal.api.ListVolumesResponse
-	59,  // 144: shoal.api.Containers.RemoveVolume:output_type -> shoal.api.RemoveVolumeResponse
-	19,  // 145: shoal.api.Containers.Rename:output_type -> shoal.api.ContainerResponse
-	62,  // 146: shoal.api.Containers.Update:output_type -> shoal.api.UpdateContainerResponse
-	64,  // 147: shoal.api.Containers.Top:output_type -> shoal.api.TopResponse
-	65,  // 148: shoal.api.Containers.Diff:output_type -> shoal.api.DiffResponse
-	68,  // 149: shoal.api.Containers.Commit:output_type -> shoal.api.CommitResponse
-	69,  // 150: shoal.api.Containers.Export:output_type -> shoal.api.ArchiveChunk
-	69,  // 151: shoal.api.Containers.CopyFrom:output_type -> shoal.api.ArchiveChunk
-	72,  // 152: shoal.api.Containers.CopyTo:output_type -> shoal.api.CopyToResponse
-	73,  // 153: shoal.api.Containers.StatPath:output_type -> shoal.api.PathStat
-	75,  // 154: shoal.api.Containers.Events:output_type -> shoal.api.Event
-	19,  // 155: shoal.api.Containers.ConnectNetwork:output_type -> shoal.api.ContainerResponse
-	19,  // 156: shoal.api.Containers.DisconnectNetwork:output_type -> shoal.api.ContainerResponse
-	79,  // 157: shoal.api.Containers.Prune:output_type -> shoal.api.PruneResponse
-	81,  // 158: shoal.api.Containers.DiskUsage:output_type -> shoal.api.DiskUsageResponse
-	86,  // 159: shoal.api.Images.List:output_type -> shoal.api.ListImagesResponse
-	88,  // 160: shoal.api.Images.Inspect:output_type -> shoal.api.InspectImageResponse
-	90,  // 161: shoal.api.Images.Tag:output_type -> shoal.api.TagImageResponse
-	92,  // 162: shoal.api.Images.Remove:output_type -> shoal.api.RemoveImageResponse
-	96,  // 163: shoal.api.Images.Pull:output_type -> shoal.api.ImageProgress
-	96,  // 164: shoal.api.Images.Load:output_type -> shoal.api.ImageProgress
-	96,  // 165: shoal.api.Images.Import:output_type -> shoal.api.ImageProgress
-	98,  // 166: shoal.api.Images.Save:output_type -> shoal.api.ImageData
-	119, // [119:167] is the sub-list for method output_type
-	71,  // [71:119] is the sub-list for method input_type
-	71,  // [71:71] is the sub-list for extension type_name
-	71,  // [71:71] is the sub-list for extension extendee
-	0,   // [0:71] is the sub-list for field type_name
+	108, // 23: shoal.api.Container.port_bindings:type_name -> shoal.api.PortBinding
+	110, // 24: shoal.api.HealthResult.start:type_name -> google.protobuf.Timestamp
+	110, // 25: shoal.api.HealthResult.end:type_name -> google.protobuf.Timestamp
+	111, // 26: shoal.api.MountPoint.mount:type_name -> shoal.api.Mount
+	112, // 27: shoal.api.ContainerLogsRequest.options:type_name -> shoal.api.LogOptions
+	39,  // 28: shoal.api.StatsMessage.stats:type_name -> shoal.api.ContainerStats
+	110, // 29: shoal.api.ContainerStats.time:type_name -> google.protobuf.Timestamp
+	41,  // 30: shoal.api.StreamInput.attach:type_name -> shoal.api.AttachOpen
+	42,  // 31: shoal.api.StreamInput.exec:type_name -> shoal.api.ExecOpen
+	43,  // 32: shoal.api.StreamInput.resize:type_name -> shoal.api.TerminalSize
+	43,  // 33: shoal.api.ExecOpen.size:type_name -> shoal.api.TerminalSize
+	45,  // 34: shoal.api.StreamOutput.exit:type_name -> shoal.api.StreamExit
+	110, // 35: shoal.api.LocalNetwork.created_at:type_name -> google.protobuf.Timestamp
+	113, // 36: shoal.api.LocalNetwork.ipam:type_name -> shoal.api.IPAMConfig
+	99,  // 37: shoal.api.LocalNetwork.labels:type_name -> shoal.api.LocalNetwork.LabelsEntry
+	100, // 38: shoal.api.LocalNetwork.options:type_name -> shoal.api.LocalNetwork.OptionsEntry
+	35,  // 39: shoal.api.LocalNetwork.endpoints:type_name -> shoal.api.NetworkEndpoint
+	46,  // 40: shoal.api.CreateLocalNetworkRequest.network:type_name -> shoal.api.LocalNetwork
+	46,  // 41: shoal.api.CreateLocalNetworkResponse.network:type_name -> shoal.api.LocalNetwork
+	46,  // 42: shoal.api.ListLocalNetworksResponse.networks:type_name -> shoal.api.LocalNetwork
+	110, // 43: shoal.api.Volume.created_at:type_name -> google.protobuf.Timestamp
+	101, // 44: shoal.api.Volume.labels:type_name -> shoal.api.Volume.LabelsEntry
+	102, // 45: shoal.api.Volume.options:type_name -> shoal.api.Volume.OptionsEntry
+	53,  // 46: shoal.api.CreateVolumeRequest.volume:type_name -> shoal.api.Volume
+	53,  // 47: shoal.api.CreateVolumeResponse.volume:type_name -> shoal.api.Volume
+	53,  // 48: shoal.api.ListVolumesResponse.volumes:type_name -> shoal.api.Volume
+	114, // 49: shoal.api.UpdateContainerRequest.limits:type_name -> shoal.api.ContainerLimits
+	14,  // 50: shoal.api.UpdateContainerRequest.restart:type_name -> shoal.api.LocalRestartPolicy
+	103, // 51: shoal.api.TopResponse.processes:type_name -> shoal.api.TopResponse.Row
+	66,  // 52: shoal.api.DiffResponse.changes:type_name -> shoal.api.FileChange
+	2,   // 53: shoal.api.FileChange.kind:type_name -> shoal.api.FileChange.Kind
+	110, // 54: shoal.api.PathStat.modified:type_name -> google.protobuf.Timestamp
+	110, // 55: shoal.api.EventsRequest.since:type_name -> google.protobuf.Timestamp
+	110, // 56: shoal.api.EventsRequest.until:type_name -> google.protobuf.Timestamp
+	104, // 57: shoal.api.Event.attributes:type_name -> shoal.api.Event.AttributesEntry
+	110, // 58: shoal.api.Event.time:type_name -> google.protobuf.Timestamp
+	15,  // 59: shoal.api.ConnectNetworkRequest.network:type_name -> shoal.api.LocalNetworkAttachment
+	82,  // 60: shoal.api.DiskUsageResponse.images:type_name -> shoal.api.ImageUsage
+	32,  // 61: shoal.api.DiskUsageResponse.containers:type_name -> shoal.api.Container
+	83,  // 62: shoal.api.DiskUsageResponse.volumes:type_name -> shoal.api.VolumeUsage
+	84,  // 63: shoal.api.ImageUsage.image:type_name -> shoal.api.Image
+	53,  // 64: shoal.api.VolumeUsage.volume:type_name -> shoal.api.Volume
+	110, // 65: shoal.api.Image.created_at:type_name -> google.protobuf.Timestamp
+	115, // 66: shoal.api.Image.platform:type_name -> shoal.api.Platform
+	84,  // 67: shoal.api.ListImagesResponse.images:type_name -> shoal.api.Image
+	84,  // 68: shoal.api.InspectImageResponse.image:type_name -> shoal.api.Image
+	93,  // 69: shoal.api.PullImageRequest.auth:type_name -> shoal.api.RegistryAuth
+	115, // 70: shoal.api.PullImageRequest.platform:type_name -> shoal.api.Platform
+	115, // 71: shoal.api.ImageUpload.platform:type_name -> shoal.api.Platform
+	3,   // 72: shoal.api.Local.Info:input_type -> shoal.api.InfoRequest
+	6,   // 73: shoal.api.Local.InitCluster:input_type -> shoal.api.InitClusterRequest
+	8,   // 74: shoal.api.Local.JoinCluster:input_type -> shoal.api.JoinClusterRequest
+	10,  // 75: shoal.api.Local.LeaveCluster:input_type -> shoal.api.LeaveClusterRequest
+	12,  // 76: shoal.api.Local.CheckNetwork:input_type -> shoal.api.CheckNetworkRequest
+	16,  // 77: shoal.api.Containers.Create:input_type -> shoal.api.CreateContainerRequest
+	20,  // 78: shoal.api.Containers.Start:input_type -> shoal.api.StartContainerRequest
+	22,  // 79: shoal.api.Containers.Stop:input_type -> shoal.api.StopContainerRequest
+	24,  // 80: shoal.api.Containers.Kill:input_type -> shoal.api.KillContainerRequest
+	22,  // 81: shoal.api.Containers.Restart:input_type -> shoal.api.StopContainerRequest
+	18,  // 82: shoal.api.Containers.Pause:input_type -> shoal.api.ContainerRequest
+	18,  // 83: shoal.api.Containers.Unpause:input_type -> shoal.api.ContainerRequest
+	26,  // 84: shoal.api.Containers.Wait:input_type -> shoal.api.WaitContainerRequest
+	28,  // 85: shoal.api.Containers.Remove:input_type -> shoal.api.RemoveContainerRequest
+	29,  // 86: shoal.api.Containers.List:input_type -> shoal.api.ListContainersRequest
+	18,  // 87: shoal.api.Containers.Inspect:input_type -> shoal.api.ContainerRequest
+	36,  // 88: shoal.api.Containers.Logs:input_type -> shoal.api.ContainerLogsRequest
+	37,  // 89: shoal.api.Containers.Stats:input_type -> shoal.api.StatsRequest
+	40,  // 90: shoal.api.Containers.Attach:input_type -> shoal.api.StreamInput
+	40,  // 91: shoal.api.Containers.Exec:input_type -> shoal.api.StreamInput
+	47,  // 92: shoal.api.Containers.CreateNetwork:input_type -> shoal.api.CreateLocalNetworkRequest
+	49,  // 93: shoal.api.Containers.ListNetworks:input_type -> shoal.api.ListLocalNetworksRequest
+	51,  // 94: shoal.api.Containers.RemoveNetwork:input_type -> shoal.api.RemoveLocalNetworkRequest
+	54,  // 95: shoal.api.Containers.CreateVolume:input_type -> shoal.api.CreateVolumeRequest
+	56,  // 96: shoal.api.Containers.ListVolumes:input_type -> shoal.api.ListVolumesRequest
+	58,  // 97: shoal.api.Containers.RemoveVolume:input_type -> shoal.api.RemoveVolumeRequest
+	60,  // 98: shoal.api.Containers.Rename:input_type -> shoal.api.RenameContainerRequest
+	61,  // 99: shoal.api.Containers.Update:input_type -> shoal.api.UpdateContainerRequest
+	63,  // 100: shoal.api.Containers.Top:input_type -> shoal.api.TopRequest
+	18,  // 101: shoal.api.Containers.Diff:input_type -> shoal.api.ContainerRequest
+	67,  // 102: shoal.api.Containers.Commit:input_type -> shoal.api.CommitRequest
+	18,  // 103: shoal.api.Containers.Export:input_type -> shoal.api.ContainerRequest
+	70,  // 104: shoal.api.Containers.CopyFrom:input_type -> shoal.api.CopyFromRequest
+	71,  // 105: shoal.api.Containers.CopyTo:input_type -> shoal.api.CopyToRequest
+	70,  // 106: shoal.api.Containers.StatPath:input_type -> shoal.api.CopyFromRequest
+	74,  // 107: shoal.api.Containers.Events:input_type -> shoal.api.EventsRequest
+	76,  // 108: shoal.api.Containers.ConnectNetwork:input_type -> shoal.api.ConnectNetworkRequest
+	77,  // 109: shoal.api.Containers.DisconnectNetwork:input_type -> shoal.api.DisconnectNetworkRequest
+	78,  // 110: shoal.api.Containers.Prune:input_type -> shoal.api.PruneRequest
+	80,  // 111: shoal.api.Containers.DiskUsage:input_type -> shoal.api.DiskUsageRequest
+	85,  // 112: shoal.api.Images.List:input_type -> shoal.api.ListImagesRequest
+	87,  // 113: shoal.api.Images.Inspect:input_type -> shoal.api.InspectImageRequest
+	89,  // 114: shoal.api.Images.Tag:input_type -> shoal.api.TagImageRequest
+	91,  // 115: shoal.api.Images.Remove:input_type -> shoal.api.RemoveImageRequest
+	94,  // 116: shoal.api.Images.Pull:input_type -> shoal.api.PullImageRequest
+	95,  // 117: shoal.api.Images.Load:input_type -> shoal.api.ImageUpload
+	95,  // 118: shoal.api.Images.Import:input_type -> shoal.api.ImageUpload
+	97,  // 119: shoal.api.Images.Save:input_type -> shoal.api.SaveImageRequest
+	4,   // 120: shoal.api.Local.Info:output_type -> shoal.api.InfoResponse
+	7,   // 121: shoal.api.Local.InitCluster:output_type -> shoal.api.InitClusterResponse
+	9,   // 122: shoal.api.Local.JoinCluster:output_type -> shoal.api.JoinClusterResponse
+	11,  // 123: shoal.api.Local.LeaveCluster:output_type -> shoal.api.LeaveClusterResponse
+	13,  // 124: shoal.api.Local.CheckNetwork:output_type -> shoal.api.CheckNetworkResponse
+	17,  // 125: shoal.api.Containers.Create:output_type -> shoal.api.CreateContainerResponse
+	21,  // 126: shoal.api.Containers.Start:output_type -> shoal.api.StartContainerResponse
+	23,  // 127: shoal.api.Containers.Stop:output_type -> shoal.api.StopContainerResponse
+	25,  // 128: shoal.api.Containers.Kill:output_type -> shoal.api.KillContainerResponse
+	23,  // 129: shoal.api.Containers.Restart:output_type -> shoal.api.StopContainerResponse
+	19,  // 130: shoal.api.Containers.Pause:output_type -> shoal.api.ContainerResponse
+	19,  // 131: shoal.api.Containers.Unpause:output_type -> shoal.api.ContainerResponse
+	27,  // 132: shoal.api.Containers.Wait:output_type -> shoal.api.WaitContainerResponse
+	19,  // 133: shoal.api.Containers.Remove:output_type -> shoal.api.ContainerResponse
+	30,  // 134: shoal.api.Containers.List:output_type -> shoal.api.ListContainersResponse
+	31,  // 135: shoal.api.Containers.Inspect:output_type -> shoal.api.InspectContainerResponse
+	116, // 136: shoal.api.Containers.Logs:output_type -> shoal.api.LogLine
+	38,  // 137: shoal.api.Containers.Stats:output_type -> shoal.api.StatsMessage
+	44,  // 138: shoal.api.Containers.Attach:output_type -> shoal.api.StreamOutput
+	44,  // 139: shoal.api.Containers.Exec:output_type -> shoal.api.StreamOutput
+	48,  // 140: shoal.api.Containers.CreateNetwork:output_type -> shoal.api.CreateLocalNetworkResponse
+	50,  // 141: shoal.api.Containers.ListNetworks:output_type -> shoal.api.ListLocalNetworksResponse
+	52,  // 142: shoal.api.Containers.RemoveNetwork:output_type -> shoal.api.RemoveLocalNetworkResponse
+	55,  // 143: shoal.api.Containers.CreateVolume:output_type -> shoal.api.CreateVolumeResponse
+	57,  // 144: shoal.api.Containers.ListVolumes:output_type -> shoal.api.ListVolumesResponse
+	59,  // 145: shoal.api.Containers.RemoveVolume:output_type -> shoal.api.RemoveVolumeResponse
+	19,  // 146: shoal.api.Containers.Rename:output_type -> shoal.api.ContainerResponse
+	62,  // 147: shoal.api.Containers.Update:output_type -> shoal.api.UpdateContainerResponse
+	64,  // 148: shoal.api.Containers.Top:output_type -> shoal.api.TopResponse
+	65,  // 149: shoal.api.Containers.Diff:output_type -> shoal.api.DiffResponse
+	68,  // 150: shoal.api.Containers.Commit:output_type -> shoal.api.CommitResponse
+	69,  // 151: shoal.api.Containers.Export:output_type -> shoal.api.ArchiveChunk
+	69,  // 152: shoal.api.Containers.CopyFrom:output_type -> shoal.api.ArchiveChunk
+	72,  // 153: shoal.api.Containers.CopyTo:output_type -> shoal.api.CopyToResponse
+	73,  // 154: shoal.api.Containers.StatPath:output_type -> shoal.api.PathStat
+	75,  // 155: shoal.api.Containers.Events:output_type -> shoal.api.Event
+	19,  // 156: shoal.api.Containers.ConnectNetwork:output_type -> shoal.api.ContainerResponse
+	19,  // 157: shoal.api.Containers.DisconnectNetwork:output_type -> shoal.api.ContainerResponse
+	79,  // 158: shoal.api.Containers.Prune:output_type -> shoal.api.PruneResponse
+	81,  // 159: shoal.api.Containers.DiskUsage:output_type -> shoal.api.DiskUsageResponse
+	86,  // 160: shoal.api.Images.List:output_type -> shoal.api.ListImagesResponse
+	88,  // 161: shoal.api.Images.Inspect:output_type -> shoal.api.InspectImageResponse
+	90,  // 162: shoal.api.Images.Tag:output_type -> shoal.api.TagImageResponse
+	92,  // 163: shoal.api.Images.Remove:output_type -> shoal.api.RemoveImageResponse
+	96,  // 164: shoal.api.Images.Pull:output_type -> shoal.api.ImageProgress
+	96,  // 165: shoal.api.Images.Load:output_type -> shoal.api.ImageProgress
+	96,  // 166: shoal.api.Images.Import:output_type -> shoal.api.ImageProgress
+	98,  // 167: shoal.api.Images.Save:output_type -> shoal.api.ImageData
+	120, // [120:168] is the sub-list for method output_type
+	72,  // [72:120] is the sub-list for method input_type
+	72,  // [72:72] is the sub-list for extension type_name
+	72,  // [72:72] is the sub-list for extension extendee
+	0,   // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_local_proto_init() }

@@ -1083,6 +1083,9 @@ type ContainerLimits struct {
 	ReadIops           []*DeviceRate          `protobuf:"bytes,18,rep,name=read_iops,json=readIops,proto3" json:"read_iops,omitempty"`
 	WriteIops          []*DeviceRate          `protobuf:"bytes,19,rep,name=write_iops,json=writeIops,proto3" json:"write_iops,omitempty"`
 	Hugetlb            map[string]uint64      `protobuf:"bytes,20,rep,name=hugetlb,proto3" json:"hugetlb,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // "2MB" to bytes
+	Conf               map[string]string      `protobuf:"bytes,25,rep,name=conf,proto3" json:"conf,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`        // files of the control groups by name, "memory.high", for what has no field of its own
+	CpuRtPeriod        int64                  `protobuf:"varint,26,opt,name=cpu_rt_period,json=cpuRtPeriod,proto3" json:"cpu_rt_period,omitempty"`                                              // microseconds
+	CpuRtRuntime       int64                  `protobuf:"varint,27,opt,name=cpu_rt_runtime,json=cpuRtRuntime,proto3" json:"cpu_rt_runtime,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1257,6 +1260,27 @@ func (x *ContainerLimits) GetHugetlb() map[string]uint64 {
 	return nil
 }
 
+func (x *ContainerLimits) GetConf() map[string]string {
+	if x != nil {
+		return x.Conf
+	}
+	return nil
+}
+
+func (x *ContainerLimits) GetCpuRtPeriod() int64 {
+	if x != nil {
+		return x.CpuRtPeriod
+	}
+	return 0
+}
+
+func (x *ContainerLimits) GetCpuRtRuntime() int64 {
+	if x != nil {
+		return x.CpuRtRuntime
+	}
+	return 0
+}
+
 // DeviceRate is a limit for one block device of the host.
 type DeviceRate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1355,9 +1379,13 @@ type ContainerSpec struct {
 	Runtime         string               `protobuf:"bytes,39,opt,name=runtime,proto3" json:"runtime,omitempty"` // "" is our own; else the name of an OCI runtime binary
 	UnmaskPaths     bool                 `protobuf:"varint,40,opt,name=unmask_paths,json=unmaskPaths,proto3" json:"unmask_paths,omitempty"`
 	// entrypoint_set tells an empty entrypoint ("--entrypoint ”") from none given.
-	EntrypointSet     bool     `protobuf:"varint,41,opt,name=entrypoint_set,json=entrypointSet,proto3" json:"entrypoint_set,omitempty"`
-	DeviceCgroupRules []string `protobuf:"bytes,42,rep,name=device_cgroup_rules,json=deviceCgroupRules,proto3" json:"device_cgroup_rules,omitempty"` // "c 1:3 rwm"
-	CdiDevices        []string `protobuf:"bytes,43,rep,name=cdi_devices,json=cdiDevices,proto3" json:"cdi_devices,omitempty"`                        // "vendor.com/class=name"
+	EntrypointSet     bool              `protobuf:"varint,41,opt,name=entrypoint_set,json=entrypointSet,proto3" json:"entrypoint_set,omitempty"`
+	DeviceCgroupRules []string          `protobuf:"bytes,42,rep,name=device_cgroup_rules,json=deviceCgroupRules,proto3" json:"device_cgroup_rules,omitempty"` // "c 1:3 rwm"
+	CdiDevices        []string          `protobuf:"bytes,43,rep,name=cdi_devices,json=cdiDevices,proto3" json:"cdi_devices,omitempty"`                        // "vendor.com/class=name"
+	Domainname        string            `protobuf:"bytes,50,opt,name=domainname,proto3" json:"domainname,omitempty"`
+	Annotations       map[string]string `protobuf:"bytes,51,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // of the OCI configuration
+	CgroupParent      string            `protobuf:"bytes,52,opt,name=cgroup_parent,json=cgroupParent,proto3" json:"cgroup_parent,omitempty"`                                                     // path below the daemon's own control group
+	ExposedPorts      []string          `protobuf:"bytes,53,rep,name=exposed_ports,json=exposedPorts,proto3" json:"exposed_ports,omitempty"`                                                     // "80/tcp", besides the image's
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1689,6 +1717,34 @@ func (x *ContainerSpec) GetDeviceCgroupRules() []string {
 func (x *ContainerSpec) GetCdiDevices() []string {
 	if x != nil {
 		return x.CdiDevices
+	}
+	return nil
+}
+
+func (x *ContainerSpec) GetDomainname() string {
+	if x != nil {
+		return x.Domainname
+	}
+	return ""
+}
+
+func (x *ContainerSpec) GetAnnotations() map[string]string {
+	if x != nil {
+		return x.Annotations
+	}
+	return nil
+}
+
+func (x *ContainerSpec) GetCgroupParent() string {
+	if x != nil {
+		return x.CgroupParent
+	}
+	return ""
+}
+
+func (x *ContainerSpec) GetExposedPorts() []string {
+	if x != nil {
+		return x.ExposedPorts
 	}
 	return nil
 }
@@ -2047,7 +2103,7 @@ const file_types_proto_rawDesc = "" +
 	"\tDNSConfig\x12 \n" +
 	"\vnameservers\x18\x01 \x03(\tR\vnameservers\x12\x16\n" +
 	"\x06search\x18\x02 \x03(\tR\x06search\x12\x18\n" +
-	"\aoptions\x18\x03 \x03(\tR\aoptions\"\x9c\a\n" +
+	"\aoptions\x18\x03 \x03(\tR\aoptions\"\xd9\b\n" +
 	"\x0fContainerLimits\x12\x1b\n" +
 	"\tnano_cpus\x18\x01 \x01(\x03R\bnanoCpus\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12-\n" +
@@ -2075,15 +2131,21 @@ const file_types_proto_rawDesc = "" +
 	"\tread_iops\x18\x12 \x03(\v2\x15.shoal.api.DeviceRateR\breadIops\x124\n" +
 	"\n" +
 	"write_iops\x18\x13 \x03(\v2\x15.shoal.api.DeviceRateR\twriteIops\x12A\n" +
-	"\ahugetlb\x18\x14 \x03(\v2'.shoal.api.ContainerLimits.HugetlbEntryR\ahugetlb\x1a:\n" +
+	"\ahugetlb\x18\x14 \x03(\v2'.shoal.api.ContainerLimits.HugetlbEntryR\ahugetlb\x128\n" +
+	"\x04conf\x18\x19 \x03(\v2$.shoal.api.ContainerLimits.ConfEntryR\x04conf\x12\"\n" +
+	"\rcpu_rt_period\x18\x1a \x01(\x03R\vcpuRtPeriod\x12$\n" +
+	"\x0ecpu_rt_runtime\x18\x1b \x01(\x03R\fcpuRtRuntime\x1a:\n" +
 	"\fHugetlbEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a7\n" +
+	"\tConfEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x14\n" +
 	"\x12_memory_swappiness\"4\n" +
 	"\n" +
 	"DeviceRate\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
-	"\x04rate\x18\x02 \x01(\x04R\x04rate\"\xb5\r\n" +
+	"\x04rate\x18\x02 \x01(\x04R\x04rate\"\xac\x0f\n" +
 	"\rContainerSpec\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x1e\n" +
 	"\n" +
@@ -2136,7 +2198,13 @@ const file_types_proto_rawDesc = "" +
 	"\x0eentrypoint_set\x18) \x01(\bR\rentrypointSet\x12.\n" +
 	"\x13device_cgroup_rules\x18* \x03(\tR\x11deviceCgroupRules\x12\x1f\n" +
 	"\vcdi_devices\x18+ \x03(\tR\n" +
-	"cdiDevices\x1a9\n" +
+	"cdiDevices\x12\x1e\n" +
+	"\n" +
+	"domainname\x182 \x01(\tR\n" +
+	"domainname\x12K\n" +
+	"\vannotations\x183 \x03(\v2).shoal.api.ContainerSpec.AnnotationsEntryR\vannotations\x12#\n" +
+	"\rcgroup_parent\x184 \x01(\tR\fcgroupParent\x12#\n" +
+	"\rexposed_ports\x185 \x03(\tR\fexposedPorts\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -2144,6 +2212,9 @@ const file_types_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a>\n" +
 	"\x10TimeOffsetsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a>\n" +
+	"\x10AnnotationsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb0\x01\n" +
 	"\n" +
@@ -2205,7 +2276,7 @@ func file_types_proto_rawDescGZIP() []byte {
 }
 
 var file_types_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_types_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_types_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_types_proto_goTypes = []any{
 	(NodeRole)(0),                 // 0: shoal.api.NodeRole
 	(TaskState)(0),                // 1: shoal.api.TaskState
@@ -2233,26 +2304,28 @@ var file_types_proto_goTypes = []any{
 	nil,                           // 23: shoal.api.Mount.LabelsEntry
 	nil,                           // 24: shoal.api.LogConfig.OptionsEntry
 	nil,                           // 25: shoal.api.ContainerLimits.HugetlbEntry
-	nil,                           // 26: shoal.api.ContainerSpec.LabelsEntry
-	nil,                           // 27: shoal.api.ContainerSpec.SysctlsEntry
-	nil,                           // 28: shoal.api.ContainerSpec.TimeOffsetsEntry
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
+	nil,                           // 26: shoal.api.ContainerLimits.ConfEntry
+	nil,                           // 27: shoal.api.ContainerSpec.LabelsEntry
+	nil,                           // 28: shoal.api.ContainerSpec.SysctlsEntry
+	nil,                           // 29: shoal.api.ContainerSpec.TimeOffsetsEntry
+	nil,                           // 30: shoal.api.ContainerSpec.AnnotationsEntry
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
 }
 var file_types_proto_depIdxs = []int32{
-	29, // 0: shoal.api.Meta.created_at:type_name -> google.protobuf.Timestamp
-	29, // 1: shoal.api.Meta.updated_at:type_name -> google.protobuf.Timestamp
+	31, // 0: shoal.api.Meta.created_at:type_name -> google.protobuf.Timestamp
+	31, // 1: shoal.api.Meta.updated_at:type_name -> google.protobuf.Timestamp
 	1,  // 2: shoal.api.TaskStatus.state:type_name -> shoal.api.TaskState
-	29, // 3: shoal.api.TaskStatus.timestamp:type_name -> google.protobuf.Timestamp
+	31, // 3: shoal.api.TaskStatus.timestamp:type_name -> google.protobuf.Timestamp
 	7,  // 4: shoal.api.TaskStatus.container:type_name -> shoal.api.ContainerStatus
 	19, // 5: shoal.api.TaskStatus.ports:type_name -> shoal.api.PortBinding
 	3,  // 6: shoal.api.Mount.type:type_name -> shoal.api.Mount.Type
 	22, // 7: shoal.api.Mount.driver_opts:type_name -> shoal.api.Mount.DriverOptsEntry
 	23, // 8: shoal.api.Mount.labels:type_name -> shoal.api.Mount.LabelsEntry
-	30, // 9: shoal.api.HealthConfig.interval:type_name -> google.protobuf.Duration
-	30, // 10: shoal.api.HealthConfig.timeout:type_name -> google.protobuf.Duration
-	30, // 11: shoal.api.HealthConfig.start_period:type_name -> google.protobuf.Duration
-	30, // 12: shoal.api.HealthConfig.start_interval:type_name -> google.protobuf.Duration
+	32, // 9: shoal.api.HealthConfig.interval:type_name -> google.protobuf.Duration
+	32, // 10: shoal.api.HealthConfig.timeout:type_name -> google.protobuf.Duration
+	32, // 11: shoal.api.HealthConfig.start_period:type_name -> google.protobuf.Duration
+	32, // 12: shoal.api.HealthConfig.start_interval:type_name -> google.protobuf.Duration
 	24, // 13: shoal.api.LogConfig.options:type_name -> shoal.api.LogConfig.OptionsEntry
 	16, // 14: shoal.api.ContainerLimits.blkio_weight_devices:type_name -> shoal.api.DeviceRate
 	16, // 15: shoal.api.ContainerLimits.read_bps:type_name -> shoal.api.DeviceRate
@@ -2260,23 +2333,25 @@ var file_types_proto_depIdxs = []int32{
 	16, // 17: shoal.api.ContainerLimits.read_iops:type_name -> shoal.api.DeviceRate
 	16, // 18: shoal.api.ContainerLimits.write_iops:type_name -> shoal.api.DeviceRate
 	25, // 19: shoal.api.ContainerLimits.hugetlb:type_name -> shoal.api.ContainerLimits.HugetlbEntry
-	26, // 20: shoal.api.ContainerSpec.labels:type_name -> shoal.api.ContainerSpec.LabelsEntry
-	9,  // 21: shoal.api.ContainerSpec.mounts:type_name -> shoal.api.Mount
-	30, // 22: shoal.api.ContainerSpec.stop_grace_period:type_name -> google.protobuf.Duration
-	14, // 23: shoal.api.ContainerSpec.dns:type_name -> shoal.api.DNSConfig
-	27, // 24: shoal.api.ContainerSpec.sysctls:type_name -> shoal.api.ContainerSpec.SysctlsEntry
-	10, // 25: shoal.api.ContainerSpec.ulimits:type_name -> shoal.api.Ulimit
-	15, // 26: shoal.api.ContainerSpec.limits:type_name -> shoal.api.ContainerLimits
-	28, // 27: shoal.api.ContainerSpec.time_offsets:type_name -> shoal.api.ContainerSpec.TimeOffsetsEntry
-	11, // 28: shoal.api.ContainerSpec.devices:type_name -> shoal.api.Device
-	13, // 29: shoal.api.ContainerSpec.log:type_name -> shoal.api.LogConfig
-	12, // 30: shoal.api.ContainerSpec.healthcheck:type_name -> shoal.api.HealthConfig
-	2,  // 31: shoal.api.PortConfig.mode:type_name -> shoal.api.PublishMode
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	26, // 20: shoal.api.ContainerLimits.conf:type_name -> shoal.api.ContainerLimits.ConfEntry
+	27, // 21: shoal.api.ContainerSpec.labels:type_name -> shoal.api.ContainerSpec.LabelsEntry
+	9,  // 22: shoal.api.ContainerSpec.mounts:type_name -> shoal.api.Mount
+	32, // 23: shoal.api.ContainerSpec.stop_grace_period:type_name -> google.protobuf.Duration
+	14, // 24: shoal.api.ContainerSpec.dns:type_name -> shoal.api.DNSConfig
+	28, // 25: shoal.api.ContainerSpec.sysctls:type_name -> shoal.api.ContainerSpec.SysctlsEntry
+	10, // 26: shoal.api.ContainerSpec.ulimits:type_name -> shoal.api.Ulimit
+	15, // 27: shoal.api.ContainerSpec.limits:type_name -> shoal.api.ContainerLimits
+	29, // 28: shoal.api.ContainerSpec.time_offsets:type_name -> shoal.api.ContainerSpec.TimeOffsetsEntry
+	11, // 29: shoal.api.ContainerSpec.devices:type_name -> shoal.api.Device
+	13, // 30: shoal.api.ContainerSpec.log:type_name -> shoal.api.LogConfig
+	12, // 31: shoal.api.ContainerSpec.healthcheck:type_name -> shoal.api.HealthConfig
+	30, // 32: shoal.api.ContainerSpec.annotations:type_name -> shoal.api.ContainerSpec.AnnotationsEntry
+	2,  // 33: shoal.api.PortConfig.mode:type_name -> shoal.api.PublishMode
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_types_proto_init() }
@@ -2291,7 +2366,7 @@ func file_types_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_types_proto_rawDesc), len(file_types_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,28 @@
+package spec
+
+import (
+	"fmt"
+	"regexp"
+)
+
+// maxDomain is what the kernel has room for.
+const maxDomain = 64
+
+var domainForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$`)
+
+// checkNames refuses a domain that could not be one in /etc/hosts, or that would be the host's, and annotations without a key.
+func checkNames(o Options) error {
+	switch domain := o.Spec.GetDomainname(); {
+	case domain == "":
+	case o.Namespaces.UTS != "":
+		return fmt.Errorf("domainname %q needs a UTS namespace of the container's own", domain)
+	case len(domain) > maxDomain || !domainForm.MatchString(domain):
+		return fmt.Errorf("domainname %q is not a domain: use letters, digits, '-' and '.', at most %d", domain, maxDomain)
+	}
+	for key := range o.Spec.GetAnnotations() {
+		if key == "" {
+			return fmt.Errorf("an annotation has no key: use KEY=VALUE")
+		}
+	}
+	return nil
+}
