@@ -43,7 +43,7 @@ func (s *shim) made(code int) {
 	s.ready = true
 	s.blob.free()
 	s.writeState()
-	s.tellCreated()
+	s.tellCreator(wire.OpCreated)
 }
 
 // startMade notes that the runtime is about to let the command run.

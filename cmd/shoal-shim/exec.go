@@ -20,14 +20,19 @@ type session struct {
 	failed                string
 }
 
-func (s *shim) runExec(c *conn, mem []byte) {
+// alive says whether a process may be added: a user's to a container that runs, a hook's also while it is made.
+func (s *shim) alive(hook bool) bool {
+	return !s.exited && (s.started != 0 || hook && (s.hooking || s.ready))
+}
+
+func (s *shim) runExec(c *conn, mem []byte, hook bool) {
 	b, ok := load(mem)
 	switch {
 	case !ok:
 		munmap(mem)
 		c.fail(wire.CodeVersion, "shim and daemon do not understand each other: the program is malformed")
 		return
-	case s.started == 0 || s.exited || c.exec != nil:
+	case !s.alive(hook) || c.exec != nil:
 		munmap(mem)
 		c.fail(wire.CodeNotRunning, "container is not running")
 		return

@@ -55,9 +55,12 @@ func (s *shim) childSpoke() {
 		acknowledge(s.sync)
 	case wire.MsgWarn:
 		s.warnings = append(append(s.warnings, s.blob.explain(m)...), '\n')
+	case wire.MsgHooks:
+		s.hooking = true
+		s.tellCreator(wire.OpHooks)
 	case wire.MsgReady:
 		s.ready = true
-		s.tellCreated()
+		s.tellCreator(wire.OpCreated)
 	case wire.MsgFail:
 		why := s.blob.explain(m)
 		if !s.ready {
@@ -88,13 +91,14 @@ func (s *shim) nested(pid int) {
 	acknowledge(s.sync)
 }
 
-func (s *shim) tellCreated() {
+// tellCreator says how far the container is, and which process it is.
+func (s *shim) tellCreator(op uint8) {
 	if s.creator == nil {
 		return
 	}
 	p := make([]byte, 4, 4+len(s.warnings))
 	*(*uint32)(unsafe.Pointer(&p[0])) = uint32(s.init.pid)
-	s.creator.send(wire.OpCreated, 0, append(p, s.warnings...))
+	s.creator.send(op, 0, append(p, s.warnings...))
 	s.warnings = nil
 }
 

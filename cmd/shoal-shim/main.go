@@ -46,6 +46,7 @@ type shim struct {
 	starter      *conn
 	listener     int
 	ready        bool
+	hooking      bool // the child waits for the daemon's hooks
 	startSent    bool
 	started      int64 // nanoseconds, 0: not yet
 	exited       bool

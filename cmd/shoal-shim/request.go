@@ -40,11 +40,13 @@ func (s *shim) request(c *conn) {
 	case wire.OpAttach:
 		c.send(wire.OpOK, 0, nil)
 		c.attached = true
+	case wire.OpGoOn:
+		s.goOn(c)
 	case wire.OpConsole:
 		s.console(c)
 	case wire.OpRunExec:
 		keep = true
-		s.runExec(c, heapless(body, mapped))
+		s.runExec(c, heapless(body, mapped), arg == wire.ExecHook)
 	case wire.OpStdin:
 		s.stdin.pending = append(s.stdin.pending, body...)
 		s.stdin.flush(s)
@@ -124,6 +126,18 @@ func (s *shim) abort(why string) {
 		s.creator.fail(wire.CodeFailed, why)
 	}
 	syscall.Exit(1)
+}
+
+// goOn lets the child enter its root: the hooks have run.
+func (s *shim) goOn(c *conn) {
+	if !s.hooking {
+		c.fail(wire.CodeState, "the container does not wait for hooks")
+		return
+	}
+	s.hooking, s.creator = false, c
+	if e := acknowledge(s.sync); e != 0 {
+		s.abort("the container's first process is gone: " + e.Error())
+	}
 }
 
 func (s *shim) start(c *conn) {

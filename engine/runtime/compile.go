@@ -103,6 +103,8 @@ type builder struct {
 	userns bool
 	root   reg // O_PATH descriptor of the root file system
 	tty    reg // the terminal's user side
+
+	command string // to execute in place of argv[0]
 }
 
 func (b *builder) header() {
@@ -324,9 +326,8 @@ func validate(s *specs.Spec) error {
 	case s.Windows != nil || s.VM != nil || s.Solaris != nil || s.ZOS != nil || s.FreeBSD != nil:
 		return fmt.Errorf("config.json: sections for other systems than Linux are not supported")
 	}
-	//lint:ignore SA1019 refusing the deprecated one, too
-	if h := s.Hooks; h != nil && len(slices.Concat(h.Prestart, h.CreateRuntime, h.CreateContainer, h.StartContainer, h.Poststart, h.Poststop)) > 0 {
-		return fmt.Errorf("config.json: hooks are not supported")
+	if err := validateHooks(s.Hooks); err != nil {
+		return err
 	}
 	if err := validateNames(s); err != nil {
 		return err

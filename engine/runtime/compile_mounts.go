@@ -10,6 +10,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/engine/shim/wire"
 )
 
 // Flags of move_mount: both sides are given by descriptors alone.
@@ -61,6 +63,9 @@ func (b *builder) rootfs() {
 	}
 	ownDev := ownsDev(plans)
 	b.devices(ownDev)
+	if hasEarlyHooks(s.Hooks) {
+		b.ask(wire.MsgHooks)
+	}
 	b.pivot()
 	if ownDev {
 		b.devLinks()

@@ -3,6 +3,7 @@
 package runtime
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"path"
@@ -203,9 +204,9 @@ func (b *builder) reaper(terminal bool) {
 	b.session(terminal)
 }
 
-// exec executes the command, found in PATH unless it has a slash in it.
+// exec executes the command (argv[0], unless the builder has another), found in PATH unless it has a slash in it.
 func (b *builder) exec(p *specs.Process) {
-	name := p.Args[0]
+	name := cmp.Or(b.command, p.Args[0])
 	argv, envp := b.strings(p.Args), b.strings(p.Env)
 	b.do("drop all other descriptors", unix.SYS_CLOSE_RANGE, 3, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 	b.do("", wire.DoSignals)

@@ -32,17 +32,21 @@ func (s *Shoal) Create(ctx context.Context, o CreateOptions) (State, error) {
 		return State{}, fmt.Errorf("create container: %w", err)
 	}
 	p := s.place(o.ID)
-	if err := p.reserve(o); err != nil {
+	rec := record{CreateOptions: o, Annotations: sp.Annotations}
+	if o.Runtime == "" { // another runtime runs them itself
+		rec.Hooks = sp.Hooks
+	}
+	if err := p.reserve(rec); err != nil {
 		return State{}, fmt.Errorf("create container: %w", err)
 	}
-	pid, err := s.make(ctx, p, o, sp)
+	pid, err := s.make(ctx, p, rec, sp)
 	if err != nil {
 		return State{}, errors.Join(fmt.Errorf("create container: %w", err), s.Delete(context.WithoutCancel(ctx), o.ID, true))
 	}
 	return State{ID: o.ID, Status: Created, Pid: pid}, nil
 }
 
-func (s *Shoal) make(ctx context.Context, p place, o CreateOptions, sp *specs.Spec) (pid int, err error) {
+func (s *Shoal) make(ctx context.Context, p place, o record, sp *specs.Spec) (pid int, err error) {
 	g, err := s.tree.Group(o.CgroupPath)
 	if err != nil {
 		return 0, err
@@ -56,7 +60,7 @@ func (s *Shoal) make(ctx context.Context, p place, o CreateOptions, sp *specs.Sp
 	if sp.Process != nil {
 		warnMissingCaps(s.log, o.ID, sp.Process.Capabilities, s.caps)
 	}
-	in, err := s.input(o, sp, g)
+	in, err := s.input(o.CreateOptions, sp, g)
 	if err != nil {
 		return 0, err
 	}
@@ -72,7 +76,7 @@ func (s *Shoal) make(ctx context.Context, p place, o CreateOptions, sp *specs.Sp
 		return 0, err
 	}
 	defer conn.Close()
-	r, err := conn.Call(ctx, wire.OpCreate, 0, blob)
+	r, err := s.makeWithHooks(ctx, conn, o, in, blob)
 	switch {
 	case errors.Is(err, shim.ErrGone):
 		return 0, errors.New("the shim ended before the container was made")
@@ -81,9 +85,7 @@ func (s *Shoal) make(ctx context.Context, p place, o CreateOptions, sp *specs.Sp
 	case r.Op != wire.OpCreated || len(r.Payload) < 4:
 		return 0, fmt.Errorf("the shim answers create with %d", r.Op)
 	}
-	for line := range strings.Lines(string(r.Payload[4:])) {
-		s.log.Warn("container is less than asked for", "container", o.ID, "reason", strings.TrimSpace(line))
-	}
+	s.warn(o.ID, r.Payload[4:])
 	return int(binary.NativeEndian.Uint32(r.Payload)), nil
 }
 
@@ -231,11 +233,12 @@ func (s *Shoal) Delete(ctx context.Context, id string, force bool) error {
 		return err
 	}
 	if o.Runtime != "" {
-		s.deleteOther(ctx, o)
+		s.deleteOther(ctx, o.CreateOptions)
 	}
 	if err := g.Delete(ctx); err != nil {
 		return fmt.Errorf("delete container %.12s: %w", id, err)
 	}
+	s.stoppedHooks(ctx, o)
 	return os.RemoveAll(p.dir)
 }
 

@@ -118,7 +118,7 @@ func TestNoDescriptorsLeak(t *testing.T) {
 func (b *box) createChanged(change func(*wire.Instr)) {
 	b.t.Helper()
 	p := b.rt.place(b.opts.ID)
-	if err := p.reserve(b.opts); err != nil {
+	if err := p.reserve(record{CreateOptions: b.opts}); err != nil {
 		b.t.Fatal(err)
 	}
 	sp := must(readSpec(b.opts.Bundle))(b.t)

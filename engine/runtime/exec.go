@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/cgroup"
@@ -26,21 +27,16 @@ func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, er
 		return nil, err
 	}
 	if rec.Runtime != "" {
-		return s.execOther(ctx, rec, o)
+		return s.execOther(ctx, rec.CreateOptions, o)
 	}
 	sp, err := readSpec(rec.Bundle)
 	if err != nil {
 		return nil, fmt.Errorf("exec: %w", err)
 	}
-	g, err := s.tree.Group(rec.CgroupPath)
-	if err != nil {
-		return nil, err
-	}
-	in, err := s.input(rec, sp, g)
+	in, err := s.insideOf(rec.CreateOptions, sp)
 	if err != nil {
 		return nil, fmt.Errorf("exec: %w", err)
 	}
-	in.groups.v2 = s.groupOfFirst(id, g)
 	if o.Privileged {
 		in.filter = nil
 	}
@@ -52,13 +48,24 @@ func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, er
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(ctx, conn, blob, o)
+	p, err := start(ctx, conn, blob, 0, o)
 	if err != nil {
 		conn.Close()
 		return nil, wrap("exec", err)
 	}
 	go p.follow()
 	return p, nil
+}
+
+// insideOf is what one more process of a container is compiled from.
+func (s *Shoal) insideOf(rec CreateOptions, sp *specs.Spec) (input, error) {
+	g, err := s.tree.Group(rec.CgroupPath)
+	if err != nil {
+		return input{}, err
+	}
+	in, err := s.input(rec, sp, g)
+	in.groups.v2 = s.groupOfFirst(rec.ID, g)
+	return in, err
 }
 
 // groupOfFirst is where one more process is born on version 2: beside the container's first, which may have moved further
@@ -81,38 +88,17 @@ func (s *Shoal) groupOfFirst(id string, g *cgroup.Group) string {
 	return top
 }
 
-// compileExec turns one more process into a program. Its thread of the shim enters
-// the namespaces that a child is born into; user, time and mount namespaces can
-// only be entered by the single-threaded child itself. So is the cgroup namespace:
-// from within it nobody may bring a process in (mount option nsdelegate of version 2).
+// compileExec turns one more process into a program.
 func compileExec(in input, o ExecOptions) ([]byte, error) {
-	ns, err := sortNamespaces(in.spec.Linux.Namespaces)
+	b, err := newInside(in)
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{program: newProgram(), in: in, ns: ns, userns: ns.all&unix.CLONE_NEWUSER != 0}
-	b.in.options.Init = false
 	if o.Process.Terminal {
 		b.hdr.Flags |= wire.FlagTTY
 		b.hdr.Width, b.hdr.Height = o.Size.Width, o.Size.Height
 	}
-	b.enterCgroups(in.groups)
-	for _, flag := range []int{unix.CLONE_NEWNET, unix.CLONE_NEWIPC, unix.CLONE_NEWUTS, unix.CLONE_NEWPID} {
-		if ns.all&flag != 0 {
-			b.join("", flag)
-		}
-	}
-	b.do("die with the shim", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL))
-	b.oomScore(o.Process.OOMScoreAdj)
-	for _, flag := range []int{unix.CLONE_NEWCGROUP, unix.CLONE_NEWUSER, unix.CLONE_NEWTIME, unix.CLONE_NEWNS} {
-		if ns.all&flag != 0 {
-			b.do("enter the container's namespaces", unix.SYS_SETNS, reg(wire.RegPidfd), flag)
-		}
-	}
-	b.do("", unix.SYS_CLOSE, reg(wire.RegPidfd))
-	if b.userns {
-		b.becomeRoot()
-	}
+	b.enterContainer(o.Process.OOMScoreAdj)
 	if o.Process.Terminal {
 		b.terminal(o.Process.User, false)
 	}
@@ -120,8 +106,40 @@ func compileExec(in input, o ExecOptions) ([]byte, error) {
 	return b.encode()
 }
 
+// newInside begins the program of a process that comes to a container's first.
+func newInside(in input) (*builder, error) {
+	ns, err := sortNamespaces(in.spec.Linux.Namespaces)
+	in.options.Init = false
+	return &builder{program: newProgram(), in: in, ns: ns, userns: ns.all&unix.CLONE_NEWUSER != 0}, err
+}
+
+// enterContainer brings a child of the shim to where the container's first process is. Its thread of the shim enters
+// the namespaces that a child is born into; user, time and mount namespaces can
+// only be entered by the single-threaded child itself. So is the cgroup namespace:
+// from within it nobody may bring a process in (mount option nsdelegate of version 2).
+func (b *builder) enterContainer(oom *int) {
+	ns := b.ns
+	b.enterCgroups(b.in.groups)
+	for _, flag := range []int{unix.CLONE_NEWNET, unix.CLONE_NEWIPC, unix.CLONE_NEWUTS, unix.CLONE_NEWPID} {
+		if ns.all&flag != 0 {
+			b.join("", flag)
+		}
+	}
+	b.do("die with the shim", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL))
+	b.oomScore(oom)
+	// All at once: the right to look at the first process, which has not executed anything yet when a hook comes, is gone
+	// with the first step into its user namespace.
+	if own := ns.all & (unix.CLONE_NEWCGROUP | unix.CLONE_NEWUSER | unix.CLONE_NEWTIME | unix.CLONE_NEWNS); own != 0 {
+		b.do("enter the container's namespaces", unix.SYS_SETNS, reg(wire.RegPidfd), own)
+	}
+	b.do("", unix.SYS_CLOSE, reg(wire.RegPidfd))
+	if b.userns {
+		b.becomeRoot()
+	}
+}
+
 // start sends the program to the shim and waits until the command has been executed.
-func start(ctx context.Context, conn *shim.Conn, blob []byte, o ExecOptions) (*execProcess, error) {
+func start(ctx context.Context, conn *shim.Conn, blob []byte, kind uint16, o ExecOptions) (*execProcess, error) {
 	p := &execProcess{conn: conn, done: make(chan struct{}), replies: make(chan shim.Reply, 1)}
 	var fds []int
 	var theirs []*os.File
@@ -134,7 +152,7 @@ func start(ctx context.Context, conn *shim.Conn, blob []byte, o ExecOptions) (*e
 			fds = append(fds, int(f.Fd()))
 		}
 	}
-	r, err := conn.Call(ctx, wire.OpRunExec, 0, blob, fds...)
+	r, err := conn.Call(ctx, wire.OpRunExec, kind, blob, fds...)
 	for _, f := range theirs {
 		f.Close()
 	}

@@ -235,7 +235,7 @@ func TestMounts(t *testing.T) {
 
 func TestBadConfigurationsAreRefused(t *testing.T) {
 	for want, change := range map[string]func(*specs.Spec){
-		"hooks are not supported": func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/x"}}} },
+		"must be absolute": func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "x"}}} },
 		"no such file or directory": func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Type: "bind", Source: "/nope"})
 		},

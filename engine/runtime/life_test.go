@@ -121,7 +121,7 @@ func TestFoundAgain(t *testing.T) {
 func TestHalfMadeIsListedAndDeleted(t *testing.T) {
 	b := newBox(t, sh("true"))
 	p := b.rt.place(b.opts.ID)
-	if err := p.reserve(b.opts); err != nil {
+	if err := p.reserve(record{CreateOptions: b.opts}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(filepath.Join(b.rt.dir, tempPrefix+"x"), 0o700); err != nil {

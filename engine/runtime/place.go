@@ -13,12 +13,13 @@ import (
 	"strings"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/shim/wire"
 )
 
-// recordFile holds a container's CreateOptions as JSON. It is there before anything
+// recordFile holds a container's record as JSON. It is there before anything
 // else is, so that whatever a crash leaves can be found and removed.
 const recordFile = "create.json"
 
@@ -27,8 +28,15 @@ type place struct{ dir, id string }
 
 func (p place) file(name string) string { return filepath.Join(p.dir, name) }
 
-func (p place) record() (CreateOptions, error) {
-	var o CreateOptions
+// record is what is remembered of a container: changes to its bundle after Create change nothing.
+type record struct {
+	CreateOptions
+	Hooks       *specs.Hooks      `json:",omitempty"`
+	Annotations map[string]string `json:",omitempty"`
+}
+
+func (p place) record() (record, error) {
+	var o record
 	b, err := os.ReadFile(p.file(recordFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return o, ErrNotFound
@@ -43,7 +51,7 @@ func (p place) record() (CreateOptions, error) {
 }
 
 // reserve makes the directory with the record in it, all at once.
-func (p place) reserve(o CreateOptions) error {
+func (p place) reserve(o record) error {
 	if _, err := os.Lstat(p.dir); err == nil {
 		return ErrExists
 	}

@@ -74,10 +74,16 @@ func (s *Shoal) place(id string) place { return place{filepath.Join(s.dir, id), 
 func (s *Shoal) Start(ctx context.Context, id string) error {
 	rec, err := s.place(id).record()
 	if err == nil {
+		err = s.startHooks(ctx, rec)
+	}
+	if err == nil {
 		_, err = s.ask(ctx, id, wire.OpStart, 0, nil)
 	}
+	if err == nil {
+		err = s.startedHooks(ctx, rec)
+	}
 	if err == nil && rec.Runtime != "" {
-		err = s.startOther(ctx, rec) // the shim knows already: a short container is over when this returns
+		err = s.startOther(ctx, rec.CreateOptions) // the shim knows already: a short container is over when this returns
 	}
 	return wrap("start", err)
 }

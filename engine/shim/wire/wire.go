@@ -138,6 +138,7 @@ const (
 	MsgWarn               // instruction PC failed with errno Value; going on
 	MsgFail               // the same, and exits
 	MsgCmdFail            // the command could not be executed
+	MsgHooks              // made but for entering the root, waits for the daemon's hooks
 )
 
 // Frame starts every message on a socket; Len bytes follow.
@@ -174,7 +175,12 @@ const (
 	OpStderr     // stream, from the shim
 	OpEOF        // stream, from the shim: the process has ended
 	OpConsole    // carries the terminal of a container that another runtime has made. Answer: OpOK or OpErr
+	OpHooks      // another answer to OpCreate, payload: pid uint32. The container waits for OpGoOn
+	OpGoOn       // answered as OpCreate is
 )
+
+// ExecHook is the Arg of an OpRunExec that is no user's process: it may come before the container has started.
+const ExecHook = 1
 
 // Codes of OpErr.
 const (
