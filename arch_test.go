@@ -38,7 +38,7 @@ var layers = map[string]struct {
 	"manager/dispatcher":   {[]string{"proto", "internal", "manager/store"}, "loops share state through the store, never by calling each other"},
 	"manager/logs":         {[]string{"proto", "internal", "manager/store"}, "loops share state through the store, never by calling each other"},
 	"manager":              {[]string{"proto", "internal", "scheduler", "manager"}, "package manager wires its loops and knows nothing of agents"},
-	"nameserver":           {nil, "the name server knows questions and answers, not networks or containers"},
+	"nameserver":           {[]string{"internal"}, "the name server knows questions and answers, not networks or containers"},
 	"engine":               {[]string{"proto", "internal", "nameserver"}, "the engine runs containers of one node and knows no cluster"},
 	"overlay":              {[]string{"proto", "internal", "nameserver"}, "the overlay knows namespaces and addresses, not containers or rows"},
 	"agent":                {[]string{"proto", "internal", "engine", "overlay"}, "the agent maps tasks onto engine and overlay; managers are only reached over the wire"},

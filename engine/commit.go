@@ -72,7 +72,9 @@ func (e *Engine) whileFrozen(ctx context.Context, c *container, f func() error) 
 	case err != nil:
 		return fmt.Errorf("pause container %s: %w", c.get().Name, err)
 	}
+	e.cfg.FaultPoint("commit.paused")
 	defer func() {
+		e.cfg.FaultPoint("commit.made")
 		resumed := e.cfg.Runtime.Resume(context.WithoutCancel(ctx), c.id)
 		if !errors.Is(resumed, runtime.ErrNotFound) && !errors.Is(resumed, runtime.ErrNotRunning) {
 			err = errors.Join(err, resumed)

@@ -127,7 +127,8 @@ func (e *Engine) setNetworks(c *container, networks []*api.LocalNetworkAttachmen
 	if err != nil {
 		return err
 	}
-	return c.amend(func(row *api.Container) { row.Networks = networks })
+	e.cfg.FaultPoint("networks.row")
+	return e.amend(c, func(row *api.Container) { row.Networks = networks })
 }
 
 // followNetworks makes a running container's interfaces, names and files those of its row.

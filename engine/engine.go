@@ -112,11 +112,16 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 // reconcileInterval is how often kernel state is compared with the rows.
 const reconcileInterval = 10 * time.Second
 
+// sweepInterval is how often pulls that nobody went on with are looked for.
+const sweepInterval = time.Hour
+
 // Run starts the containers whose restart policy says so, and keeps the kernel equal to the rows until ctx ends.
 func (e *Engine) Run(ctx context.Context) error {
+	e.finishRestarts()
 	e.restartAfterBoot()
-	tick := time.NewTicker(reconcileInterval)
+	tick, sweep := time.NewTicker(reconcileInterval), time.NewTicker(sweepInterval)
 	defer tick.Stop()
+	defer sweep.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -124,6 +129,10 @@ func (e *Engine) Run(ctx context.Context) error {
 			return ctx.Err()
 		case <-e.ctx.Done():
 			return e.ctx.Err()
+		case <-sweep.C:
+			if err := e.cfg.Images.Collect(ctx); err != nil {
+				e.log.Error("what belongs to no image was not removed", "error", err)
+			}
 		case <-tick.C:
 			if err := e.reconcileNetworks(ctx); err != nil && ctx.Err() == nil {
 				e.log.Error("networks are not as they should be", "error", err)

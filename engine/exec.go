@@ -46,6 +46,7 @@ func (e *Engine) Exec(ctx context.Context, open *api.ExecOpen) (runtime.Process,
 	if err != nil {
 		return nil, &StartError{Container: c.id, ExitCode: execExitCode(err), Err: err}
 	}
+	e.cfg.FaultPoint("exec.started")
 	what := strings.Join(open.Command, " ")
 	e.emit(c, "exec_create", map[string]string{"command": what})
 	e.announceContainer(c.get(), "exec_start: "+what, nil)

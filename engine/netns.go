@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	goruntime "runtime"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/shoal-dev/shoal/internal/thread"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -63,24 +63,19 @@ func pinNewNetNS(path string) error {
 		return fmt.Errorf("create network namespace: %w", err)
 	}
 	f.Close()
-	done := make(chan error, 1)
-	go func() {
-		// Not unlocked: the thread has changed its namespace and must not run anything else.
-		goruntime.LockOSThread()
-		done <- func() error {
-			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("create network namespace: %w", err)
-			}
-			if err := loopbackUp(); err != nil {
-				return fmt.Errorf("set loopback up: %w", err)
-			}
-			if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
-				return fmt.Errorf("pin network namespace at %s: %w", path, err)
-			}
-			return nil
-		}()
-	}()
-	if err := <-done; err != nil {
+	err = thread.Spend(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("create network namespace: %w", err)
+		}
+		if err := loopbackUp(); err != nil {
+			return fmt.Errorf("set loopback up: %w", err)
+		}
+		if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("pin network namespace at %s: %w", path, err)
+		}
+		return nil
+	})
+	if err != nil {
 		os.Remove(path)
 		return err
 	}

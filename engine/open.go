@@ -63,19 +63,20 @@ func Open(ctx context.Context, o OpenConfig) (*Engine, error) {
 	}
 	cfg.Images, err = image.Open(image.Config{
 		Dir: o.DataDir, Content: blobs, Snapshots: cfg.Snapshots, Logger: o.Logger,
-		InUse:  func(id string) []string { return e.imageUsers(id) },
-		Notify: func(action, id, name string) { e.announceImage(action, id, name) },
+		InUse:      func(id string) []string { return e.imageUsers(id) },
+		Notify:     func(action, id, name string) { e.announceImage(action, id, name) },
+		FaultPoint: o.FaultPoint,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
 	if cfg.Volumes, err = volume.NewStore(ctx, filepath.Join(o.DataDir, "volumes"), volume.Options{
-		Logger: o.Logger, Find: plugin.New(o.Plugins).Find,
+		Logger: o.Logger, Find: plugin.New(o.Plugins).Find, FaultPoint: o.FaultPoint,
 	}); err != nil {
 		cfg.Images.Close()
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
-	if cfg.Networks, err = network.New(network.Config{Dir: filepath.Join(o.DataDir, "networks"), Logger: o.Logger}); err != nil {
+	if cfg.Networks, err = network.New(network.Config{Dir: filepath.Join(o.DataDir, "networks"), Logger: o.Logger, FaultPoint: o.FaultPoint}); err != nil {
 		cfg.Images.Close()
 		return nil, fmt.Errorf("open engine: %w", err)
 	}

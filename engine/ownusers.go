@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/userns"
+	"github.com/shoal-dev/shoal/internal/thread"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -135,16 +135,13 @@ func pin(ns *os.File, path string) error {
 }
 
 func loopbackUpIn(net *os.File) error {
-	done := make(chan error, 1)
-	go func() {
-		goruntime.LockOSThread() // not unlocked: the thread ends in the other namespace
-		err := unix.Setns(int(net.Fd()), unix.CLONE_NEWNET)
-		if err == nil {
-			err = loopbackUp()
+	err := thread.Spend(func() error {
+		if err := unix.Setns(int(net.Fd()), unix.CLONE_NEWNET); err != nil {
+			return err
 		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
+		return loopbackUp()
+	})
+	if err != nil {
 		return fmt.Errorf("set loopback up: %w", err)
 	}
 	return nil

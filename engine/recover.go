@@ -32,6 +32,10 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.adopt(ctx, c, found[c.id])
 	}
 	e.sweep(ctx, states)
+	if err := e.cfg.Images.Recover(ctx); err != nil {
+		e.log.Error("what belongs to no image was not removed", "error", err)
+	}
+	e.finishUpdates(ctx)
 	e.reconcileVolumes(ctx)
 	return e.reconcileNetworks(ctx)
 }
@@ -67,6 +71,9 @@ func (e *Engine) load(ctx context.Context) error {
 			halves = append(halves, c)
 		default:
 			c.dir = e.rowDir(c.id)
+			if err := c.settle(); err != nil {
+				e.log.Error("container's row was not settled", "container", c.id, "error", err)
+			}
 			e.containers[c.id] = c
 			e.names[c.get().Name] = c.id
 			if row := c.get(); row.UsernsSize > 0 && row.UsernsBase != usersFirst {
@@ -91,7 +98,7 @@ func (e *Engine) adopt(ctx context.Context, c *container, s runtime.State) {
 	row := c.get()
 	switch {
 	case s.Status == runtime.Running || s.Status == runtime.Paused:
-		if err := e.readopt(c, s); err != nil {
+		if err := e.readopt(ctx, c, s); err != nil {
 			e.log.Error("row was not written", "container", c.id, "error", err)
 		}
 	case active(row.State) && s.Status == runtime.Stopped && s.Exit != nil:
@@ -109,7 +116,9 @@ func (e *Engine) adopt(ctx context.Context, c *container, s runtime.State) {
 
 // removeEnded removes a container that was to go at its end, when the daemon died in between.
 func (e *Engine) removeEnded(c *container) {
-	if row := c.get(); !row.AutoRemove || row.State != api.ContainerState_EXITED {
+	row := c.get()
+	ended := row.State == api.ContainerState_EXITED || row.State == api.ContainerState_CREATED && row.FinishedAt != nil // its start failed
+	if !row.AutoRemove || !ended {
 		return
 	}
 	if err := e.removeLocked(c, true); err != nil {
@@ -118,8 +127,11 @@ func (e *Engine) removeEnded(c *container) {
 }
 
 // readopt takes over a container that went on running without a daemon.
-func (e *Engine) readopt(c *container, s runtime.State) error {
+func (e *Engine) readopt(ctx context.Context, c *container, s runtime.State) error {
 	row := c.get()
+	if row.State != api.ContainerState_PAUSED {
+		e.thaw(ctx, c, &s)
+	}
 	stopped := row.StoppedByUser && active(row.State)
 	if err := e.started(c, s); err != nil {
 		return err
@@ -131,6 +143,23 @@ func (e *Engine) readopt(c *container, s runtime.State) error {
 	}
 	e.startHealth(c)
 	return nil
+}
+
+// thawWait is how long processes may take to go on.
+const thawWait = 2 * time.Second
+
+// thaw lets a container go on that its row does not call paused: the daemon died while it stood still for a commit, or before its
+// pause was written down. Processes may stand still although the container as a whole does not yet.
+func (e *Engine) thaw(ctx context.Context, c *container, s *runtime.State) {
+	ctx, cancel := context.WithTimeout(ctx, thawWait)
+	defer cancel()
+	err := e.cfg.Runtime.Resume(ctx, c.id)
+	switch {
+	case err == nil:
+		s.Status = runtime.Running
+	case s.Status == runtime.Paused:
+		e.log.Error("container stands still although it is not paused", "container", c.id, "error", err)
+	}
 }
 
 // releaseIdle gives back what a start that was cut off left. A task's namespaces wait for its start.

@@ -52,6 +52,7 @@ func (e *Engine) removeLocked(c *container, volumes bool) error {
 				return err
 			}
 		}
+		e.cfg.FaultPoint("remove.marked")
 		if err := os.Rename(c.dir, removing); err != nil {
 			return fmt.Errorf("remove container: %w", err)
 		}
@@ -59,6 +60,7 @@ func (e *Engine) removeLocked(c *container, volumes bool) error {
 		c.dir = removing
 		c.mu.Unlock()
 	}
+	e.cfg.FaultPoint("remove.renamed")
 	if err := e.finishRemoval(c, volumes); err != nil {
 		c.update(func(row *api.Container) { row.State, row.Error = api.ContainerState_DEAD, err.Error() })
 		return fmt.Errorf("remove container %s: %w", c.get().Name, err)
@@ -75,6 +77,7 @@ func (e *Engine) finishRemoval(c *container, volumes bool) error {
 	if err := e.release(c, append(e.createSteps(), e.startSteps()...)); err != nil {
 		return err
 	}
+	e.cfg.FaultPoint("remove.released")
 	c.mu.Lock()
 	c.leaving = true
 	c.mu.Unlock()
@@ -83,6 +86,7 @@ func (e *Engine) finishRemoval(c *container, volumes bool) error {
 			return err
 		}
 	}
+	e.cfg.FaultPoint("remove.volumes")
 	return os.RemoveAll(c.dir)
 }
 

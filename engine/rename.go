@@ -28,7 +28,7 @@ func (e *Engine) Rename(ctx context.Context, ref, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.amend(func(row *api.Container) { row.Name = name }); err != nil {
+	if err := e.amend(c, func(row *api.Container) { row.Name = name }); err != nil {
 		e.dropName(c, name)
 		return err
 	}
@@ -70,7 +70,7 @@ func (e *Engine) dropName(c *container, name string) {
 }
 
 // amend changes what a container is, not only how it is: also in the row that is left after a power cut.
-func (c *container) amend(change func(*api.Container)) error {
+func (e *Engine) amend(c *container, change func(*api.Container)) error {
 	path := filepath.Join(c.dir, createdFile)
 	created := &api.Container{}
 	if err := loadMessage(path, created); err != nil {
@@ -80,5 +80,8 @@ func (c *container) amend(change func(*api.Container)) error {
 	if err := saveMessage(path, created, true); err != nil {
 		return err
 	}
-	return c.update(change)
+	e.cfg.FaultPoint("amend.created")
+	err := c.update(change)
+	e.cfg.FaultPoint("amend.row")
+	return err
 }

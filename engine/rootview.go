@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -17,6 +16,7 @@ import (
 
 	"github.com/shoal-dev/shoal/engine/archive"
 	"github.com/shoal-dev/shoal/internal/id"
+	"github.com/shoal-dev/shoal/internal/thread"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -61,27 +61,22 @@ func asRootOf(users archive.Users, f func() error) error {
 	if users.Size == 0 {
 		return f()
 	}
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		result <- func() error {
-			unix.Setfsgid(int(users.Base))
-			unix.Setfsuid(int(users.Base))
-			header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-			var caps [2]unix.CapUserData
-			if err := unix.Capget(&header, &caps[0]); err != nil {
-				return fmt.Errorf("read capabilities: %w", err)
-			}
-			for i := range caps {
-				caps[i].Effective = caps[i].Permitted
-			}
-			if err := unix.Capset(&header, &caps[0]); err != nil {
-				return fmt.Errorf("keep capabilities: %w", err)
-			}
-			return f()
-		}()
-	}()
-	return <-result
+	return thread.Spend(func() error {
+		unix.Setfsgid(int(users.Base))
+		unix.Setfsuid(int(users.Base))
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var caps [2]unix.CapUserData
+		if err := unix.Capget(&header, &caps[0]); err != nil {
+			return fmt.Errorf("read capabilities: %w", err)
+		}
+		for i := range caps {
+			caps[i].Effective = caps[i].Permitted
+		}
+		if err := unix.Capset(&header, &caps[0]); err != nil {
+			return fmt.Errorf("keep capabilities: %w", err)
+		}
+		return f()
+	})
 }
 
 // whileMounted mounts the root file system of a container that does not run; c.op is held, so nobody starts it.
@@ -92,7 +87,9 @@ func (e *Engine) whileMounted(ctx context.Context, c *container, f func() error)
 	if err := e.mountPlain(ctx, c); err != nil {
 		return err
 	}
+	e.cfg.FaultPoint("view.mounted")
 	err := f()
+	e.cfg.FaultPoint("view.used")
 	return errors.Join(err, e.releaseRootfs(context.WithoutCancel(ctx), c))
 }
 
@@ -116,6 +113,7 @@ func (e *Engine) withView(ctx context.Context, c *container, f func(*archive.Roo
 			return errors.Join(err, e.unmountVolumes(ctx, c))
 		}
 		defer e.unmountVolumes(context.WithoutCancel(ctx), c)
+		e.cfg.FaultPoint("view.volumes")
 		return e.whileMounted(ctx, c, func() error { return e.inPrivateMounts(c, f) })
 	}
 	root, err := e.processRoot(c)
@@ -148,25 +146,21 @@ func (e *Engine) processRoot(c *container) (*archive.Root, error) {
 // inPrivateMounts mounts a stopped container's volumes and binds where they belong, in a mount namespace that lives as long
 // as f runs: nothing of it is seen outside, or left after a crash.
 func (e *Engine) inPrivateMounts(c *container, f func(*archive.Root) error) error {
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and with it the namespace
-		result <- func() error {
-			if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
-				return fmt.Errorf("make a mount namespace: %w", err)
+	return thread.Spend(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
+			return fmt.Errorf("make a mount namespace: %w", err)
+		}
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+			return fmt.Errorf("make mounts private: %w", err)
+		}
+		return withRoot(e.rootfs(c.id), usersOf(c.get(), false), func(root *archive.Root) error {
+			if err := e.mountInside(c, root); err != nil {
+				return err
 			}
-			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-				return fmt.Errorf("make mounts private: %w", err)
-			}
-			return withRoot(e.rootfs(c.id), usersOf(c.get(), false), func(root *archive.Root) error {
-				if err := e.mountInside(c, root); err != nil {
-					return err
-				}
-				return f(root)
-			})
-		}()
-	}()
-	return <-result
+			e.cfg.FaultPoint("view.inside")
+			return f(root)
+		})
+	})
 }
 
 func (e *Engine) mountInside(c *container, root *archive.Root) error {
@@ -244,8 +238,10 @@ func (e *Engine) withImage(ctx context.Context, img *Image, f func(dir string) e
 	if err := e.prepareSnapshot(ctx, tmp); err != nil {
 		return err
 	}
+	e.cfg.FaultPoint("view.snapshot")
 	err := e.mountPlain(ctx, tmp)
 	if err == nil {
+		e.cfg.FaultPoint("view.image")
 		err = f(e.rootfs(tmp.id))
 	}
 	ctx = context.WithoutCancel(ctx)

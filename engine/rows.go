@@ -28,19 +28,21 @@ import (
 // ID.creating is one whose Create has not finished, ID.removing one whose Remove has not; both are
 // undone when the engine starts.
 const (
-	requestFile  = "request.pb"
-	imageFile    = "image.json"
-	createdFile  = "container.pb"
-	stateFile    = "state.pb"
-	creatingExt  = ".creating"
-	removingExt  = ".removing"
-	rowFilePerm  = 0o600
-	rowDirectory = "containers"
+	requestFile = "request.pb"
+	imageFile   = "image.json"
+	createdFile = "container.pb"
+	stateFile   = "state.pb"
+	creatingExt = ".creating"
+	removingExt = ".removing"
+
+	unfinishedExt = ".tmp"
+	rowFilePerm   = 0o600
+	rowDirectory  = "containers"
 )
 
 // writeFile replaces a file by rename.
 func writeFile(path string, data []byte, perm os.FileMode, sync bool) error {
-	tmp := path + ".tmp"
+	tmp := path + unfinishedExt
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
 	if err != nil {
 		return err
@@ -123,4 +125,37 @@ func loadContainer(dir string) (*container, error) {
 		return nil, fmt.Errorf("read %s: holds container %q", dir, row.Id)
 	}
 	return newContainer(dir, row, req, img), nil
+}
+
+// settle finishes writing a row that a crash has cut off: a file that was being written goes, and what a container was created as
+// follows what it is now (see amend).
+func (c *container) settle() error {
+	unfinished, err := filepath.Glob(filepath.Join(c.dir, "*"+unfinishedExt))
+	if err != nil {
+		return err
+	}
+	for _, path := range unfinished {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	created := &api.Container{}
+	path := filepath.Join(c.dir, createdFile)
+	if err := loadMessage(path, created); err != nil {
+		return err
+	}
+	want := proto.CloneOf(created)
+	amendable(want, c.row)
+	if proto.Equal(want, created) {
+		return nil
+	}
+	return saveMessage(path, want, true)
+}
+
+// amendable copies what may change after a container was created.
+func amendable(to, from *api.Container) {
+	to.Name, to.Networks, to.Restart = from.Name, from.Networks, from.Restart
+	if to.Spec != nil {
+		to.Spec.Limits = from.Spec.GetLimits()
+	}
 }

@@ -184,12 +184,15 @@ func (e *Engine) exited(c *container, exit runtime.Exit) {
 		row.Health = ""
 	}
 	// Written down before anything is released: that takes the runtime's own note of the end with it.
-	err := errors.Join(c.noteEnd(end), e.release(c, e.startSteps()))
+	err := c.noteEnd(end)
+	e.cfg.FaultPoint("end.noted")
+	err = errors.Join(err, e.release(c, e.startSteps()))
 	err = errors.Join(err, c.update(func(row *api.Container) {
 		end(row)
 		c.exits++
 		c.ending = nil
 	}))
+	e.cfg.FaultPoint("end.row")
 	if err != nil {
 		e.log.Error("container's end was not handled completely", "container", c.id, "error", err)
 	}

@@ -82,6 +82,7 @@ func (e *Engine) release(c *container, steps []step) error {
 	ctx := context.WithoutCancel(e.ctx)
 	var errs []error
 	for i := len(steps) - 1; i >= 0; i-- {
+		e.cfg.FaultPoint("release." + steps[i].name)
 		if err := steps[i].release(ctx, c); err != nil {
 			err = fmt.Errorf("release %s: %w", steps[i].name, err)
 			e.log.Warn("container was not released completely", "container", c.id, "error", err)

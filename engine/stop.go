@@ -204,14 +204,41 @@ func (e *Engine) Restart(ctx context.Context, ref string, timeout *time.Duration
 	if c.get().AutoRemove {
 		return errorf(ErrPrecondition, "container %s is removed at its end and cannot be restarted", c.get().Name)
 	}
-	if err := e.stop(ctx, c, timeout, signal); err != nil {
+	if err := e.beginRestart(ctx, c, timeout, signal); err != nil {
 		return err
 	}
-	if err := e.Start(ctx, c.id); err != nil {
+	err = e.stop(ctx, c, timeout, signal)
+	if err == nil {
+		e.cfg.FaultPoint("restart.stopped")
+		err = e.Start(ctx, c.id)
+	}
+	if err := errors.Join(err, e.endRestart(c)); err != nil {
 		return err
 	}
 	e.emit(c, "restart", nil)
 	return nil
+}
+
+// beginRestart writes down that a container is to run again, whatever happens to this daemon between its end and its start.
+func (e *Engine) beginRestart(ctx context.Context, c *container, timeout *time.Duration, signal string) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
+	row := c.get()
+	if c.isRemoved() {
+		return errorf(ErrNotFound, "no such container: %s", row.Name)
+	}
+	return e.begin(c, unfinished{Restart: &restartAsked{Timeout: timeout, Signal: signal, Started: row.StartedAt.AsTime()}})
+}
+
+// endRestart leaves what is to be finished to the next daemon, if this one is about to end.
+func (e *Engine) endRestart(c *container) error {
+	if c.lock(e.ctx) != nil {
+		return nil
+	}
+	defer c.unlock()
+	return e.end(c)
 }
 
 // Pause freezes every process of a container.
@@ -239,9 +266,11 @@ func (e *Engine) freeze(ctx context.Context, ref string, from, to api.ContainerS
 	if err := do(ctx, c.id); err != nil {
 		return err
 	}
+	e.cfg.FaultPoint(verb + ".kernel")
 	if err := c.update(func(row *api.Container) { row.State = to }); err != nil {
 		return err
 	}
+	e.cfg.FaultPoint(verb + ".row")
 	e.emit(c, verb, nil)
 	return nil
 }

@@ -35,21 +35,34 @@ func (e *Engine) Update(ctx context.Context, r *api.UpdateContainerRequest) erro
 			return err
 		}
 	}
-	limits, err := e.updateLimits(ctx, row, r.Limits)
+	if err := e.update(ctx, c, r); err != nil {
+		return err
+	}
+	e.emit(c, "update", nil)
+	return nil
+}
+
+// update changes kernel and row. A daemon that dies in between is followed by one that does it once more.
+func (e *Engine) update(ctx context.Context, c *container, r *api.UpdateContainerRequest) (err error) {
+	asked, err := proto.Marshal(r)
 	if err != nil {
 		return err
 	}
-	err = c.amend(func(row *api.Container) {
+	if err := e.begin(c, unfinished{Update: asked}); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.end(c)) }()
+	limits, err := e.updateLimits(ctx, c.get(), r.Limits)
+	if err != nil {
+		return err
+	}
+	e.cfg.FaultPoint("update.kernel")
+	return e.amend(c, func(row *api.Container) {
 		row.Spec.Limits = limits
 		if r.Restart != nil {
 			row.Restart = r.Restart
 		}
 	})
-	if err != nil {
-		return err
-	}
-	e.emit(c, "update", nil)
-	return nil
 }
 
 // updateLimits tells the kernel first: what it refuses is not written down.

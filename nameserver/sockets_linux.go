@@ -6,11 +6,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync/atomic"
 
 	"github.com/miekg/dns"
 	"github.com/vishvananda/netns"
+
+	"github.com/shoal-dev/shoal/internal/thread"
 )
 
 // Sockets are an open UDP and TCP pair that somebody answers on.
@@ -68,20 +69,15 @@ func Inside(path string, fn func() error) error {
 	if path == "" {
 		return fn()
 	}
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		done <- func() error {
-			ns, err := netns.GetFromPath(path)
-			if err != nil {
-				return fmt.Errorf("open namespace %s: %w", path, err)
-			}
-			defer ns.Close()
-			if err := netns.Set(ns); err != nil {
-				return fmt.Errorf("enter namespace %s: %w", path, err)
-			}
-			return fn()
-		}()
-	}()
-	return <-done
+	return thread.Spend(func() error {
+		ns, err := netns.GetFromPath(path)
+		if err != nil {
+			return fmt.Errorf("open namespace %s: %w", path, err)
+		}
+		defer ns.Close()
+		if err := netns.Set(ns); err != nil {
+			return fmt.Errorf("enter namespace %s: %w", path, err)
+		}
+		return fn()
+	})
 }

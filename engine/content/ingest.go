@@ -20,6 +20,9 @@ import (
 // ErrDigest says that what was written is not what was announced.
 var ErrDigest = errors.New("digest mismatch")
 
+// unnamed begins the names of ingests that Create made.
+const unnamed = "new-"
+
 // Ingest is a blob on its way in. It is an io.Writer that appends. End it with Commit, Close or Abort.
 type Ingest struct {
 	store  *Store
@@ -55,7 +58,7 @@ func (s *Store) Resume(ctx context.Context, d digest.Digest) (*Ingest, error) {
 
 // Create starts bringing in a blob whose digest Commit will tell.
 func (s *Store) Create() (*Ingest, error) {
-	f, err := os.CreateTemp(s.ingestDir(), "new-")
+	f, err := os.CreateTemp(s.ingestDir(), unnamed)
 	if err != nil {
 		return nil, fmt.Errorf("start ingest: %w", err)
 	}
@@ -177,6 +180,20 @@ func (s *Store) CleanIngests(age time.Duration) error {
 		if err := s.cleanIngest(e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// DropUnnamed removes the beginnings of blobs whose digests nobody knows: no later attempt could go on with them. Call it only
+// while no ingest is open.
+func (s *Store) DropUnnamed() error {
+	left, err := filepath.Glob(filepath.Join(s.ingestDir(), unnamed+"*"))
+	if err != nil {
+		return fmt.Errorf("clean ingests: %w", err)
+	}
+	var errs []error
+	for _, path := range left {
+		errs = append(errs, os.Remove(path))
 	}
 	return errors.Join(errs...)
 }

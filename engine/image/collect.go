@@ -6,12 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	bolt "go.etcd.io/bbolt"
 
 	"github.com/shoal-dev/shoal/engine/snapshot"
 )
@@ -29,6 +30,8 @@ type leases struct {
 type lease struct {
 	of   *leases
 	keys []string // guarded by of.mu
+	// begin, if set, is told what is going to be fetched, so that it is kept for a later attempt.
+	begin func(*record) error
 }
 
 func (l *leases) open() *lease { return &lease{of: l} }
@@ -62,7 +65,13 @@ func (l *leases) unheld(d string, remove func() error) error {
 	return remove()
 }
 
-// Collect removes what no image refers to and what broken fetches left. Call it once at start; Remove does it by itself.
+// Recover removes what a daemon that died has left: what is not part of an image, or of a pull that can go on. Call it before
+// anything is under way.
+func (s *Store) Recover(ctx context.Context) error {
+	return errors.Join(s.Content.DropUnnamed(), s.Collect(ctx))
+}
+
+// Collect removes what no image refers to and what broken fetches left long ago. Call it now and then; Remove does it by itself.
 func (s *Store) Collect(ctx context.Context) error {
 	if err := s.Content.CleanIngests(abandoned); err != nil {
 		return err
@@ -79,12 +88,13 @@ func (s *Store) collect(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	pulls, err := s.pulls()
+	if err != nil {
+		return nil, err
+	}
 	blobs, chains := map[digest.Digest]bool{}, map[string]bool{}
-	for _, r := range c.images {
-		blobs[r.ID], blobs[r.Manifest] = true, true
-		for _, l := range r.Layers {
-			blobs[l.Blob], chains[l.ChainID.String()] = true, true
-		}
+	for _, r := range append(slices.Collect(maps.Values(c.images)), pulls...) {
+		r.keep(blobs, chains)
 	}
 	swept, err := s.sweepLayers(ctx, chains)
 	return swept, errors.Join(err, s.sweepBlobs(blobs))
@@ -95,6 +105,7 @@ func (s *Store) sweepBlobs(keep map[digest.Digest]bool) error {
 	err := s.Content.Walk(func(d digest.Digest, _ int64) error {
 		if !keep[d] {
 			errs = append(errs, s.leases.unheld(d.String(), func() error { return s.Content.Delete(d) }))
+			s.FaultPoint("image.blob.removed")
 		}
 		return nil
 	})
@@ -119,11 +130,12 @@ func (s *Store) sweepLayers(ctx context.Context, keep map[string]bool) ([]string
 				return err
 			}
 			swept = append(swept, k)
-			return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket([]byte(layersBucket)).Delete([]byte(k)) })
+			s.FaultPoint("image.layer.removed")
+			return nil
 		})
 		if err != nil && !errors.Is(err, snapshot.ErrInUse) { // in use: a container stands on it
 			errs = append(errs, err)
 		}
 	}
-	return swept, errors.Join(errs...)
+	return swept, errors.Join(append(errs, s.dropSizes(ctx))...)
 }

@@ -22,12 +22,14 @@ import (
 //	        docker.io/library/web@sha256:HEX   -> image ID (as pulled: the digest may be an index's)
 //	images  sha256:HEX (image ID)              -> record, JSON
 //	layers  sha256:HEX (chain ID)              -> size of the unpacked layer, JSON number
+//	pulls   sha256:HEX (manifest)              -> begun, JSON
 //
-// A layer is in the bucket once its snapshot has been made; an image once all its blobs and layers are there.
+// A layer is in the bucket before its snapshot is made; an image once all its blobs and layers are there; a pull until then.
 const (
 	namesBucket  = "names"
 	imagesBucket = "images"
 	layersBucket = "layers"
+	pullsBucket  = "pulls"
 )
 
 func openDB(path string) (*bolt.DB, error) {
@@ -42,7 +44,7 @@ func openDB(path string) (*bolt.DB, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, b := range []string{namesBucket, imagesBucket, layersBucket} {
+		for _, b := range []string{namesBucket, imagesBucket, layersBucket, pullsBucket} {
 			if _, err := tx.CreateBucketIfNotExists([]byte(b)); err != nil {
 				return err
 			}
@@ -120,8 +122,13 @@ func (c *catalog) namesOf(id digest.Digest) []string {
 func (s *Store) commit(r *record, names []string) error {
 	s.gc.RLock()
 	defer s.gc.RUnlock()
+	s.FaultPoint("image.whole")
+	defer s.FaultPoint("image.committed")
 	err := s.db.Update(func(tx *bolt.Tx) error {
 		if err := putJSON(tx, imagesBucket, r.ID.String(), r); err != nil {
+			return err
+		}
+		if err := tx.Bucket([]byte(pullsBucket)).Delete([]byte(r.Manifest)); err != nil {
 			return err
 		}
 		for _, name := range names {

@@ -40,6 +40,7 @@ func (s *Store) fetch(ctx context.Context, reg *remoteRepo, d v1.Descriptor, p *
 	if err := reg.download(ctx, in, d, p); err != nil {
 		return fmt.Errorf("fetch %s: %w", short(d.Digest), plain(err))
 	}
+	s.FaultPoint("image.blob")
 	p.say(d.Digest, "Download complete", d.Size, d.Size)
 	return nil
 }

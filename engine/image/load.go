@@ -127,7 +127,9 @@ func (s *Store) storeFile(r io.Reader, hold *lease) (v1.Descriptor, error) {
 	}
 	hold.hold(in.Digest())
 	size := in.Size()
+	s.FaultPoint("image.written")
 	d, err := in.Commit()
+	s.FaultPoint("image.blob")
 	return v1.Descriptor{Digest: d, Size: size}, err
 }
 

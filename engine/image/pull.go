@@ -69,6 +69,7 @@ func (s *Store) pull(ctx context.Context, named reference.Named, o PullOptions, 
 	}
 	hold := s.leases.open()
 	defer hold.release()
+	hold.begin = s.begin
 	fetch := func(ctx context.Context, d v1.Descriptor) error { return s.fetch(ctx, reg, d, p) }
 	r, err := s.assemble(ctx, manifest, fetch, hold, p)
 	if err != nil {
@@ -123,6 +124,11 @@ func (s *Store) assemble(ctx context.Context, m rawManifest, fetch blobFetcher, 
 	for _, l := range r.Layers {
 		hold.hold(l.Blob)
 		hold.hold(l.ChainID)
+	}
+	if hold.begin != nil {
+		if err := hold.begin(r); err != nil {
+			return nil, err
+		}
 	}
 	ready := func(ctx context.Context, i int) error { return fetch(ctx, manifest.Layers[i]) }
 	return r, s.unpackAll(ctx, r.Layers, ready, p)
@@ -199,6 +205,7 @@ func (s *Store) putBlob(ctx context.Context, d digest.Digest, body []byte) error
 		return fmt.Errorf("store blob: %w", err)
 	}
 	_, err = in.Commit()
+	s.FaultPoint("image.blob")
 	return err
 }
 

@@ -31,6 +31,7 @@ func (s *Store) Tag(_ context.Context, source, target string) error {
 		}
 		return tx.Bucket([]byte(namesBucket)).Put([]byte(key(named)), []byte(r.ID))
 	})
+	s.FaultPoint("image.tagged")
 	if err == nil {
 		s.Notify("tag", r.ID.String(), familiar(key(named)))
 	}
@@ -68,6 +69,7 @@ func (s *Store) Remove(ctx context.Context, ref string, force bool) (Removed, er
 	if err := s.forget(r.ID, untag, last); err != nil {
 		return done, err
 	}
+	s.FaultPoint("image.forgotten")
 	done.Untagged = familiarAll(untag)
 	for _, name := range done.Untagged {
 		s.Notify("untag", r.ID.String(), name)

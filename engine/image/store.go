@@ -49,6 +49,8 @@ type Config struct {
 	// Transport connects to registries; nil: a plain HTTP transport.
 	Transport http.RoundTripper
 	Retry     Retry // zero: five attempts within some ten seconds
+	// FaultPoint, if set, is called between any two steps, where a crash is tested.
+	FaultPoint func(name string)
 }
 
 // Platform is an operating system and architecture in Go's names.
@@ -74,6 +76,9 @@ func Open(c Config) (*Store, error) {
 	}
 	if c.InUse == nil {
 		c.InUse = func(string) []string { return nil }
+	}
+	if c.FaultPoint == nil {
+		c.FaultPoint = func(string) {}
 	}
 	if c.Notify == nil {
 		c.Notify = func(string, string, string) {}

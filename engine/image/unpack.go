@@ -105,9 +105,11 @@ func (s *Store) unpackOne(ctx context.Context, l *layerRecord, parent string, be
 		if err != nil {
 			return err
 		}
+		s.FaultPoint("image.extracted")
 		if err := s.putLayerSize(l.ChainID, size); err != nil {
 			return err
 		}
+		s.FaultPoint("image.sized")
 		select {
 		case <-below:
 			return nil
@@ -118,6 +120,7 @@ func (s *Store) unpackOne(ctx context.Context, l *layerRecord, parent string, be
 	if err != nil {
 		return fmt.Errorf("unpack layer %s: %w", short(l.Blob), err)
 	}
+	s.FaultPoint("image.layer")
 	l.Size, _, err = s.layerSize(l.ChainID)
 	p.say(l.Blob, "Pull complete", 0, 0)
 	return err

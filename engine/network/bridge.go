@@ -96,6 +96,7 @@ func (m *Manager) addVeth(p *plug, peer string, inside netns.NsHandle) error {
 	if err := m.nl.LinkAdd(veth); err != nil {
 		return err
 	}
+	m.cfg.FaultPoint("network.veth")
 	l, err := m.nl.LinkByName(p.veth)
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ const (
 	bridgePrefix  = "shbr-" // and 10 digits of the network's ID
 	vethPrefix    = "shl"   // and 12 digits of a hash of container and network
 	vlanPrefix    = "shvl"  // a VLAN's that has not got its name yet
+	probeName     = "shvl-probe"
 )
 
 var (
@@ -81,6 +82,7 @@ func (m *Manager) addOurs(l netlink.Link, name, temporary string) (netlink.Link,
 	if err := m.nl.LinkAdd(l); err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, err
 	}
+	m.cfg.FaultPoint("network.link")
 	made, err := m.nl.LinkByName(l.Attrs().Name)
 	if err != nil || marked {
 		return made, err
@@ -88,6 +90,7 @@ func (m *Manager) addOurs(l netlink.Link, name, temporary string) (netlink.Link,
 	if err := m.nl.LinkSetAlias(made, ownAlias); err != nil {
 		return nil, err
 	}
+	m.cfg.FaultPoint("network.marked")
 	if err := m.nl.LinkSetName(made, name); err != nil {
 		return nil, err
 	}

@@ -57,6 +57,8 @@ type Config struct {
 	Logger *slog.Logger
 	// ResolvConf names the DNS servers that no network's addresses may hide; default /etc/resolv.conf.
 	ResolvConf string
+	// FaultPoint, if set, is called between any two steps, where a crash is tested.
+	FaultPoint func(name string)
 }
 
 // Manager keeps the local networks of one network namespace. Safe for concurrent use.
@@ -93,6 +95,9 @@ type Attachment struct {
 func New(cfg Config) (*Manager, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
+	}
+	if cfg.FaultPoint == nil {
+		cfg.FaultPoint = func(string) {}
 	}
 	cfg.ResolvConf = cmp.Or(cfg.ResolvConf, "/etc/resolv.conf")
 	m := &Manager{
@@ -150,6 +155,15 @@ func (m *Manager) Close() {
 func (m *Manager) load() error {
 	if err := os.MkdirAll(m.cfg.Dir, 0o710); err != nil {
 		return fmt.Errorf("open networks: %w", err)
+	}
+	unfinished, err := filepath.Glob(filepath.Join(m.cfg.Dir, "*.tmp"))
+	if err != nil {
+		return err
+	}
+	for _, file := range unfinished {
+		if err := os.Remove(file); err != nil {
+			return fmt.Errorf("open networks: %w", err)
+		}
 	}
 	files, err := filepath.Glob(filepath.Join(m.cfg.Dir, "*.pb"))
 	if err != nil {
@@ -320,9 +334,11 @@ func (m *Manager) addLocked(n *api.LocalNetwork) error {
 	if err := os.WriteFile(path+".tmp", data, 0o600); err != nil {
 		return fmt.Errorf("write network: %w", err)
 	}
+	m.cfg.FaultPoint("network.written")
 	if err := os.Rename(path+".tmp", path); err != nil {
 		return fmt.Errorf("write network: %w", err)
 	}
+	m.cfg.FaultPoint("network.row")
 	m.networks[n.Id] = n
 	return nil
 }
@@ -348,6 +364,7 @@ func (m *Manager) Remove(_ context.Context, ref string) error {
 	if err := os.Remove(m.file(n.Id)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove network %s: %w", n.Name, err)
 	}
+	m.cfg.FaultPoint("network.removed")
 	delete(m.networks, n.Id)
 	return m.removeLink(n)
 }

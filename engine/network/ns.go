@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/internal/thread"
 )
 
 func isInterrupted(err error) bool { return errors.Is(err, netlink.ErrDumpInterrupted) }
@@ -20,17 +21,12 @@ func (m *Manager) inNS(f func() error) error {
 	if m.own {
 		return f()
 	}
-	done := make(chan error, 1)
-	go func() {
-		// Not unlocked: the thread ends with the goroutine.
-		runtime.LockOSThread()
+	return thread.Spend(func() error {
 		if err := netns.Set(m.ns); err != nil {
-			done <- fmt.Errorf("enter network namespace: %w", err)
-			return
+			return fmt.Errorf("enter network namespace: %w", err)
 		}
-		done <- f()
-	}()
-	return <-done
+		return f()
+	})
 }
 
 // at opens netlink in the namespace pinned at path.

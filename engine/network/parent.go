@@ -47,13 +47,14 @@ func (m *Manager) kernelHas(kind, on string, id int) error {
 		return fmt.Errorf("find interface %s: %w", on, err)
 	}
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.ParentIndex, attrs.TxQLen = vethPrefix+"000000probe", below.Attrs().Index, -1
+	attrs.Name, attrs.ParentIndex, attrs.TxQLen = probeName, below.Attrs().Index, -1
 	probe := map[string]netlink.Link{
 		Macvlan: &netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE},
 		IPvlan:  &netlink.IPVlan{LinkAttrs: attrs},
 		vlan:    &netlink.Vlan{LinkAttrs: attrs, VlanId: id, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q},
 	}[kind]
 	err = m.nl.LinkAdd(probe)
+	m.cfg.FaultPoint("network.probed")
 	if err == nil {
 		return m.nl.LinkDel(probe)
 	}

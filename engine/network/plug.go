@@ -177,12 +177,15 @@ func (m *Manager) make(p *plug, name string, inside *netlink.Handle, ns netns.Ns
 	if err != nil {
 		return err
 	}
+	m.cfg.FaultPoint("network.plug")
 	if err := inside.LinkSetAlias(link, insideAlias+p.network.Id); err != nil {
 		return err
 	}
+	m.cfg.FaultPoint("network.alias")
 	if err := inside.LinkSetName(link, name); err != nil {
 		return err
 	}
+	m.cfg.FaultPoint("network.named")
 	return configure(link, p.ep, inside)
 }
 

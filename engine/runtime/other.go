@@ -188,12 +188,23 @@ func (s *Shoal) writeProcess(id string, o ExecOptions) (path string, err error) 
 	if err != nil {
 		return "", err
 	}
-	f, err := os.CreateTemp(s.place(id).dir, "exec-*.json")
+	f, err := os.CreateTemp(s.place(id).dir, execPrefix+"*.json")
 	if err != nil {
 		return "", err
 	}
 	_, err = f.Write(b)
 	return f.Name(), errors.Join(err, f.Close())
+}
+
+// execPrefix begins the names of files that are there as long as an exec by another runtime.
+const execPrefix = "exec-"
+
+// removeExecs removes those of execs that have lost their daemon.
+func (p place) removeExecs() {
+	left, _ := filepath.Glob(p.file(execPrefix + "*")) // the pattern is good
+	for _, path := range left {
+		os.Remove(path)
+	}
 }
 
 // LookOther finds another runtime by its name in the daemon's PATH.

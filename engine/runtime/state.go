@@ -46,7 +46,7 @@ func (s *Shoal) State(_ context.Context, id string) (State, error) {
 	return st, nil
 }
 
-// List implements Runtime.
+// List implements Runtime. It is how a daemon begins.
 func (s *Shoal) List(ctx context.Context) ([]State, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -58,6 +58,7 @@ func (s *Shoal) List(ctx context.Context) ([]State, error) {
 			os.RemoveAll(filepath.Join(s.dir, e.Name())) // a reservation that was cut short
 			continue
 		}
+		s.place(e.Name()).removeExecs()
 		st, err := s.State(ctx, e.Name())
 		if errors.Is(err, ErrNotFound) { // a Delete that was cut short
 			st = State{ID: e.Name(), Status: Stopped}

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/userns"
+	"github.com/shoal-dev/shoal/internal/thread"
 )
 
 // mountMapped mounts a chain whose layers show a user namespace's owners. overlayfs has no mapping of its own, the mounts of
@@ -25,13 +25,10 @@ func (o *Overlay) mountMapped(n int, lower []int, target string, user *os.File) 
 		tree *os.File
 		err  error
 	}
-	done := make(chan result, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and its namespace with it
+	r := thread.Spend(func() result {
 		tree, err := o.assemble(n, lower, user)
-		done <- result{tree, err}
-	}()
-	r := <-done
+		return result{tree, err}
+	})
 	if r.err != nil {
 		return r.err
 	}
@@ -40,11 +37,8 @@ func (o *Overlay) mountMapped(n int, lower []int, target string, user *os.File) 
 
 // assemble makes the calling thread a private place, mounts the chain there and opens a detached copy.
 func (o *Overlay) assemble(n int, lower []int, user *os.File) (*os.File, error) {
-	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
-		return nil, fmt.Errorf("unshare mounts: %w", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return nil, fmt.Errorf("make mounts private: %w", err)
+	if err := privateMounts(); err != nil {
+		return nil, err
 	}
 	place := func(name, from string) error {
 		tree, err := userns.Map(from, user, false)

@@ -8,12 +8,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/internal/thread"
 )
 
 // Overlay keeps layers as overlayfs wants them and mounts chains of them with overlayfs.
@@ -52,10 +53,32 @@ func (o *Overlay) probe() error {
 			return err
 		}
 	}
-	if err := mountIn(tmp, filepath.Join(tmp, "at"), "overlay", options([]string{"low"}, "fs", "work")); err != nil {
+	return thread.Spend(func() error { return probeIn(tmp) })
+}
+
+// probeIn mounts where nobody else sees it: a daemon that is killed leaves nothing that the next one cannot remove.
+func probeIn(dir string) error {
+	if err := privateMounts(); err != nil {
 		return err
 	}
-	return unix.Unmount(filepath.Join(tmp, "at"), unix.MNT_DETACH)
+	if err := unix.Chdir(dir); err != nil {
+		return err
+	}
+	if err := unix.Mount("overlay", "at", "overlay", 0, options([]string{"low"}, "fs", "work")); err != nil {
+		return err
+	}
+	return unix.Unmount("at", unix.MNT_DETACH)
+}
+
+// privateMounts gives the calling thread mounts of its own.
+func privateMounts() error {
+	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
+		return fmt.Errorf("unshare mounts: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	return nil
 }
 
 // Unpack implements Snapshotter.
@@ -181,20 +204,15 @@ func mountIn(dir, target, fstype, opts string) error {
 	if err != nil {
 		return err
 	}
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the runtime ends the thread with the goroutine
+	return thread.Spend(func() error {
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
-			result <- fmt.Errorf("unshare working directory: %w", err)
-			return
+			return fmt.Errorf("unshare working directory: %w", err)
 		}
 		if err := unix.Chdir(dir); err != nil {
-			result <- fmt.Errorf("chdir %s: %w", dir, err)
-			return
+			return fmt.Errorf("chdir %s: %w", dir, err)
 		}
-		result <- unix.Mount("overlay", target, fstype, 0, opts)
-	}()
-	return <-result
+		return unix.Mount("overlay", target, fstype, 0, opts)
+	})
 }
 
 // Unmount implements Snapshotter.

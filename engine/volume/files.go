@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 )
 
+// unfinishedPrefix begins the names of files that are being written.
+const unfinishedPrefix = ".tmp-"
+
 func readJSON(path string, v any) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -23,7 +26,7 @@ func writeJSON(path string, v any, durable bool) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-")
+	f, err := os.CreateTemp(filepath.Dir(path), unfinishedPrefix)
 	if err != nil {
 		return err
 	}

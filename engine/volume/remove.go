@@ -76,6 +76,7 @@ func (s *Store) remove(ctx context.Context, r *row, force bool) error {
 	if err := writeJSON(s.rowFile(r.Name), r, true); err != nil {
 		return err
 	}
+	s.opts.FaultPoint("volume.removing")
 	if err := s.finishRemoval(ctx, d, r); err != nil {
 		r.Half = "" // what is left of it can be seen, and its removal asked for again
 		return errors.Join(err, writeJSON(s.rowFile(r.Name), r, true))
@@ -90,6 +91,7 @@ func (s *Store) finishRemoval(ctx context.Context, d Driver, r *row) error {
 	if err := d.Remove(ctx, r.volume()); err != nil {
 		return err
 	}
+	s.opts.FaultPoint("volume.removed")
 	return s.forget(r.Name)
 }
 
@@ -132,5 +134,6 @@ func (s *Store) forget(name string) error {
 	if err := os.Remove(s.rowFile(name)); err != nil {
 		return err
 	}
+	s.opts.FaultPoint("volume.forgotten")
 	return os.Remove(dir)
 }

@@ -26,6 +26,8 @@ type Options struct {
 	Find   Finder       // of drivers besides the local one; nil: there are none
 	Boot   string       // tells one run of the machine from the next; "": the kernel's boot ID
 	Logger *slog.Logger // nil: slog.Default
+	// FaultPoint, if set, is called between any two steps, where a crash is tested.
+	FaultPoint func(name string)
 }
 
 // Store keeps the volumes of a node. Its methods may be called concurrently, also for one volume; each leaves the old or
@@ -46,6 +48,9 @@ type Store struct {
 func NewStore(ctx context.Context, dir string, o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.FaultPoint == nil {
+		o.FaultPoint = func(string) {}
 	}
 	if o.Find == nil {
 		o.Find = func(_ context.Context, name string) (Driver, error) {
@@ -80,6 +85,7 @@ func (s *Store) clean(ctx context.Context) error {
 		if checkName(name) != nil || !e.IsDir() {
 			continue // not a volume
 		}
+		s.removeUnfinished(name)
 		r, err := s.load(name)
 		switch {
 		case errors.Is(err, ErrNotFound):
@@ -101,8 +107,14 @@ func (s *Store) clean(ctx context.Context) error {
 // removeEmpty removes what a Create that was cut off before the row has left: nothing that holds anything.
 func (s *Store) removeEmpty(name string) {
 	dir := filepath.Join(s.dir, name)
-	unfinished, _ := filepath.Glob(filepath.Join(dir, ".tmp-*"))
-	for _, path := range append(unfinished, filepath.Join(dir, "_data"), dir) {
+	os.Remove(filepath.Join(dir, "_data"))
+	os.Remove(dir)
+}
+
+// removeUnfinished removes files that were being written.
+func (s *Store) removeUnfinished(name string) {
+	unfinished, _ := filepath.Glob(filepath.Join(s.dir, name, unfinishedPrefix+"*"))
+	for _, path := range unfinished {
 		os.Remove(path)
 	}
 }
@@ -211,17 +223,21 @@ func (s *Store) make(ctx context.Context, r *row) error {
 	if err := os.Mkdir(filepath.Join(s.dir, r.Name), 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	s.opts.FaultPoint("volume.directory")
 	r.Half = making
 	if err := writeJSON(s.rowFile(r.Name), r, false); err != nil {
 		return err
 	}
+	s.opts.FaultPoint("volume.making")
 	if err := d.Create(ctx, r.volume()); err != nil {
 		return errors.Join(err, s.forget(r.Name))
 	}
+	s.opts.FaultPoint("volume.made")
 	r.Half = ""
 	if err := writeJSON(s.rowFile(r.Name), r, true); err != nil {
 		return err
 	}
+	s.opts.FaultPoint("volume.row")
 	return syncDir(s.dir)
 }
 

@@ -80,10 +80,12 @@ func (s *Store) mountFor(ctx context.Context, d Driver, r *row, user string) (st
 	if err := s.saveMounted(r.Name, st); err != nil {
 		return "", err
 	}
+	s.opts.FaultPoint("volume.mounting")
 	var err error
 	if st.Path, err = d.Mount(ctx, r.volume()); err != nil {
 		return "", errors.Join(err, s.saveMounted(r.Name, before))
 	}
+	s.opts.FaultPoint("volume.mounted")
 	return st.Path, s.saveMounted(r.Name, st)
 }
 

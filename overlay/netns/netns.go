@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/internal/thread"
 )
 
 const nsfsMagic = 0x6e736673
@@ -80,7 +82,7 @@ func (n *NS) Close() error { return n.file.Close() }
 
 // Do runs fn on a thread inside the namespace and throws the thread away.
 func (n *NS) Do(fn func() error) error {
-	return onThread(func() error {
+	return thread.Spend(func() error {
 		if err := unix.Setns(n.FD(), unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("enter network namespace: %w", err)
 		}
@@ -101,7 +103,7 @@ func Create(path string) error {
 		return fmt.Errorf("create mount point for network namespace: %w", err)
 	}
 	f.Close()
-	return onThread(func() error {
+	return thread.Spend(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("create network namespace: %w", err)
 		}
@@ -127,17 +129,6 @@ func Remove(path string) error {
 		return fmt.Errorf("remove mount point of network namespace: %w", err)
 	}
 	return nil
-}
-
-// onThread runs fn on a locked thread that ends with it: the runtime does not use a thread again whose goroutine
-// returned without unlocking it.
-func onThread(fn func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		done <- fn()
-	}()
-	return <-done
 }
 
 // Sysctl is one kernel setting: a path under /proc/sys with dots for slashes is not used, because interface names may
