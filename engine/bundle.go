@@ -79,6 +79,9 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.cfg.CDI.Inject(config, row.Spec.CdiDevices); err != nil {
+		return nil, err
+	}
 	if row.Runtime != "" && row.Runtime != "shoal" {
 		config.Version = "1.0.2" // older releases refuse newer versions than they know; nothing newer is used
 		domainBySysctl(config)

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/shoal-dev/shoal/engine/cdi"
 	"github.com/shoal-dev/shoal/engine/runtime"
 	"github.com/shoal-dev/shoal/engine/seccomp"
 	"github.com/shoal-dev/shoal/engine/snapshot"
@@ -209,6 +210,9 @@ func (e *Engine) checkRequest(req *api.CreateContainerRequest, row *api.Containe
 	}
 	if _, _, err := devices(req.Spec); err != nil {
 		return err
+	}
+	if err := cdi.Check(req.Spec.CdiDevices); err != nil { // whether they are there, the start finds out
+		return errorf(ErrInvalid, "%w", err)
 	}
 	if err := addRates(&specs.LinuxResources{}, req.Spec.Limits); err != nil {
 		return err

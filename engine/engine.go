@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shoal-dev/shoal/engine/cdi"
 	"github.com/shoal-dev/shoal/engine/image"
 	"github.com/shoal-dev/shoal/engine/network"
 	"github.com/shoal-dev/shoal/engine/resolver"
@@ -42,6 +43,7 @@ type Config struct {
 	Snapshots    snapshot.Snapshotter
 	Volumes      Volumes
 	Networks     *network.Manager
+	CDI          *cdi.Specs // devices that vendors describe
 	Logger       *slog.Logger
 	// FaultPoint, if set, is called at every point in a container's life where a crash is tested.
 	FaultPoint func(name string)
@@ -154,6 +156,9 @@ func (e *Engine) Close() {
 
 // Networks gives the local networks.
 func (e *Engine) Networks() *network.Manager { return e.cfg.Networks }
+
+// CDI gives the devices that vendors describe.
+func (e *Engine) CDI() *cdi.Specs { return e.cfg.CDI }
 
 // Images gives the images.
 func (e *Engine) Images() *image.Store { return e.cfg.Images }

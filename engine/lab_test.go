@@ -65,7 +65,8 @@ func labConfig(dir, shim string) OpenConfig {
 	return OpenConfig{
 		DataDir: filepath.Join(dir, "data"), RunDir: filepath.Join(dir, "run"), Hostname: "host",
 		CgroupParent: filepath.Base(dir), ShimPath: shim, Logger: slog.New(slog.DiscardHandler),
-		Plugins: plugin.Dirs{Sockets: filepath.Join(dir, "plugins"), Specs: []string{filepath.Join(dir, "specs")}},
+		Plugins:     plugin.Dirs{Sockets: filepath.Join(dir, "plugins"), Specs: []string{filepath.Join(dir, "specs")}},
+		CDISpecDirs: []string{filepath.Join(dir, "cdi")},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/shoal-dev/shoal/engine/cdi"
 	"github.com/shoal-dev/shoal/engine/content"
 	"github.com/shoal-dev/shoal/engine/image"
 	"github.com/shoal-dev/shoal/engine/network"
@@ -27,6 +28,7 @@ type OpenConfig struct {
 	Logger       *slog.Logger
 	FaultPoint   func(name string) // see Config
 	Plugins      plugin.Dirs       // of volume plugins; default Docker's
+	CDISpecDirs  []string          // see package cdi; nil is its default
 }
 
 // Open makes an engine with all its parts below the data and run directories:
@@ -46,6 +48,13 @@ func Open(ctx context.Context, o OpenConfig) (*Engine, error) {
 	cfg := Config{
 		DataDir: o.DataDir, RunDir: o.RunDir, CgroupParent: o.CgroupParent, Hostname: o.Hostname,
 		Logger: o.Logger, FaultPoint: o.FaultPoint,
+	}
+	if o.CDISpecDirs == nil {
+		o.CDISpecDirs = cdi.DefaultDirs()
+	}
+	var err error
+	if cfg.CDI, err = cdi.New(o.CDISpecDirs); err != nil {
+		return nil, fmt.Errorf("open engine: %w", err)
 	}
 	if err := os.MkdirAll(o.RunDir, 0o711); err != nil { // users of containers go through it
 		return nil, fmt.Errorf("open engine: %w", err)

@@ -27,8 +27,9 @@ func (l *local) Info(ctx context.Context, _ *api.InfoRequest) (*api.InfoResponse
 		Kernel: kernelRelease(), Os: runtime.GOOS, Architecture: runtime.GOARCH, Cpus: int32(runtime.NumCPU()), MemoryBytes: memoryTotal(),
 		DataDir: n.cfg.DataDir, RunDir: n.cfg.RunDir, CgroupVersion: cgroupVersion(), Runtimes: []string{"shoal"},
 		StorageDriver: "overlayfs", SecurityOptions: []string{"seccomp"},
-		Cluster: l.cluster(ctx),
+		Cluster: l.cluster(ctx), CdiSpecDirs: n.engine.CDI().Dirs(),
 	}
+	r.CdiDevices, r.Warnings = n.engine.CDI().Devices()
 	if err := n.count(ctx, r); err != nil {
 		return nil, err
 	}

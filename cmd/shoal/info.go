@@ -44,6 +44,8 @@ func (c *cli) showInfo(ctx context.Context, format string) error {
 	p.item("Cgroup Version", info.CgroupVersion)
 	p.item("Runtimes", strings.Join(info.Runtimes, " "))
 	p.item("Security", strings.Join(info.SecurityOptions, " "))
+	p.lines("CDI spec directories", info.CdiSpecDirs)
+	p.lines("Discovered Devices", prefixed("cdi: ", info.CdiDevices))
 	p.item("Kernel Version", info.Kernel)
 	p.item("OS/Arch", info.Os+"/"+info.Architecture)
 	p.item("CPUs", info.Cpus)
@@ -59,6 +61,17 @@ func (c *cli) showInfo(ctx context.Context, format string) error {
 	return nil
 }
 
+// lines is one entry a line.
+func (p pretty) lines(name string, entries []string) {
+	if len(entries) == 0 {
+		return
+	}
+	fmt.Fprintf(p.w, " %s:\n", name)
+	for _, e := range entries {
+		fmt.Fprintf(p.w, "  %s\n", e)
+	}
+}
+
 // infoObject has Docker's names where Docker has one.
 func infoObject(i *api.InfoResponse) map[string]any {
 	return map[string]any{
@@ -68,7 +81,24 @@ func infoObject(i *api.InfoResponse) map[string]any {
 		"SecurityOptions": i.SecurityOptions, "Containers": i.Containers, "ContainersRunning": i.ContainersRunning,
 		"ContainersPaused": i.ContainersPaused, "ContainersStopped": i.ContainersStopped, "Images": i.Images, "Warnings": i.Warnings,
 		"Cluster": clusterObject(orEmpty(i.Cluster), nil), "ClientVersion": buildVersion(),
+		"CDISpecDirs": i.CdiSpecDirs, "DiscoveredDevices": discoveredDevices(i.CdiDevices),
 	}
+}
+
+func discoveredDevices(names []string) []any {
+	out := []any{}
+	for _, n := range names {
+		out = append(out, map[string]any{"Source": "cdi", "ID": n})
+	}
+	return out
+}
+
+func prefixed(with string, list []string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = with + s
+	}
+	return out
 }
 
 func orEmpty(c *api.ClusterInfo) *api.ClusterInfo {

@@ -98,7 +98,26 @@ func hostConfigObject(k *api.Container) map[string]any {
 		"LogConfig":      map[string]any{"Type": orElse(s.GetLog().GetDriver(), "json-file"), "Config": orEmptyMap(s.GetLog().GetOptions())},
 		"Ulimits":        ulimitObjects(s.GetUlimits()),
 		"Runtime":        k.Runtime, "Annotations": orEmptyMap(s.GetAnnotations()),
+		"Devices": deviceObjects(s.GetDevices()), "DeviceCgroupRules": s.GetDeviceCgroupRules(), "DeviceRequests": deviceRequests(s.GetCdiDevices()),
 	}
+}
+
+func deviceObjects(devices []*api.Device) []any {
+	out := []any{}
+	for _, d := range devices {
+		out = append(out, map[string]any{
+			"PathOnHost": d.HostPath, "PathInContainer": orElse(d.ContainerPath, d.HostPath), "CgroupPermissions": orElse(d.Permissions, "rwm"),
+		})
+	}
+	return out
+}
+
+// deviceRequests are the devices that a driver finds, of which cdi is the only one.
+func deviceRequests(names []string) []any {
+	if len(names) == 0 {
+		return nil
+	}
+	return []any{map[string]any{"Driver": "cdi", "Count": 0, "DeviceIDs": names, "Capabilities": nil, "Options": nil}}
 }
 
 func ulimitObjects(limits []*api.Ulimit) []any {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"tags.cncf.io/container-device-interface/pkg/parser"
 
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -27,7 +28,7 @@ func (o *isolationFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&o.userns, "userns", "", "User namespace to use (host|auto|remap)")
 	f.StringVar(&o.cgroupns, "cgroupns", "", "Cgroup namespace to use (host|private)")
 	f.Var(&o.timeOffset, "time-offset", "Offset of a clock in the container (monotonic=SECONDS, boottime=SECONDS)")
-	f.Var(&o.device, "device", "Add a host device to the container")
+	f.Var(&o.device, "device", "Add a host device to the container (PATH[:PATH[:rwm]], or a CDI device VENDOR/CLASS=NAME)")
 	f.Var(&o.deviceRule, "device-cgroup-rule", "Add a rule to the cgroup allowed devices list (c 13:* rwm)")
 }
 
@@ -74,8 +75,12 @@ func (o *isolationFlags) devices(f *pflag.FlagSet, spec *api.ContainerSpec) erro
 	if !f.Changed("device") {
 		return nil
 	}
-	spec.Devices = nil
+	spec.Devices, spec.CdiDevices = nil, nil
 	for _, v := range o.device.values {
+		if parser.IsQualifiedName(v) {
+			spec.CdiDevices = append(spec.CdiDevices, v)
+			continue
+		}
 		d, err := parseDevice(v)
 		if err != nil {
 			return fmt.Errorf("invalid device '%s': %w", v, err)

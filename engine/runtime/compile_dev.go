@@ -102,10 +102,35 @@ func (b *builder) makeNode(n node) {
 
 func (b *builder) bindNode(n node) {
 	what := "bind device " + n.path
+	source, err := hostDevice(n)
+	if err != nil {
+		b.fail(err)
+		return
+	}
 	r := b.newReg()
-	b.do(what, unix.SYS_OPEN_TREE, unix.AT_FDCWD, n.path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC).to(r)
+	b.do(what, unix.SYS_OPEN_TREE, unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC).to(r)
 	b.attach(what, r, n.path, false)
 	b.release(r)
+}
+
+// hostDevice finds a device in the host's /dev: under the name that the container has for it, or the kernel's own.
+func hostDevice(n node) (string, error) {
+	kind := map[uint32]string{unix.S_IFCHR: "char", unix.S_IFBLK: "block"}[n.mode&unix.S_IFMT]
+	number := fmt.Sprintf("%d:%d", unix.Major(n.dev), unix.Minor(n.dev))
+	names := []string{n.path}
+	event, _ := os.ReadFile("/sys/dev/" + kind + "/" + number + "/uevent")
+	for line := range strings.Lines(string(event)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "DEVNAME="); ok {
+			names = append(names, "/dev/"+name)
+		}
+	}
+	for _, name := range names {
+		var st unix.Stat_t
+		if unix.Stat(name, &st) == nil && st.Mode&unix.S_IFMT == n.mode&unix.S_IFMT && st.Rdev == n.dev {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("device %s: a container with users of its own has the host's devices only, and %s %s is not in /dev", n.path, kind, number)
 }
 
 // devLinks are the links every program expects; an image's or mount's own stay.

@@ -244,6 +244,8 @@ type InfoResponse struct {
 	Images            int32                  `protobuf:"varint,20,opt,name=images,proto3" json:"images,omitempty"`
 	Warnings          []string               `protobuf:"bytes,21,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	Cluster           *ClusterInfo           `protobuf:"bytes,22,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	CdiSpecDirs       []string               `protobuf:"bytes,23,rep,name=cdi_spec_dirs,json=cdiSpecDirs,proto3" json:"cdi_spec_dirs,omitempty"`
+	CdiDevices        []string               `protobuf:"bytes,24,rep,name=cdi_devices,json=cdiDevices,proto3" json:"cdi_devices,omitempty"` // what is found there
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -428,6 +430,20 @@ func (x *InfoResponse) GetWarnings() []string {
 func (x *InfoResponse) GetCluster() *ClusterInfo {
 	if x != nil {
 		return x.Cluster
+	}
+	return nil
+}
+
+func (x *InfoResponse) GetCdiSpecDirs() []string {
+	if x != nil {
+		return x.CdiSpecDirs
+	}
+	return nil
+}
+
+func (x *InfoResponse) GetCdiDevices() []string {
+	if x != nil {
+		return x.CdiDevices
 	}
 	return nil
 }
@@ -6444,7 +6460,7 @@ var File_local_proto protoreflect.FileDescriptor
 const file_local_proto_rawDesc = "" +
 	"\n" +
 	"\vlocal.proto\x12\tshoal.api\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\vtypes.proto\x1a\robjects.proto\x1a\rcontrol.proto\"\r\n" +
-	"\vInfoRequest\"\xd8\x05\n" +
+	"\vInfoRequest\"\x9d\x06\n" +
 	"\fInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06commit\x18\x02 \x01(\tR\x06commit\x12\x1d\n" +
@@ -6471,7 +6487,10 @@ const file_local_proto_rawDesc = "" +
 	"\x12containers_stopped\x18\x13 \x01(\x05R\x11containersStopped\x12\x16\n" +
 	"\x06images\x18\x14 \x01(\x05R\x06images\x12\x1a\n" +
 	"\bwarnings\x18\x15 \x03(\tR\bwarnings\x120\n" +
-	"\acluster\x18\x16 \x01(\v2\x16.shoal.api.ClusterInfoR\acluster\"\xb3\x03\n" +
+	"\acluster\x18\x16 \x01(\v2\x16.shoal.api.ClusterInfoR\acluster\x12\"\n" +
+	"\rcdi_spec_dirs\x18\x17 \x03(\tR\vcdiSpecDirs\x12\x1f\n" +
+	"\vcdi_devices\x18\x18 \x03(\tR\n" +
+	"cdiDevices\"\xb3\x03\n" +
 	"\vClusterInfo\x122\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1c.shoal.api.ClusterInfo.StateR\x05state\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12\x1b\n" +

@@ -1381,7 +1381,7 @@ type ContainerSpec struct {
 	// entrypoint_set tells an empty entrypoint ("--entrypoint ”") from none given.
 	EntrypointSet     bool              `protobuf:"varint,41,opt,name=entrypoint_set,json=entrypointSet,proto3" json:"entrypoint_set,omitempty"`
 	DeviceCgroupRules []string          `protobuf:"bytes,42,rep,name=device_cgroup_rules,json=deviceCgroupRules,proto3" json:"device_cgroup_rules,omitempty"` // "c 1:3 rwm"
-	CdiDevices        []string          `protobuf:"bytes,43,rep,name=cdi_devices,json=cdiDevices,proto3" json:"cdi_devices,omitempty"`                        // "vendor.com/class=name"
+	CdiDevices        []string          `protobuf:"bytes,43,rep,name=cdi_devices,json=cdiDevices,proto3" json:"cdi_devices,omitempty"`                        // "vendor.com/class=name", described by files of the node
 	Domainname        string            `protobuf:"bytes,50,opt,name=domainname,proto3" json:"domainname,omitempty"`
 	Annotations       map[string]string `protobuf:"bytes,51,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // of the OCI configuration
 	CgroupParent      string            `protobuf:"bytes,52,opt,name=cgroup_parent,json=cgroupParent,proto3" json:"cgroup_parent,omitempty"`                                                     // path below the daemon's own control group
