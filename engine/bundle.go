@@ -34,18 +34,6 @@ func (e *Engine) prepareBundle(_ context.Context, c *container) error {
 	return writeFile(filepath.Join(e.bundle(c.id), "config.json"), data, rowFilePerm, false)
 }
 
-func (e *Engine) readBundle(id string) (*specs.Spec, error) {
-	data, err := os.ReadFile(filepath.Join(e.bundle(id), "config.json"))
-	if err != nil {
-		return nil, err
-	}
-	var s specs.Spec
-	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("read config.json of %.12s: %w", id, err)
-	}
-	return &s, nil
-}
-
 func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 	row := c.get()
 	var err error

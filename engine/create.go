@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -20,6 +19,7 @@ import (
 	"github.com/shoal-dev/shoal/engine/snapshot"
 	"github.com/shoal-dev/shoal/engine/spec"
 	"github.com/shoal-dev/shoal/internal/id"
+	"github.com/shoal-dev/shoal/internal/names"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -130,17 +130,15 @@ func (e *Engine) abandon(c *container) {
 	e.mu.Unlock()
 }
 
-var (
-	nameForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
-	hexForm  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-)
+// isID knows a container's ID, which is the name of its cgroup, too.
+func isID(s string) bool { return names.Hex(s, 64, 64) }
 
 // newRow checks a request and writes it as a row.
 func (e *Engine) newRow(ctx context.Context, req *api.CreateContainerRequest, o CreateOptions, image *Image) (*api.Container, error) {
 	cid := o.ID
 	if cid == "" {
 		cid = id.NewHex()
-	} else if !hexForm.MatchString(cid) {
+	} else if !isID(cid) {
 		return nil, errorf(ErrInvalid, "container ID %q is not 64 hexadecimal digits", cid)
 	}
 	if req.Name != "" {

@@ -23,7 +23,7 @@ func (e *Engine) Exec(ctx context.Context, open *api.ExecOpen) (runtime.Process,
 	case !active(row.State):
 		return nil, errorf(ErrPrecondition, "container %s is not running", row.Name)
 	}
-	config, err := e.readBundle(c.id)
+	config, err := e.cfg.Runtime.Spec(ctx, c.id)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"context"
 	"bytes"
 	"os/exec"
 	"strings"
@@ -83,7 +84,7 @@ func TestAnnotationsAreInTheBundle(t *testing.T) {
 	r := request("", "sleep 1000")
 	r.Spec.Annotations = map[string]string{"com.example/owner": "a b"}
 	id := l.run(r)
-	config, err := l.readBundle(id)
+	config, err := l.cfg.Runtime.Spec(context.Background(), id)
 	if err != nil || config.Annotations["com.example/owner"] != "a b" {
 		t.Errorf("annotations %v, %v", config.Annotations, err)
 	}

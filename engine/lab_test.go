@@ -166,7 +166,7 @@ func veths() (lines []string) {
 // cgroups are the containers' groups in every hierarchy.
 func (l *lab) cgroups() []string {
 	all := enginetest.Cgroups(filepath.Base(l.dir) + "/*")
-	return slices.DeleteFunc(all, func(path string) bool { return !hexForm.MatchString(filepath.Base(path)) })
+	return slices.DeleteFunc(all, func(path string) bool { return !isID(filepath.Base(path)) })
 }
 
 func (l *lab) ctx() context.Context {

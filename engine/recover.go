@@ -212,7 +212,7 @@ func (e *Engine) sweep(ctx context.Context, states []runtime.State) {
 		e.log.Error("sweep", "error", err)
 	}
 	for _, s := range snapshots {
-		if s.Active && hexForm.MatchString(s.Key) && !e.known(s.Key) {
+		if s.Active && isID(s.Key) && !e.known(s.Key) {
 			e.sweepOne("snapshot", s.Key, e.cfg.Snapshots.Remove(ctx, s.Key))
 		}
 	}

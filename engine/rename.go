@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/shoal-dev/shoal/internal/names"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -38,7 +39,7 @@ func (e *Engine) Rename(ctx context.Context, ref, name string) error {
 }
 
 func checkName(name string) error {
-	if !nameForm.MatchString(name) {
+	if len(name) < 2 || !names.Object(name) {
 		return errorf(ErrInvalid, "container name %q: use letters, digits, '_', '.' and '-', at least two, the first a letter or digit", name)
 	}
 	return nil

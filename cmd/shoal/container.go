@@ -10,57 +10,54 @@ import (
 
 func newContainerCommand(c *cli) *cobra.Command {
 	cmd := group(&cobra.Command{Use: "container", Short: "Manage containers"},
-		newContainerRunCommand(c), newContainerExecCommand(c), newContainerInspectCommand(c), newContainerPruneCommand(c))
-	list := newContainerListCommand(c)
+		also(newContainerRunCommand, "shoal container run, shoal run")(c),
+		also(newContainerExecCommand, "shoal container exec, shoal exec")(c),
+		newContainerInspectCommand(c), newContainerPruneCommand(c))
+	list := alsoAs(newContainerListCommand(c), "shoal container ls, shoal container list, shoal container ps, shoal ps")
 	list.Aliases = []string{"list", "ps"}
 	cmd.AddCommand(list)
-	cmd.AddCommand(containerVerbs(c)...)
-	for _, child := range cmd.Commands() {
-		switch child.Name() {
-		case "inspect", "ls", "prune":
-		case "rm":
+	for _, v := range containerVerbs() {
+		child := v.make(c)
+		if v.name == "rm" {
 			child.Aliases = []string{"remove"}
-			alsoAs(child, containerVerbNames("rm"))
-		default:
-			alsoAs(child, containerVerbNames(child.Name()))
 		}
+		cmd.AddCommand(child)
 	}
-	alsoAs(list, "shoal container ls, shoal container list, shoal container ps, shoal ps")
 	return cmd
 }
 
-// containerVerbNames are the places where a verb stands.
-func containerVerbNames(verb string) string {
-	if verb == "rm" {
-		return "shoal container rm, shoal container remove, shoal rm"
+// containerVerbs stand both below `shoal container` and at the top.
+func containerVerbs() []verb {
+	list := []verb{
+		{"attach", "", newContainerAttachCommand},
+		{"commit", "", newContainerCommitCommand},
+		{"cp", "", newContainerCopyCommand},
+		{"create", "", newContainerCreateCommand},
+		{"diff", "", newContainerDiffCommand},
+		{"export", "", newContainerExportCommand},
+		{"kill", "", newContainerKillCommand},
+		{"logs", "", newContainerLogsCommand},
+		{"pause", "", newContainerPauseCommand},
+		{"port", "", newContainerPortCommand},
+		{"rename", "", newContainerRenameCommand},
+		{"restart", "", newContainerRestartCommand},
+		{"rm", "", newContainerRemoveCommand},
+		{"start", "", newContainerStartCommand},
+		{"stats", "", newContainerStatsCommand},
+		{"stop", "", newContainerStopCommand},
+		{"top", "", newContainerTopCommand},
+		{"unpause", "", newContainerUnpauseCommand},
+		{"update", "", newContainerUpdateCommand},
+		{"wait", "", newContainerWaitCommand},
 	}
-	return "shoal container " + verb + ", shoal " + verb
-}
-
-// containerVerbs are those that stand both below `shoal container` and at the top.
-func containerVerbs(c *cli) []*cobra.Command {
-	return []*cobra.Command{
-		newContainerAttachCommand(c),
-		newContainerCommitCommand(c),
-		newContainerCopyCommand(c),
-		newContainerCreateCommand(c),
-		newContainerDiffCommand(c),
-		newContainerExportCommand(c),
-		newContainerKillCommand(c),
-		newContainerLogsCommand(c),
-		newContainerPauseCommand(c),
-		newContainerPortCommand(c),
-		newContainerRenameCommand(c),
-		newContainerRestartCommand(c),
-		newContainerRemoveCommand(c),
-		newContainerStartCommand(c),
-		newContainerStatsCommand(c),
-		newContainerStopCommand(c),
-		newContainerTopCommand(c),
-		newContainerUnpauseCommand(c),
-		newContainerUpdateCommand(c),
-		newContainerWaitCommand(c),
+	for i, v := range list {
+		names := "shoal container " + v.name + ", shoal " + v.name
+		if v.name == "rm" {
+			names = "shoal container rm, shoal container remove, shoal rm"
+		}
+		list[i].make = also(v.make, names)
 	}
+	return list
 }
 
 func newContainerInspectCommand(c *cli) *cobra.Command {

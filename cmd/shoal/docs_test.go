@@ -35,7 +35,7 @@ Names, flags, defaults, columns and exit codes are Docker's; [docker-differences
 func TestDocs(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString(docsHead)
-	root := newRootCommand(&cli{out: io.Discard, err: io.Discard})
+	root := newRootCommand(&cli{out: io.Discard, err: io.Discard}, nil)
 	writeDocs(&b, root)
 	const path = "../../docs/cli.md"
 	if *update {
@@ -91,7 +91,7 @@ func TestHelpFlag(t *testing.T) {
 
 // TestAliases: every alias of a help text really exists.
 func TestAliases(t *testing.T) {
-	root := newRootCommand(&cli{out: io.Discard, err: io.Discard})
+	root := newRootCommand(&cli{out: io.Discard, err: io.Discard}, nil)
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		for _, path := range strings.Split(cmd.Annotations[aliasesKey], ", ") {

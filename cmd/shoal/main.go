@@ -25,7 +25,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	defer release()
 	c := &cli{in: in, out: out, err: errOut, releaseSignals: release}
 	defer c.close()
-	root := newRootCommand(c)
+	root := newRootCommand(c, args)
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)

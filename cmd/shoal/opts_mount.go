@@ -6,13 +6,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	units "github.com/docker/go-units"
 
+	"github.com/shoal-dev/shoal/internal/names"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -31,7 +31,7 @@ func (m *mountOpt) Set(s string) error {
 	return nil
 }
 
-var volumeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+func isVolumeName(s string) bool { return len(s) >= 2 && names.Object(s) }
 
 // parseMount reads the long form.
 func parseMount(s string) (*api.Mount, error) {
@@ -191,7 +191,7 @@ func checkMount(m *api.Mount, seen map[string]bool) error {
 		}
 		return checkRecursion(m)
 	case api.Mount_VOLUME:
-		if m.Source != "" && !volumeName.MatchString(m.Source) && !strings.Contains(m.Source, "{{") { // a template of a service
+		if m.Source != "" && !isVolumeName(m.Source) && !strings.Contains(m.Source, "{{") { // a template of a service
 			return fmt.Errorf("invalid volume name '%s': use letters, digits, '_', '.' and '-', at least two, or type=bind for a path", m.Source)
 		}
 	case api.Mount_TMPFS:

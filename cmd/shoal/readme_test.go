@@ -56,7 +56,7 @@ func parses(args []string) error {
 	for i, a := range args {
 		args[i] = strings.Trim(a, "'")
 	}
-	root := newRootCommand(&cli{out: io.Discard, err: io.Discard})
+	root := newRootCommand(&cli{out: io.Discard, err: io.Discard}, nil)
 	cmd, rest, err := root.Traverse(args)
 	if err != nil {
 		return err

@@ -20,7 +20,8 @@ const (
 	sectionCluster    = "cluster"
 )
 
-func newRootCommand(c *cli) *cobra.Command {
+// newRootCommand makes the commands that args may mean; nil: all.
+func newRootCommand(c *cli, args []string) *cobra.Command {
 	root := group(&cobra.Command{
 		Use:           "shoal",
 		Short:         "Run containers on a cluster of machines",
@@ -34,7 +35,7 @@ func newRootCommand(c *cli) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	addGlobalFlags(root, c)
 	addSections(root)
-	addCommands(root, c)
+	addVerbs(root, c, args)
 	hideHelpFlags(root)
 	return root
 }
@@ -83,39 +84,6 @@ func addSections(root *cobra.Command) {
 		&cobra.Group{ID: sectionManagement, Title: "Management Commands:"},
 		&cobra.Group{ID: sectionCluster, Title: "Cluster Commands:"},
 	)
-}
-
-// addCommands draws the whole tree. Commands are made once for each place they stand in.
-func addCommands(root *cobra.Command, c *cli) {
-	in := func(section string, cmds ...*cobra.Command) {
-		for _, cmd := range cmds {
-			cmd.GroupID = section
-			root.AddCommand(cmd)
-		}
-	}
-	in(sectionCommon,
-		alsoAs(newContainerRunCommand(c), "shoal container run, shoal run"),
-		alsoAs(newContainerExecCommand(c), "shoal container exec, shoal exec"),
-		renamed(newContainerListCommand(c), "ps", "shoal container ls, shoal container list, shoal container ps, shoal ps"),
-		alsoAs(newImagePullCommand(c), "shoal image pull, shoal pull"),
-		renamed(newImageListCommand(c), "images", "shoal image ls, shoal image list, shoal images"),
-		newVersionCommand(c), alsoAs(newInfoCommand(c), "shoal system info, shoal info"),
-	)
-	in(sectionManagement, newContainerCommand(c), newImageCommand(c), newNetworkCommand(c), newVolumeCommand(c), newSystemCommand(c))
-	in(sectionCluster, newClusterCommand(c), newNodeCommand(c), newServiceCommand(c))
-	for _, cmd := range containerVerbs(c) {
-		root.AddCommand(alsoAs(cmd, containerVerbNames(cmd.Name())))
-	}
-	in("", alsoAs(newEventsCommand(c), "shoal system events, shoal events"), newInspectCommand(c), newCompletionCommand(c),
-		renamed(newImageRemoveCommand(c), "rmi", "shoal image rm, shoal image remove, shoal rmi"),
-		alsoAs(newImageLoadCommand(c), "shoal image load, shoal load"),
-		alsoAs(newImageSaveCommand(c), "shoal image save, shoal save"),
-		alsoAs(newImageImportCommand(c), "shoal image import, shoal import"),
-		alsoAs(newImageTagCommand(c), "shoal image tag, shoal tag"),
-	)
-	if daemon := newDaemonCommand(); daemon != nil {
-		root.AddCommand(daemon)
-	}
 }
 
 // alsoAs notes the names that a command has.

@@ -90,9 +90,9 @@ func (s *streaming) run(ctx context.Context) (*api.StreamExit, error) {
 		go s.resizes()
 	}
 	if s.o.signal != nil {
-		s.c.releaseSignals()
 		signals, stop := watchSignals()
-		defer stop()
+		defer func() { go stop() }()
+		s.c.releaseSignals()
 		go s.signals(signals)
 	}
 	if s.o.stdin {

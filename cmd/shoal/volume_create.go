@@ -20,7 +20,7 @@ func newVolumeCreateCommand(c *cli) *cobra.Command {
 			v := &api.Volume{Driver: driver, Labels: pairs(label.values), Options: opts.values}
 			if len(args) == 1 {
 				v.Name = args[0]
-				if !volumeName.MatchString(v.Name) {
+				if !isVolumeName(v.Name) {
 					return fmt.Errorf("invalid volume name '%s': use letters, digits, '_', '.' and '-', at least two", v.Name)
 				}
 			}

@@ -4,11 +4,12 @@ package image
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/shoal-dev/shoal/internal/names"
 )
 
 // parseName reads an image name in its familiar form: "web" is docker.io/library/web:latest.
@@ -60,8 +61,6 @@ func repository(key string) string {
 
 func isDigestKey(key string) bool { return strings.Contains(key, "@") }
 
-var hexPrefix = regexp.MustCompile(`^(sha256:)?[0-9a-f]{1,64}$`)
-
 // resolve finds the image that ref means: a name, else an ID or the beginning of one. byName is the name's key if it
 // was found by name.
 func (c *catalog) resolve(ref string) (r *record, byName string, err error) {
@@ -77,8 +76,8 @@ func (c *catalog) resolve(ref string) (r *record, byName string, err error) {
 			return r, k, nil
 		}
 	}
-	if hexPrefix.MatchString(ref) {
-		r, err := c.byPrefix(strings.TrimPrefix(ref, "sha256:"))
+	if hex := strings.TrimPrefix(ref, "sha256:"); names.Hex(hex, 1, 64) {
+		r, err := c.byPrefix(hex)
 		if r != nil || err != nil {
 			return r, "", err
 		}

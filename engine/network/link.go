@@ -10,11 +10,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"regexp"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/internal/names"
 )
 
 // Names of interfaces of ours in the host's namespace; at most 15 characters.
@@ -26,10 +27,16 @@ const (
 	probeName     = "shvl-probe"
 )
 
-var (
-	bridgeForm = regexp.MustCompile(`^shbr(0|-[0-9a-f]{10})$`)
-	vethForm   = regexp.MustCompile(`^shl[0-9a-f]{12}$`)
-)
+// isBridgeName and isVethName know the names that this package gives.
+func isBridgeName(s string) bool {
+	rest, ok := strings.CutPrefix(s, bridgePrefix)
+	return s == "shbr0" || ok && names.Hex(rest, 10, 10)
+}
+
+func isVethName(s string) bool {
+	rest, ok := strings.CutPrefix(s, vethPrefix)
+	return ok && names.Hex(rest, 12, 12)
+}
 
 func vethName(container, networkID string) string {
 	sum := sha256.Sum256([]byte(container + "/" + networkID))
@@ -63,18 +70,18 @@ func ours(l netlink.Link) bool {
 	name := l.Attrs().Name
 	switch l.Type() {
 	case "bridge":
-		return bridgeForm.MatchString(name) || l.Attrs().Alias == ownAlias
+		return isBridgeName(name) || l.Attrs().Alias == ownAlias
 	case "vlan":
 		return strings.HasPrefix(name, vlanPrefix) || l.Attrs().Alias == ownAlias
 	case "veth":
-		return vethForm.MatchString(name)
+		return isVethName(name)
 	}
 	return false
 }
 
 // addOurs makes an interface that has its mark before it has its name: whoever dies on the way leaves one of ours.
 func (m *Manager) addOurs(l netlink.Link, name, temporary string) (netlink.Link, error) {
-	marked := bridgeForm.MatchString(name)
+	marked := isBridgeName(name)
 	l.Attrs().Name = temporary
 	if marked {
 		l.Attrs().Name = name

@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/shoal-dev/shoal/internal/id"
+	"github.com/shoal-dev/shoal/internal/names"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -248,8 +248,6 @@ func (m *Manager) get(ref string) (*api.LocalNetwork, error) {
 	return found, nil
 }
 
-var nameForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
-
 // Create makes a network. Subnets that are not given are chosen so that they meet no route of this host.
 func (m *Manager) Create(_ context.Context, want *api.LocalNetwork) (*api.LocalNetwork, error) {
 	n := proto.CloneOf(want)
@@ -282,7 +280,7 @@ func (m *Manager) Create(_ context.Context, want *api.LocalNetwork) (*api.LocalN
 func (m *Manager) check(n *api.LocalNetwork) (options, error) {
 	o, err := parseOptions(n)
 	switch {
-	case !nameForm.MatchString(n.Name):
+	case !names.Object(n.Name):
 		return o, fmt.Errorf("%w: name %q: use letters, digits, '_', '.' and '-', the first a letter or digit", ErrInvalid, n.Name)
 	case n.Driver != Bridge && n.Driver != Macvlan && n.Driver != IPvlan:
 		return o, fmt.Errorf("%w: driver %q: this node makes networks of driver bridge, macvlan and ipvlan, the cluster those of driver overlay", ErrInvalid, n.Driver)

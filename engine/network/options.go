@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/shoal-dev/shoal/internal/names"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -97,10 +97,13 @@ func setBool(to *bool, v string, not bool) error {
 	return nil
 }
 
-var linkForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}$`)
+// maxLink is what the kernel has for an interface's name, its end included (IFNAMSIZ).
+const maxLink = 16
+
+func isLinkName(s string) bool { return len(s) < maxLink && names.Object(s) }
 
 func setBridge(o *options, v string) error {
-	if !linkForm.MatchString(v) || strings.HasPrefix(v, bridgePrefix) || strings.HasPrefix(v, vethPrefix) {
+	if !isLinkName(v) || strings.HasPrefix(v, bridgePrefix) || strings.HasPrefix(v, vethPrefix) {
 		return fmt.Errorf("the name of an interface has at most 15 letters, digits, '_', '.' and '-', and does not begin like Shoal's own (%s, %s)", bridgePrefix, vethPrefix)
 	}
 	o.bridge = v
@@ -116,7 +119,7 @@ func setHostIP(o *options, v string) error {
 }
 
 func setParent(o *options, v string) error {
-	if !linkForm.MatchString(v) {
+	if !isLinkName(v) {
 		return fmt.Errorf("use the name of an interface of this host, or INTERFACE.VLAN")
 	}
 	o.parent = v

@@ -60,9 +60,11 @@ func (s *Shoal) make(ctx context.Context, p place, o record, sp *specs.Spec) (pi
 	if sp.Process != nil {
 		warnMissingCaps(s.log, o.ID, sp.Process.Capabilities, s.caps)
 	}
-	in, err := s.input(o.CreateOptions, sp, g)
-	if err != nil {
-		return 0, err
+	in := s.input(o.CreateOptions, sp, g)
+	if sp.Linux != nil {
+		if in.filter, err = s.filter(sp.Linux.Seccomp); err != nil {
+			return 0, err
+		}
 	}
 	if o.Runtime != "" {
 		return s.makeOther(ctx, p, in)
@@ -99,8 +101,8 @@ func limits(sp *specs.Spec) *specs.LinuxResources {
 	return &r
 }
 
-// input collects what a container's program is compiled from.
-func (s *Shoal) input(o CreateOptions, sp *specs.Spec, g *cgroup.Group) (input, error) {
+// input collects what a container's program is compiled from, all but its filter.
+func (s *Shoal) input(o CreateOptions, sp *specs.Spec, g *cgroup.Group) input {
 	in := input{spec: sp, options: o, ownCaps: s.caps, groups: groupsOf(g)}
 	if sp.Root != nil {
 		in.root = sp.Root.Path
@@ -108,11 +110,7 @@ func (s *Shoal) input(o CreateOptions, sp *specs.Spec, g *cgroup.Group) (input, 
 			in.root = o.Bundle + "/" + in.root
 		}
 	}
-	var err error
-	if sp.Linux != nil {
-		in.filter, err = s.filter(sp.Linux.Seccomp)
-	}
-	return in, err
+	return in
 }
 
 func groupsOf(g *cgroup.Group) groupFiles {
@@ -210,6 +208,7 @@ func highMemfd() (int, error) {
 
 // Delete implements Runtime.
 func (s *Shoal) Delete(ctx context.Context, id string, force bool) error {
+	s.configs.forget(id)
 	p := s.place(id)
 	o, err := p.record()
 	if errors.Is(err, ErrNotFound) {

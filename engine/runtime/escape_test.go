@@ -126,7 +126,9 @@ func (b *box) createChanged(change func(*wire.Instr)) {
 	if err := g.Create(); err != nil {
 		b.t.Fatal(err)
 	}
-	blob := must(compile(must(b.rt.input(b.opts, sp, g))(b.t)))(b.t)
+	in := b.rt.input(b.opts, sp, g)
+	in.filter = must(b.rt.filter(sp.Linux.Seccomp))(b.t)
+	blob := must(compile(in))(b.t)
 	n := binary.NativeEndian.Uint32(blob[unsafe.Offsetof(wire.Header{}.NInstr):])
 	for i := range uintptr(n) {
 		change((*wire.Instr)(unsafe.Pointer(&blob[unsafe.Sizeof(wire.Header{})+i*unsafe.Sizeof(wire.Instr{})])))

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"syscall"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/cgroup"
@@ -29,11 +28,7 @@ func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, er
 	if rec.Runtime != "" {
 		return s.execOther(ctx, rec.CreateOptions, o)
 	}
-	sp, err := readSpec(rec.Bundle)
-	if err != nil {
-		return nil, fmt.Errorf("exec: %w", err)
-	}
-	in, err := s.insideOf(rec.CreateOptions, sp)
+	in, err := s.insideOf(rec)
 	if err != nil {
 		return nil, fmt.Errorf("exec: %w", err)
 	}
@@ -58,14 +53,18 @@ func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, er
 }
 
 // insideOf is what one more process of a container is compiled from.
-func (s *Shoal) insideOf(rec CreateOptions, sp *specs.Spec) (input, error) {
+func (s *Shoal) insideOf(rec record) (input, error) {
+	k, err := s.config(rec.CreateOptions)
+	if err != nil {
+		return input{}, err
+	}
 	g, err := s.tree.Group(rec.CgroupPath)
 	if err != nil {
 		return input{}, err
 	}
-	in, err := s.input(rec, sp, g)
-	in.groups.v2 = s.groupOfFirst(rec.ID, g)
-	return in, err
+	in := s.input(rec.CreateOptions, k.spec, g)
+	in.filter, in.groups.v2 = k.filter, s.groupOfFirst(rec.ID, g)
+	return in, nil
 }
 
 // groupOfFirst is where one more process is born on version 2: beside the container's first, which may have moved further

@@ -97,11 +97,7 @@ func (s *Shoal) startHooks(ctx context.Context, rec record) error {
 	if err != nil {
 		return err
 	}
-	sp, err := readSpec(rec.Bundle)
-	if err != nil {
-		return err
-	}
-	in, err := s.insideOf(rec.CreateOptions, sp)
+	in, err := s.insideOf(rec)
 	if err != nil {
 		return err
 	}

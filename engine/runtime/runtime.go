@@ -128,6 +128,8 @@ type Runtime interface {
 	Kill(ctx context.Context, id string, sig syscall.Signal, all bool) error
 	Pause(ctx context.Context, id string) error
 	Resume(ctx context.Context, id string) error
+	// Spec is the configuration that a container was created from, without its seccomp profile. It must not be changed.
+	Spec(ctx context.Context, id string) (*specs.Spec, error)
 	Exec(ctx context.Context, id string, o ExecOptions) (Process, error)
 	Attach(ctx context.Context, id string) (Stream, error)
 	Resize(ctx context.Context, id string, s Size) error

@@ -4,14 +4,11 @@ package runtime
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
@@ -37,6 +34,7 @@ type Shoal struct {
 	program *os.File // the shim, sealed: no container can write to what the next one will execute (CVE-2019-5736)
 	tree    *cgroup.Tree
 	filters seccomp.Cache
+	configs configs
 	caps    uint64
 	log     *slog.Logger
 }
@@ -217,28 +215,4 @@ func (s *Shoal) group(id string) (*cgroup.Group, error) {
 		return nil, err
 	}
 	return s.tree.Group(r.CgroupPath)
-}
-
-// readSpec reads a bundle's configuration.
-func readSpec(bundle string) (*specs.Spec, error) {
-	data, err := os.ReadFile(filepath.Join(bundle, "config.json"))
-	if err != nil {
-		return nil, fmt.Errorf("read bundle: %w", err)
-	}
-	var sp specs.Spec
-	if err := json.Unmarshal(data, &sp); err != nil {
-		return nil, fmt.Errorf("read %s/config.json: %w", bundle, err)
-	}
-	withoutTime(&sp)
-	return &sp, nil
-}
-
-// withoutTime drops a time namespace that makes no difference where the kernel has none (before 5.6).
-func withoutTime(sp *specs.Spec) {
-	if sp.Linux == nil || len(sp.Linux.TimeOffsets) > 0 {
-		return
-	}
-	if _, err := os.Stat("/proc/self/ns/time"); errors.Is(err, fs.ErrNotExist) {
-		sp.Linux.Namespaces = slices.DeleteFunc(sp.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.TimeNamespace })
-	}
 }

@@ -10,7 +10,8 @@ package volume
 import (
 	"errors"
 	"fmt"
-	"regexp"
+
+	"github.com/shoal-dev/shoal/internal/names"
 )
 
 // Errors that callers branch on.
@@ -25,10 +26,8 @@ var (
 // maxName keeps a volume's directory within what file systems allow.
 const maxName = 255
 
-var nameForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
-
 func checkName(name string) error {
-	if len(name) > maxName || !nameForm.MatchString(name) {
+	if len(name) > maxName || !names.Object(name) {
 		return fmt.Errorf("%w name %q: use letters, digits, _ . - and begin with a letter or digit", ErrInvalid, name)
 	}
 	return nil

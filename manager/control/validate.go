@@ -3,15 +3,13 @@ package control
 import (
 	"net/netip"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/shoal-dev/shoal/internal/constraint"
+	"github.com/shoal-dev/shoal/internal/names"
 	"github.com/shoal-dev/shoal/proto/api"
 )
-
-var nameForm = regexp.MustCompile(`^[a-zA-Z0-9](?:[-_.a-zA-Z0-9]*[a-zA-Z0-9])?$`)
 
 // maxName is what fits a DNS label (RFC 1035 section 2.3.4).
 const maxName = 63
@@ -22,7 +20,7 @@ func validateName(what, name string) error {
 		return invalid("%s without a name: use --name", what)
 	case len(name) > maxName:
 		return invalid("%s name %q is too long: at most %d characters", what, name, maxName)
-	case !nameForm.MatchString(name):
+	case !names.Object(name) || !names.EndsClean(name):
 		return invalid("%s name %q: only letters, digits, '-', '_' and '.', with a letter or digit at both ends", what, name)
 	}
 	return nil

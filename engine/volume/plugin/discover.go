@@ -9,10 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/shoal-dev/shoal/engine/volume"
+	"github.com/shoal-dev/shoal/internal/names"
 )
 
 // address says how to reach a plugin. It is comparable: another address is another plugin.
@@ -30,12 +30,10 @@ type tlsFiles struct {
 	CAFile, CertFile, KeyFile string
 }
 
-var nameForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
-
 // locate finds a plugin by name.
 func (d Dirs) locate(name string) (address, error) {
 	name = strings.TrimSuffix(name, ":latest")
-	if !nameForm.MatchString(name) {
+	if !names.Object(name) {
 		return address{}, fmt.Errorf("%w: %q is not the name of a driver: managed plugins (VENDOR/NAME) are not supported", volume.ErrNoDriver, name)
 	}
 	for _, path := range []string{filepath.Join(d.Sockets, name+".sock"), filepath.Join(d.Sockets, name, name+".sock")} {
