@@ -3,8 +3,8 @@
 package engine
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"os/exec"
 	"strings"
 	"testing"
