@@ -33,13 +33,15 @@ func entries(t *testing.T, in io.Reader) map[string]string {
 	}
 }
 
-func oneFile(name, body string) io.Reader {
+func oneFile(name, body string) io.Reader { return bytes.NewReader(tarOf(name, body)) }
+
+func tarOf(name, body string) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(body)), Mode: 0o644, Uid: 1000, Gid: 1000})
 	io.WriteString(w, body)
 	w.Close()
-	return &b
+	return b.Bytes()
 }
 
 func (l *lab) diff(ref string) string {

@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if point := os.Getenv(crashEnv); point != "" {
 		crash(point)
 	}
+	if name := os.Getenv(interruptOp); name != "" {
+		interrupt(name)
+	}
 	enginetest.Main(m)
 }
 
@@ -35,6 +38,9 @@ type lab struct {
 	t    *testing.T
 	dir  string
 	stop context.CancelFunc
+
+	pulling bool  // a pull was cut off: what it has fetched may be there
+	before  int32 // a process
 }
 
 func openLab(t *testing.T) *lab {

@@ -20,9 +20,6 @@ import (
 // ErrDigest says that what was written is not what was announced.
 var ErrDigest = errors.New("digest mismatch")
 
-// unnamed begins the names of ingests that Create made.
-const unnamed = "new-"
-
 // Ingest is a blob on its way in. It is an io.Writer that appends. End it with Commit, Close or Abort.
 type Ingest struct {
 	store  *Store
@@ -58,7 +55,7 @@ func (s *Store) Resume(ctx context.Context, d digest.Digest) (*Ingest, error) {
 
 // Create starts bringing in a blob whose digest Commit will tell.
 func (s *Store) Create() (*Ingest, error) {
-	f, err := os.CreateTemp(s.ingestDir(), unnamed)
+	f, err := os.CreateTemp(s.ingestDir(), "new-")
 	if err != nil {
 		return nil, fmt.Errorf("start ingest: %w", err)
 	}
@@ -184,16 +181,19 @@ func (s *Store) CleanIngests(age time.Duration) error {
 	return errors.Join(errs...)
 }
 
-// DropUnnamed removes the beginnings of blobs whose digests nobody knows: no later attempt could go on with them. Call it only
-// while no ingest is open.
-func (s *Store) DropUnnamed() error {
-	left, err := filepath.Glob(filepath.Join(s.ingestDir(), unnamed+"*"))
+// DropIngests removes the beginnings of blobs that nobody will go on with: those that wanted does not know, and those whose digest
+// nobody knows. Call it only while no ingest is open.
+func (s *Store) DropIngests(wanted map[digest.Digest]bool) error {
+	entries, err := os.ReadDir(s.ingestDir())
 	if err != nil {
 		return fmt.Errorf("clean ingests: %w", err)
 	}
 	var errs []error
-	for _, path := range left {
-		errs = append(errs, os.Remove(path))
+	for _, e := range entries {
+		alg, hex, _ := strings.Cut(e.Name(), "-")
+		if !wanted[digest.NewDigestFromEncoded(digest.Algorithm(alg), hex)] {
+			errs = append(errs, os.Remove(filepath.Join(s.ingestDir(), e.Name())))
+		}
 	}
 	return errors.Join(errs...)
 }

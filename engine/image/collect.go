@@ -68,7 +68,15 @@ func (l *leases) unheld(d string, remove func() error) error {
 // Recover removes what a daemon that died has left: what is not part of an image, or of a pull that can go on. Call it before
 // anything is under way.
 func (s *Store) Recover(ctx context.Context) error {
-	return errors.Join(s.Content.DropUnnamed(), s.Collect(ctx))
+	pulls, err := s.pulls()
+	if err != nil {
+		return err
+	}
+	blobs, chains := map[digest.Digest]bool{}, map[string]bool{}
+	for _, r := range pulls {
+		r.keep(blobs, chains)
+	}
+	return errors.Join(s.Content.DropIngests(blobs), s.Collect(ctx))
 }
 
 // Collect removes what no image refers to and what broken fetches left long ago. Call it now and then; Remove does it by itself.

@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -30,6 +29,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -167,7 +167,7 @@ func quick(s *Store) *Store {
 }
 
 func TestPullFromDockerRegistry(t *testing.T) {
-	host := dockerRegistry(t)
+	host := enginetest.Registry(t)
 	s := newStore(t)
 	s.Platform = Platform{"linux", "arm64"}
 	layers := []map[string]string{{"a": "1", "gone": "x"}, {"gone": "-", "b": "2"}}
@@ -220,43 +220,6 @@ func TestPullFromDockerRegistry(t *testing.T) {
 	to := newStore(t)
 	if images, err := to.Load(t.Context(), &saved, nil); err != nil || images[0].Id != img.Id {
 		t.Errorf("loaded what was pulled and saved: %v, %v", images, err)
-	}
-}
-
-// dockerRegistry runs Debian's registry on a loopback port of its choice.
-func dockerRegistry(t *testing.T) string {
-	t.Helper()
-	bin, err := exec.LookPath("docker-registry")
-	if err != nil {
-		t.Skip("SKIPPED: docker-registry is not installed (Debian: apt-get install docker-registry)")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host := l.Addr().String()
-	l.Close()
-	dir := t.TempDir()
-	config := filepath.Join(dir, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: %s}\nhttp: {addr: %s}\n", filepath.Join(dir, "data"), host)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(bin, "serve", config)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if res, err := http.Get("http://" + host + "/v2/"); err == nil {
-			res.Body.Close()
-			return host
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("docker-registry does not answer: %s", &out)
-		}
 	}
 }
 
@@ -342,7 +305,7 @@ func TestResumeAfterRestartOfTheDaemon(t *testing.T) {
 			f.mu.Unlock()
 			s = storeIn(t, dir)
 			s.Platform.Architecture = "amd64"
-			if err := s.Collect(t.Context()); err != nil { // at start
+			if err := s.Recover(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			img, err := s.Pull(t.Context(), f.host+"/web", PullOptions{}, nil)
@@ -355,6 +318,53 @@ func TestResumeAfterRestartOfTheDaemon(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A layer that has come whole is not fetched twice either, nor unpacked: it is kept for a day.
+func TestWholeLayersOfAPullAreKept(t *testing.T) {
+	f := newFaulty(t)
+	push(t, f.host+"/web", build(t, "amd64", false, map[string]string{"a": noise(1 << 20)}, map[string]string{"b": noise(2 << 20)}))
+	dir := t.TempDir()
+	s := quick(storeIn(t, dir))
+	s.Platform.Architecture = "amd64"
+	first := make(chan struct{})
+	f.misbehave = func(w http.ResponseWriter, r *http.Request, n int) bool {
+		body, _ := f.blob(r)
+		if len(body) < 2<<20 {
+			return false
+		}
+		<-first
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	}
+	report := func(p *api.ImageProgress) {
+		if p.Status == "Pull complete" {
+			close(first)
+		}
+	}
+	if _, err := s.Pull(t.Context(), f.host+"/web", PullOptions{}, report); err == nil {
+		t.Fatal("pulled what the registry keeps")
+	}
+	s.Close()
+	f.mu.Lock()
+	f.misbehave, f.requests = nil, nil
+	f.mu.Unlock()
+	s = storeIn(t, dir)
+	s.Platform.Architecture = "amd64"
+	if err := s.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	img, err := s.Pull(t.Context(), f.host+"/web", PullOptions{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.requests) != 1 {
+		t.Errorf("fetched %d blobs, want the missing one: %v", len(f.requests), f.requests)
+	}
+	if _, err := s.Remove(t.Context(), img.Id, true); err != nil {
+		t.Fatal(err)
+	}
+	expectEmpty(t, s)
 }
 
 func TestWrongContentIsRefused(t *testing.T) {
