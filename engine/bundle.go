@@ -39,7 +39,7 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 	var err error
 	o := spec.Options{
 		ID: row.Id, Spec: row.Spec, Image: c.img.Config, RootPath: e.rootfs(c.id), Hostname: row.Hostname,
-		CgroupsPath: e.cgroupPath(c.id), Bounding: e.bounding,
+		CgroupsPath: e.groupPath(row), Bounding: e.bounding,
 		JoinedNet: joinsContainer(row.NetworkMode),
 		Seccomp:   e.profiles.get, CustomSeccomp: seccomp.Load,
 	}

@@ -212,6 +212,12 @@ func (e *Engine) checkRequest(req *api.CreateContainerRequest, row *api.Containe
 	if err := cdi.Check(req.Spec.CdiDevices); err != nil { // whether they are there, the start finds out
 		return errorf(ErrInvalid, "%w", err)
 	}
+	if err := checkGroupParent(req.Spec.CgroupParent); err != nil {
+		return err
+	}
+	if err := checkConf(req.Spec.Limits); err != nil {
+		return err
+	}
 	if err := addRates(&specs.LinuxResources{}, req.Spec.Limits); err != nil {
 		return err
 	}

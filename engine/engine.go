@@ -179,6 +179,3 @@ func (e *Engine) netnsPath(id string) string {
 	return filepath.Join(e.cfg.RunDir, "netns", id)
 }
 func (e *Engine) rowDir(id string) string { return filepath.Join(e.cfg.DataDir, rowDirectory, id) }
-func (e *Engine) cgroupPath(id string) string {
-	return filepath.Join("/", e.cfg.CgroupParent, id)
-}

@@ -197,7 +197,7 @@ func (e *Engine) prepareRuntime(ctx context.Context, c *container) error {
 		Runtime: other,
 		ID:      c.id, Bundle: e.bundle(c.id), Log: logs,
 		OpenStdin: c.get().Spec.GetOpenStdin(), Init: c.get().Spec.GetInit(),
-		CgroupPath: e.cgroupPath(c.id),
+		CgroupPath: e.groupPath(c.get()), KeepParents: c.get().Spec.GetCgroupParent() != "",
 	})
 	return err
 }

@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/protobuf/proto"
@@ -70,6 +71,9 @@ func (e *Engine) updateLimits(ctx context.Context, row *api.Container, change *a
 	if change == nil || proto.Equal(change, &api.ContainerLimits{}) {
 		return row.Spec.GetLimits(), nil
 	}
+	if err := checkConf(change); err != nil {
+		return nil, err
+	}
 	limits, lifted := mergeLimits(row.Spec.GetLimits(), change)
 	res, err := spec.Resources(limits)
 	if err != nil {
@@ -95,10 +99,19 @@ func mergeLimits(old, change *api.ContainerLimits) (merged, lifted *api.Containe
 	if merged == nil {
 		merged = &api.ContainerLimits{}
 	}
+	conf := merged.Conf
 	change.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		merged.ProtoReflect().Set(f, v)
 		return true
 	})
+	if len(change.Conf) > 0 { // file by file
+		merged.Conf = maps.Clone(change.Conf)
+		for name, value := range conf {
+			if _, again := change.Conf[name]; !again {
+				merged.Conf[name] = value
+			}
+		}
+	}
 	// CPUs are limited in one of two ways, the newer one counts.
 	switch {
 	case change.NanoCpus != 0:

@@ -25,12 +25,12 @@ func TestRenameAndTop(t *testing.T) {
 
 func TestUpdateCommand(t *testing.T) {
 	f := newFake(t)
-	r := f.run(t, "", "update", "--memory", "-1", "--cpus", "1.5", "--pids-limit", "0", "--restart", "on-failure:3", "web")
+	r := f.run(t, "", "update", "--memory", "-1", "--cpus", "1.5", "--pids-limit", "0", "--restart", "on-failure:3", "--cgroup-conf", "memory.high=64M", "--cpu-rt-runtime", "5000", "web")
 	if r.code != 0 || r.out != "web\n" || !strings.Contains(r.err, "no swap") {
 		t.Errorf("%+v", r)
 	}
 	want := &api.UpdateContainerRequest{
-		Ref: "web", Limits: &api.ContainerLimits{MemoryBytes: -1, NanoCpus: 15e8, Pids: -1},
+		Ref: "web", Limits: &api.ContainerLimits{MemoryBytes: -1, NanoCpus: 15e8, Pids: -1, Conf: map[string]string{"memory.high": "64M"}, CpuRtRuntime: 5000},
 		Restart: &api.LocalRestartPolicy{Name: "on-failure", MaxRetries: 3},
 	}
 	if !proto.Equal(f.containers.updated, want) {

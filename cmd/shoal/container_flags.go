@@ -18,6 +18,7 @@ type containerFlags struct {
 	specFlags
 	isolation isolationFlags
 	rates     rateFlags
+	groups    groupFlags
 	lists     specLists
 
 	name, entrypoint, cidfile, pull, platform string
@@ -28,7 +29,7 @@ type containerFlags struct {
 	volumesFrom, networkAlias, linkLocal      listOpt
 	network                                   networkOpt
 	expose                                    listOpt
-	domainname                                string
+	domainname, cgroupParent                  string
 	annotations                               mapOpt
 	ip, ip6, mac, restart                     string
 	runtime                                   string
@@ -62,6 +63,8 @@ func (o *containerFlags) add(f *pflag.FlagSet) {
 	f.Var(&o.annotations, "annotation", "Add an annotation to the container (passed through to the OCI runtime)")
 	o.addNetwork(f)
 	o.addResources(f)
+	o.groups.add(f)
+	f.StringVar(&o.cgroupParent, "cgroup-parent", "", "Optional parent cgroup for the container, below the daemon's")
 	o.isolation.add(f)
 	o.rates.add(f)
 	f.BoolVar(&o.privileged, "privileged", false, "Give extended privileges to this container")
@@ -129,7 +132,7 @@ func (o *containerFlags) request(f *pflag.FlagSet, args []string) (*api.CreateCo
 			return nil, err
 		}
 	}
-	spec.Domainname, spec.Annotations = o.domainname, o.annotations.values
+	spec.Domainname, spec.Annotations, spec.CgroupParent = o.domainname, o.annotations.values, o.cgroupParent
 	spec.OpenStdin, spec.Privileged, spec.Runtime = o.interactive, o.privileged, o.runtime
 	if f.Changed("entrypoint") {
 		spec.EntrypointSet = true
@@ -201,6 +204,7 @@ func (o *containerFlags) fillLimits(f *pflag.FlagSet, spec *api.ContainerSpec) e
 		l.MemorySwappiness = &o.swappiness
 	}
 	spec.Limits, spec.ShmSize = l, int64(o.shmSize)
+	o.groups.fill(l)
 	return o.rates.fill(l)
 }
 

@@ -18,6 +18,7 @@ type containerUpdateFlags struct {
 	cpusetCPUs, cpusetMems, restart          string
 	blkioWeight                              uint16
 	pidsLimit                                int64
+	groups                                   groupFlags
 }
 
 func newContainerUpdateCommand(c *cli) *cobra.Command {
@@ -64,6 +65,7 @@ func (o *containerUpdateFlags) add(f *pflag.FlagSet) {
 	f.VarP(&o.memory, "memory", "m", "Memory limit (-1 for unlimited)")
 	f.Var(&o.memoryReservation, "memory-reservation", "Memory soft limit (-1 for unlimited)")
 	f.Var(&o.memorySwap, "memory-swap", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap")
+	o.groups.add(f)
 	f.Int64Var(&o.pidsLimit, "pids-limit", 0, "Tune container pids limit (set -1 for unlimited)")
 	f.StringVar(&o.restart, "restart", "", "Restart policy to apply when a container exits")
 }
@@ -85,6 +87,7 @@ func (o *containerUpdateFlags) request(f *pflag.FlagSet) (*api.UpdateContainerRe
 		Pids: o.pidsLimit, CpuShares: o.cpuShares, CpusetCpus: o.cpusetCPUs, CpusetMems: o.cpusetMems,
 		CpuPeriod: o.cpuPeriod, CpuQuota: o.cpuQuota, CpuBurst: o.cpuBurst, BlkioWeight: uint32(o.blkioWeight),
 	}
+	o.groups.fill(limits)
 	if f.Changed("pids-limit") && limits.Pids <= 0 {
 		limits.Pids = -1 // zero is no limit, as Docker has it
 	}

@@ -97,8 +97,9 @@ func hostConfigObject(k *api.Container) map[string]any {
 		"OomKillDisable": l.GetOomKillDisable(),
 		"LogConfig":      map[string]any{"Type": orElse(s.GetLog().GetDriver(), "json-file"), "Config": orEmptyMap(s.GetLog().GetOptions())},
 		"Ulimits":        ulimitObjects(s.GetUlimits()),
-		"Runtime":        k.Runtime, "Annotations": orEmptyMap(s.GetAnnotations()),
+		"Runtime":        k.Runtime, "Annotations": orEmptyMap(s.GetAnnotations()), "CgroupParent": s.GetCgroupParent(), "CgroupConf": orEmptyMap(l.GetConf()),
 		"Devices": deviceObjects(s.GetDevices()), "DeviceCgroupRules": s.GetDeviceCgroupRules(), "DeviceRequests": deviceRequests(s.GetCdiDevices()),
+		"CpuRealtimePeriod": l.GetCpuRtPeriod(), "CpuRealtimeRuntime": l.GetCpuRtRuntime(),
 	}
 }
 

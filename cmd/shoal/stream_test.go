@@ -51,7 +51,8 @@ func TestRun(t *testing.T) {
 	c.exit = &api.StreamExit{Code: 7}
 	cid := filepath.Join(t.TempDir(), "cid")
 	r := f.run(t, "", "run", "--rm", "--name", "x", "--cidfile", cid, "-p", "127.0.0.1:8080-8081:80-81/udp", "-v", "data:/d:ro", "-m", "64m",
-		"--security-opt", "no-new-privileges", "--entrypoint", "", "busybox", "sh", "-c", "exit 7")
+		"--security-opt", "no-new-privileges", "--expose", "90-91", "--domainname", "example.com", "--annotation", "a=b", "--cgroup-parent", "team", "--cgroup-conf", "misc.max=1",
+		"--cpu-rt-period", "9000", "--entrypoint", "", "busybox", "sh", "-c", "exit 7")
 	if r.code != 7 || r.out != "out\n" {
 		t.Errorf("%+v", r)
 	}

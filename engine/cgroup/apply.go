@@ -28,6 +28,7 @@ func (g *Group) Apply(r *specs.LinuxResources) error {
 	} else {
 		g.applyV1(w, r)
 	}
+	applyAnywhere(w, r)
 	if w.err != nil {
 		return fmt.Errorf("set limits: %w", w.err)
 	}
@@ -36,12 +37,6 @@ func (g *Group) Apply(r *specs.LinuxResources) error {
 
 func refuse(r *specs.LinuxResources) error {
 	switch {
-	case r.Network != nil && (r.Network.ClassID != nil || len(r.Network.Priorities) > 0):
-		return fmt.Errorf("resources.network is not supported")
-	case len(r.Rdma) > 0:
-		return fmt.Errorf("resources.rdma is not supported")
-	case r.CPU != nil && (r.CPU.RealtimePeriod != nil || r.CPU.RealtimeRuntime != nil):
-		return fmt.Errorf("resources.cpu.realtimePeriod and realtimeRuntime are not supported")
 	//lint:ignore SA1019 what is deprecated is refused
 	case r.Memory != nil && (r.Memory.Kernel != nil || r.Memory.KernelTCP != nil):
 		return fmt.Errorf("resources.memory.kernel is not supported: the kernel has no such limit any more")

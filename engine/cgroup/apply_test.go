@@ -155,6 +155,10 @@ func TestHugePageLimitBites(t *testing.T) {
 	}
 	dir := hugePages(t)
 	apply(t, g, &specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 2 << 20}}})
+	if g.dir("hugetlb") == "" { // the same by the file's name
+		holds(t, g, map[string]string{"hugetlb.2MB.max": "2097152"})
+		apply(t, g, &specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 64 << 20}}, Unified: map[string]string{"hugetlb.2MB.max": "2M"}})
+	}
 	out := start(t, g, "fallocate -l 2097152 "+dir+"/one && echo one; fallocate -l 4194304 "+dir+"/two && echo two").end(t)
 	if !strings.Contains(out, "one\n") || strings.Contains(out, "two\n") {
 		t.Errorf("got %q, want one page and not two", out)

@@ -9,19 +9,12 @@ import (
 )
 
 func (g *Group) applyV1(w *writer, r *specs.LinuxResources) {
-	if len(r.Unified) > 0 {
-		w.err = fmt.Errorf("resources.unified needs cgroup version 2, this machine has version 1")
-		return
-	}
 	g.cpuV1(w, r.CPU)
 	g.memoryV1(w, r.Memory)
 	if r.Pids != nil && r.Pids.Limit != nil {
 		w.v1("pids", "pids.max", orMax(*r.Pids.Limit))
 	}
 	blkioV1(w, r.BlockIO)
-	for _, h := range r.HugepageLimits {
-		w.v1("hugetlb", "hugetlb."+h.Pagesize+".limit_in_bytes", text(h.Limit))
-	}
 	if r.Devices != nil {
 		g.devicesV1(w, r.Devices)
 	}
@@ -46,6 +39,7 @@ func (g *Group) cpuV1(w *writer, c *specs.LinuxCPU) {
 	if c.Idle != nil {
 		w.v1("cpu", "cpu.idle", text(*c.Idle))
 	}
+	g.realtimeV1(w, c)
 	if c.Cpus != "" {
 		w.v1("cpuset", "cpuset.cpus", c.Cpus)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -20,23 +19,8 @@ func (g *Group) applyV2(w *writer, r *specs.LinuxResources) {
 		w.v2("pids.max", orMax(*r.Pids.Limit))
 	}
 	blkioV2(w, r.BlockIO)
-	for _, h := range r.HugepageLimits {
-		w.v2("hugetlb."+h.Pagesize+".max", text(h.Limit))
-	}
 	if r.Devices != nil && w.err == nil {
 		w.err = attachDevices(g.V2Dir(), r.Devices)
-	}
-	names := make([]string, 0, len(r.Unified))
-	for name := range r.Unified {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
-		if name != filepath.Base(name) {
-			w.err = fmt.Errorf("resources.unified: %q is not the name of a file", name)
-			return
-		}
-		w.v2(name, r.Unified[name])
 	}
 }
 
@@ -48,6 +32,10 @@ func weight(shares uint64) uint64 {
 
 func (g *Group) cpuV2(w *writer, c *specs.LinuxCPU) {
 	if c == nil {
+		return
+	}
+	if c.RealtimePeriod != nil || c.RealtimeRuntime != nil {
+		w.err = fmt.Errorf("resources.cpu.realtimePeriod and realtimeRuntime need cgroup version 1: version 2 has no real-time limits")
 		return
 	}
 	if c.Idle != nil {

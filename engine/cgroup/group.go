@@ -106,13 +106,11 @@ func enableControllers(dir string) error {
 
 func neededController(c string) bool { return c == "cpu" || c == "memory" || c == "pids" }
 
-// Delete kills what is left in the group and removes it everywhere. A group that
+// Delete kills what is left in the group and removes it everywhere, and groups above it that are empty then. A group that
 // does not exist is deleted already.
 func (g *Group) Delete(ctx context.Context) error {
-	for _, dir := range g.dirs() {
-		if err := g.remove(ctx, dir); err != nil {
-			return fmt.Errorf("remove cgroup: %w", err)
-		}
+	if err := g.Remove(ctx); err != nil {
+		return err
 	}
 	for _, dir := range g.dirs() { // parents that are empty now; others refuse
 		for p := filepath.Dir(g.path); p != "."; p = filepath.Dir(p) {
@@ -120,6 +118,16 @@ func (g *Group) Delete(ctx context.Context) error {
 			if unix.Rmdir(dir) != nil {
 				break
 			}
+		}
+	}
+	return nil
+}
+
+// Remove is Delete that leaves the groups above as they are: somebody may have set limits there.
+func (g *Group) Remove(ctx context.Context) error {
+	for _, dir := range g.dirs() {
+		if err := g.remove(ctx, dir); err != nil {
+			return fmt.Errorf("remove cgroup: %w", err)
 		}
 	}
 	return nil

@@ -222,18 +222,23 @@ func TestMountinfo(t *testing.T) {
 27 25 0:23 / /var/lib/other/sys/fs/cgroup rw - cgroup2 cgroup2 rw
 broken line
 28 25 0:23 / /x - cgroup2`
+	const besides = `26 25 0:23 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate
+31 25 0:27 / /opt/vpn/net_cls rw - cgroup net_cls rw,net_cls
+32 25 0:28 / /sys/fs/systemd rw - cgroup none rw,xattr,name=systemd`
 	for name, tc := range map[string]struct {
 		text    string
 		v2, cpu string
 		unified bool
-		count   int
+		tasks   int
+		shown   int
 	}{
-		"hybrid":  {hybrid, "/sys/fs/cgroup/unified", "/sys/fs/cgroup/cpu,cpuacct/g", false, 2},
-		"unified": {unified, "/sys/fs/cgroup", "", true, 0},
+		"hybrid":  {hybrid, "/sys/fs/cgroup/unified", "/sys/fs/cgroup/cpu,cpuacct/g", false, 3, 2},
+		"unified": {unified, "/sys/fs/cgroup", "", true, 0, 0},
+		"besides": {besides, "/sys/fs/cgroup", "", true, 2, 1},
 	} {
 		tree := mountinfo(tc.text)
 		g := &Group{tree: tree, path: "g"}
-		if tree.v2 != tc.v2 || g.dir("cpu") != tc.cpu || tree.Unified() != tc.unified || len(g.TaskFiles()) != tc.count || len(g.Dirs()) != tc.count {
+		if tree.v2 != tc.v2 || g.dir("cpu") != tc.cpu || tree.Unified() != tc.unified || len(g.TaskFiles()) != tc.tasks || len(g.Dirs()) != tc.shown {
 			t.Errorf("%s: %+v", name, tree)
 		}
 	}

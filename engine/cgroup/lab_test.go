@@ -70,10 +70,7 @@ func holds(t *testing.T, g *Group, files map[string]string) {
 	t.Helper()
 	for name, want := range files {
 		controller, _, _ := strings.Cut(name, ".")
-		dir := g.dir(controller)
-		if g.Unified() {
-			dir = g.V2Dir()
-		}
+		dir := g.home(controller)
 		if got, err := read(dir, name); err != nil || got != want {
 			t.Errorf("%s is %q, %v, want %q", name, got, err, want)
 		}
@@ -82,11 +79,7 @@ func holds(t *testing.T, g *Group, files map[string]string) {
 
 // limits says whether there is such a controller.
 func (g *Group) limits(controller string) bool {
-	if !g.Unified() {
-		return g.dir(controller) != ""
-	}
-	list, _ := read(g.V2Dir(), "cgroup.controllers")
-	return slices.Contains(strings.Fields(list), controller)
+	return slices.Contains(g.tree.controllers(), controller)
 }
 
 // testDisk is a disk to read from: the one that a virtual machine was given for this, or any.

@@ -17,15 +17,21 @@ import (
 	"strings"
 )
 
-// Controllers of version 1 that are used when mounted.
-var v1Controllers = []string{"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb"}
+// Controllers of version 1. Those that limit what a container is asked to be limited in come first.
+var (
+	v1Limits      = []string{"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"}
+	v1Controllers = append([]string{"hugetlb", "net_cls", "net_prio", "perf_event", "rdma", "misc"}, v1Limits...)
+)
 
 // hierarchy is one mounted version 1 tree.
 type hierarchy struct {
 	name        string // base name of the mount point, "cpu" or "cpu,cpuacct"
 	root        string
-	controllers []string
+	controllers []string // or one "name=systemd": a tree that limits nothing
 }
+
+// named trees limit nothing: processes are in them to be found again.
+func (h hierarchy) named() bool { return strings.HasPrefix(h.controllers[0], "name=") }
 
 // Tree is the set of hierarchies of this machine.
 type Tree struct {
@@ -75,7 +81,7 @@ func (t *Tree) addMount(line string) {
 	case "cgroup":
 		h := hierarchy{name: filepath.Base(point), root: point}
 		for o := range strings.SplitSeq(r[2], ",") {
-			if slices.Contains(v1Controllers, o) {
+			if slices.Contains(v1Controllers, o) || strings.HasPrefix(o, "name=") {
 				h.controllers = append(h.controllers, o)
 			}
 		}
@@ -86,9 +92,13 @@ func (t *Tree) addMount(line string) {
 	}
 }
 
-// Unified reports whether resources are controlled by version 2. A hybrid host,
-// whose version 2 tree has no controllers, is not unified.
-func (t *Tree) Unified() bool { return len(t.v1) == 0 }
+// Unified reports whether resources are controlled by version 2. A hybrid host, whose version 2 tree has no controllers or
+// only those that version 1 leaves it, is not unified. One with a version 1 tree for net_cls beside (a VPN's) is.
+func (t *Tree) Unified() bool {
+	return !slices.ContainsFunc(t.v1, func(h hierarchy) bool {
+		return slices.ContainsFunc(h.controllers, func(c string) bool { return slices.Contains(v1Limits, c) })
+	})
+}
 
 // Group returns the group at a path relative to the root of every hierarchy. It
 // need not exist.
@@ -152,11 +162,13 @@ func (g *Group) TaskFiles() []string {
 	return list
 }
 
-// Dirs maps the names of the host's version 1 mount points to the group's directories.
+// Dirs maps the names of the host's version 1 mount points to the group's directories, of trees that have controllers.
 func (g *Group) Dirs() map[string]string {
 	m := map[string]string{}
 	for _, h := range g.tree.v1 {
-		m[h.name] = filepath.Join(h.root, g.path)
+		if !h.named() {
+			m[h.name] = filepath.Join(h.root, g.path)
+		}
 	}
 	return m
 }

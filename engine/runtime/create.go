@@ -67,6 +67,9 @@ func (s *Shoal) make(ctx context.Context, p place, o record, sp *specs.Spec) (pi
 		}
 	}
 	if o.Runtime != "" {
+		if err := s.withoutConf(o.CreateOptions, sp); err != nil {
+			return 0, err
+		}
 		return s.makeOther(ctx, p, in)
 	}
 	blob, err := compile(in)
@@ -234,7 +237,11 @@ func (s *Shoal) Delete(ctx context.Context, id string, force bool) error {
 	if o.Runtime != "" {
 		s.deleteOther(ctx, o.CreateOptions)
 	}
-	if err := g.Delete(ctx); err != nil {
+	remove := g.Delete
+	if o.KeepParents {
+		remove = g.Remove
+	}
+	if err := remove(ctx); err != nil {
 		return fmt.Errorf("delete container %.12s: %w", id, err)
 	}
 	s.stoppedHooks(ctx, o)

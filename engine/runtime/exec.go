@@ -79,10 +79,11 @@ func (s *Shoal) groupOfFirst(id string, g *cgroup.Group) string {
 	if err != nil {
 		return top
 	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	dir := s.tree.V2Path(strings.TrimPrefix(line, "0::"))
-	if strings.HasPrefix(dir, top+"/") {
-		return dir
+	for line := range strings.Lines(string(text)) {
+		path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
+		if dir := s.tree.V2Path(path); ok && strings.HasPrefix(dir, top+"/") {
+			return dir
+		}
 	}
 	return top
 }

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/shim"
@@ -84,6 +85,20 @@ func (s *Shoal) makeOther(ctx context.Context, p place, in input) (pid int, err 
 		}
 	}
 	return int(binary.NativeEndian.Uint32(r.Payload)), nil
+}
+
+// withoutConf takes files of control groups out of a bundle whose runtime would refuse them: with version 1 the specification
+// has no field for them. They are written by now, and what the runtime writes itself are others.
+func (s *Shoal) withoutConf(o CreateOptions, sp *specs.Spec) error {
+	if s.tree.Unified() || sp.Linux == nil || sp.Linux.Resources == nil || len(sp.Linux.Resources.Unified) == 0 {
+		return nil
+	}
+	sp.Linux.Resources.Unified = nil
+	data, err := json.Marshal(sp)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(o.Bundle, "config.json"), data, 0o600)
 }
 
 // compileOther is the program of a child that becomes the other runtime.

@@ -56,6 +56,8 @@ type CreateOptions struct {
 	Runtime string
 	// CgroupPath is relative to the root of every hierarchy, for example shoal/ID.
 	CgroupPath string
+	// KeepParents leaves the groups above at the container's end: they were asked for, and limits may be set there.
+	KeepParents bool
 }
 
 // State is what a container is now.

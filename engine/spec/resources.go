@@ -34,7 +34,7 @@ func Resources(l *api.ContainerLimits) (*specs.LinuxResources, error) {
 		weight := uint16(w)
 		r.BlockIO = &specs.LinuxBlockIO{Weight: &weight}
 	}
-	return r, nil
+	return r, addConf(r, l)
 }
 
 func memory(l *api.ContainerLimits) (*specs.LinuxMemory, error) {
@@ -114,8 +114,30 @@ func cpu(l *api.ContainerLimits) (*specs.LinuxCPU, error) {
 		burst := uint64(b)
 		c.Burst = &burst
 	}
+	if err := realtime(c, l); err != nil {
+		return nil, err
+	}
 	if *c == (specs.LinuxCPU{}) {
 		return nil, nil
 	}
 	return c, nil
+}
+
+// realtime is how long, in every period, processes with a real-time policy may run.
+func realtime(c *specs.LinuxCPU, l *api.ContainerLimits) error {
+	runtime, period := l.GetCpuRtRuntime(), l.GetCpuRtPeriod()
+	switch {
+	case runtime < 0 || period < 0:
+		return fmt.Errorf("cpu_rt_runtime %d and cpu_rt_period %d are microseconds: they cannot be negative", runtime, period)
+	case period != 0 && runtime > period:
+		return fmt.Errorf("cpu_rt_runtime %d is above cpu_rt_period %d", runtime, period)
+	}
+	if runtime != 0 {
+		c.RealtimeRuntime = &runtime
+	}
+	if period != 0 {
+		p := uint64(period)
+		c.RealtimePeriod = &p
+	}
+	return nil
 }
