@@ -57,6 +57,17 @@ func newBundle(b *testing.B) bundle {
 	return bundle{dir, fifo, sp}
 }
 
+// runDir is in memory, as /run is.
+func runDir(b *testing.B) string {
+	b.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "shoal-bench-")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 func (d bundle) write(b *testing.B) {
 	b.Helper()
 	data, err := json.Marshal(d.spec)
@@ -98,7 +109,7 @@ const firstInstruction = "first-instruction-ns/op"
 func BenchmarkStart(b *testing.B) {
 	d := newBundle(b)
 	d.write(b)
-	rt, err := New(Config{RunDir: b.TempDir(), ShimPath: enginetest.Shim(b), Logger: slog.New(slog.DiscardHandler)})
+	rt, err := New(Config{RunDir: runDir(b), ShimPath: enginetest.Shim(b), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -138,7 +149,7 @@ func BenchmarkStartCrun(b *testing.B) {
 	d.spec.Linux.CgroupsPath = fmt.Sprintf("/shoal-bench-%d/crun", os.Getpid())
 	d.spec.Linux.Namespaces = slices.DeleteFunc(d.spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.TimeNamespace })
 	d.write(b)
-	root := b.TempDir()
+	root := runDir(b)
 	leave := withoutUnified(b)
 	defer leave()
 	var times []time.Duration
@@ -182,7 +193,7 @@ func BenchmarkExec(b *testing.B) {
 	d := newBundle(b)
 	d.spec.Process.Args = []string{"/bin/sleep", "1000"}
 	d.write(b)
-	rt, err := New(Config{RunDir: b.TempDir(), ShimPath: enginetest.Shim(b), Logger: slog.New(slog.DiscardHandler)})
+	rt, err := New(Config{RunDir: runDir(b), ShimPath: enginetest.Shim(b), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}
