@@ -5,11 +5,11 @@ package engine
 import (
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/shoal-dev/shoal/engine/cgroup"
+	"github.com/shoal-dev/shoal/internal/names"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -17,9 +17,6 @@ import (
 func (e *Engine) groupPath(row *api.Container) string {
 	return filepath.Join("/", e.cfg.CgroupParent, row.Spec.GetCgroupParent(), row.Id)
 }
-
-// groupName is one part of a path: no way up, no file that the kernel has there.
-var groupName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@:+-]*$`)
 
 // maxGroupPath is more than anybody needs, and leaves room in what the kernel takes.
 const maxGroupPath = 255
@@ -34,9 +31,9 @@ func checkGroupParent(parent string) error {
 		case name == "" || name == ".":
 		case name == "..":
 			return errorf(ErrInvalid, "cgroup parent %q leads out of the daemon's own control group: give a path below it, without \"..\"", parent)
-		case !groupName.MatchString(name) || strings.HasPrefix(name, "cgroup."):
-			return errorf(ErrInvalid, "cgroup parent %q: %q is not the name of a control group: use letters, digits and _ . @ : + -", parent, name)
-		case hexForm.MatchString(name):
+		case !names.Object(name) || strings.HasPrefix(name, "cgroup."):
+			return errorf(ErrInvalid, "cgroup parent %q: %q is not the name of a control group: use letters, digits, '_', '.' and '-'", parent, name)
+		case names.Hex(name, 64, 64):
 			return errorf(ErrInvalid, "cgroup parent %q: %.12s is the group of a container: give a group that holds none itself", parent, name)
 		}
 	}

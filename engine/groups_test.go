@@ -159,7 +159,7 @@ func TestCgroupConfInTheBundle(t *testing.T) {
 	l := openLab(t)
 	r := request("", "sleep 1000")
 	r.Spec.Limits = &api.ContainerLimits{Conf: map[string]string{"pids.max": "40"}}
-	config, err := l.readBundle(l.run(r))
+	config, err := l.cfg.Runtime.Spec(l.ctx(), l.run(r))
 	if err != nil {
 		t.Fatal(err)
 	}

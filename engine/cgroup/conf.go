@@ -8,15 +8,14 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/shoal-dev/shoal/internal/names"
 )
 
 // What no other limit says is written as it is: a file of the group, by the kernel's name for it ("memory.high",
 // "hugetlb.2MB.max", "net_cls.classid"). Its first part names the controller, and so the hierarchy.
-
-var confForm = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[A-Za-z0-9][A-Za-z0-9_-]*)+$`)
 
 // notConf are first parts of names that are no limit, and why.
 var notConf = map[string]string{
@@ -42,13 +41,18 @@ func (t *Tree) CheckConf(name, value string) error {
 }
 
 func checkConfName(name string) error {
-	if !confForm.MatchString(name) {
+	parts := strings.Split(name, ".")
+	if len(parts) < 2 || !all(parts, names.Object) {
 		return fmt.Errorf("cgroup file %q is not named CONTROLLER.SETTING, for example memory.high", name)
 	}
 	if why, ok := notConf[controllerOf(name)]; ok {
 		return fmt.Errorf("cgroup file %s cannot be written: %s", name, why)
 	}
 	return nil
+}
+
+func all(list []string, ok func(string) bool) bool {
+	return !slices.ContainsFunc(list, func(s string) bool { return !ok(s) })
 }
 
 func controllerOf(name string) string {

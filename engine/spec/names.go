@@ -2,13 +2,12 @@ package spec
 
 import (
 	"fmt"
-	"regexp"
+
+	"github.com/shoal-dev/shoal/internal/names"
 )
 
 // maxDomain is what the kernel has room for.
 const maxDomain = 64
-
-var domainForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$`)
 
 // checkNames refuses a domain that could not be one in /etc/hosts, or that would be the host's, and annotations without a key.
 func checkNames(o Options) error {
@@ -16,7 +15,7 @@ func checkNames(o Options) error {
 	case domain == "":
 	case o.Namespaces.UTS != "":
 		return fmt.Errorf("domainname %q needs a UTS namespace of the container's own", domain)
-	case len(domain) > maxDomain || !domainForm.MatchString(domain):
+	case len(domain) > maxDomain || !names.Object(domain) || !names.EndsClean(domain):
 		return fmt.Errorf("domainname %q is not a domain: use letters, digits, '-' and '.', at most %d", domain, maxDomain)
 	}
 	for key := range o.Spec.GetAnnotations() {
