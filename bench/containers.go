@@ -61,37 +61,44 @@ func (p *pair) close() error {
 	return errors.Join(err, p.lab.Close())
 }
 
-// both measures ours and Docker's by turns, so that what else the machine does hits both, and adds a row of medians.
+// both measures a command line of ours and of Docker's.
 func (b *bench) both(ctx context.Context, p *pair, what, target string, n int, f func(context.Context, cli) error) error {
-	var ours, theirs []time.Duration
-	clock := func(c cli) (time.Duration, error) {
-		start := time.Now()
-		err := f(ctx, c)
-		return time.Since(start), err
+	ours := func() error { return f(ctx, p.host.CLI) }
+	theirs := func() error {
+		return f(ctx, func(ctx context.Context, args ...string) (string, error) { return p.docker.CLI(ctx, nil, args...) })
 	}
-	docker := func(ctx context.Context, args ...string) (string, error) { return p.docker.CLI(ctx, nil, args...) }
+	return b.byTurns(p, what, target, n, ours, theirs)
+}
+
+// byTurns measures ours and Docker's by turns, so that what else the machine does hits both, and adds a row of medians.
+func (b *bench) byTurns(p *pair, what, target string, n int, ours, theirs func() error) error {
+	var our, their []time.Duration
 	for range n {
-		d, err := clock(p.host.CLI)
-		if err != nil {
+		if err := clock(&our, ours); err != nil {
 			return err
 		}
-		ours = append(ours, d)
 		if p.docker == nil {
 			continue
 		}
-		if d, err = clock(docker); err != nil {
+		if err := clock(&their, theirs); err != nil {
 			return err
 		}
-		theirs = append(theirs, d)
 	}
-	r := row{what: what, ours: millis(median(ours)), target: target}
+	r := row{what: what, ours: millis(median(our)), target: target}
 	if p.docker == nil {
 		r.peer = oneLine(p.reason)
 	} else {
-		r.peer, r.ratio = "Docker "+millis(median(theirs)), ratio(median(ours).Seconds(), median(theirs).Seconds())
+		r.peer, r.ratio = "Docker "+millis(median(their)), ratio(median(our).Seconds(), median(their).Seconds())
 	}
 	b.add(r)
 	return nil
+}
+
+func clock(list *[]time.Duration, f func() error) error {
+	start := time.Now()
+	err := f()
+	*list = append(*list, time.Since(start))
+	return err
 }
 
 // containers: what a person waits for at one node's command line.
@@ -133,10 +140,14 @@ func (b *bench) execs(ctx context.Context, p *pair) error {
 			return err
 		}
 	}
-	return b.both(ctx, p, "exec, wall time", "0.1 of Docker", 25, func(ctx context.Context, c cli) error {
+	err := b.both(ctx, p, "exec, wall time of the command line", "0.1 of Docker", 25, func(ctx context.Context, c cli) error {
 		_, err := c(ctx, "exec", "sleeper", "true")
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return b.execAPI(ctx, p)
 }
 
 // manyCount is how many containers are started, four at a time; Docker gets a fifth of them.

@@ -43,7 +43,7 @@ func StartDocker(ctx context.Context, h *Host) (*Docker, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.cmd = exec.Command(bin, "-H", d.sock(), "--data-root", dir+"/data", "--exec-root", dir+"/exec", "--pidfile", dir+"/pid",
+	d.cmd = exec.Command(bin, "-H", d.Socket(), "--data-root", dir+"/data", "--exec-root", dir+"/exec", "--pidfile", dir+"/pid",
 		"--storage-driver", "overlay2", "--cgroup-parent", "/"+d.cgroup())
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -58,7 +58,8 @@ func StartDocker(ctx context.Context, h *Host) (*Docker, error) {
 	return d, nil
 }
 
-func (d *Docker) sock() string   { return "unix://" + d.dir + "/sock" }
+// Socket is where dockerd listens.
+func (d *Docker) Socket() string { return "unix://" + d.dir + "/sock" }
 func (d *Docker) cgroup() string { return "shoal-" + filepath.Base(d.dir) }
 
 // CLI runs docker's command line and returns what it printed. The error carries what it complained of.
@@ -75,7 +76,7 @@ func (d *Docker) CLI(ctx context.Context, in io.Reader, args ...string) (string,
 
 // Command is a command line that is not started yet.
 func (d *Docker) Command(ctx context.Context, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, "docker", append([]string{"-H", d.sock()}, args...)...)
+	return exec.CommandContext(ctx, "docker", append([]string{"-H", d.Socket()}, args...)...)
 }
 
 // Dir is where it keeps everything; its supervisors' command lines name it.
