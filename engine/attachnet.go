@@ -61,6 +61,9 @@ func (e *Engine) checkNetwork(req *api.CreateContainerRequest, row *api.Containe
 	if err := e.cfg.Networks.Check(req.Networks, req.Ports); err != nil {
 		return err
 	}
+	if err := e.settleLinks(req.Networks); err != nil {
+		return err
+	}
 	if mode == "" {
 		mode = req.Networks[0].Network
 	}
@@ -89,6 +92,9 @@ func (e *Engine) prepareNetwork(ctx context.Context, c *container) error {
 	row := c.get()
 	if len(row.Networks) == 0 {
 		return nil
+	}
+	if err := e.checkLinks(row); err != nil {
+		return err
 	}
 	if err := e.allocate(ctx, c); err != nil {
 		return err

@@ -40,8 +40,8 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 	o := spec.Options{
 		ID: row.Id, Spec: row.Spec, Image: c.img.Config, RootPath: e.rootfs(c.id), Hostname: row.Hostname,
 		CgroupsPath: e.groupPath(row), Bounding: e.bounding,
-		JoinedNet: joinsContainer(row.NetworkMode),
-		Seccomp:   e.profiles.get, CustomSeccomp: seccomp.Load,
+		JoinedNet: joinsContainer(row.NetworkMode), LinkEnv: e.linkEnv(row),
+		Seccomp: e.profiles.get, CustomSeccomp: seccomp.Load,
 	}
 	if o.User, err = lookupUser(o.RootPath, row.User, row.Spec.GetGroups()); err != nil {
 		return nil, err

@@ -105,6 +105,12 @@ func (e *Engine) addNetwork(c *container, w *api.LocalNetworkAttachment) (*api.L
 	if slices.ContainsFunc(row.Networks, func(have *api.LocalNetworkAttachment) bool { return e.means(have.Network, n) }) {
 		return nil, errorf(ErrExists, "container %s is on network %s already", row.Name, n.Name)
 	}
+	if n.Name == NetworkBridge && len(w.Links) > 0 {
+		return nil, errorf(ErrInvalid, "links on the default bridge are made with the container: make %s anew with them, or use a network of your own", row.Name)
+	}
+	if err := e.settleLinks([]*api.LocalNetworkAttachment{w}); err != nil {
+		return nil, err
+	}
 	w.Network = n.Name
 	networks := append(slices.Clone(row.Networks), w)
 	if err := e.cfg.Networks.Check(networks, nil); err != nil {
@@ -145,5 +151,6 @@ func (e *Engine) followNetworks(ctx context.Context, c *container) error {
 		return err
 	}
 	e.cfg.FaultPoint("networks.names")
+	e.refreshLinks(c.id)
 	return e.refreshEtc(c)
 }

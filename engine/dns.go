@@ -80,8 +80,9 @@ func (a askerNames) Lookup(name string) ([]netip.Addr, bool) {
 			continue
 		}
 		var found []netip.Addr
+		linked := a.e.aliasOnly(a.c.get(), mine, name)
 		a.e.onNetwork(mine.NetworkId, func(row *api.Container, ep *api.NetworkEndpoint) {
-			if isNameOf(name, row, ep) {
+			if linked == "" && isNameOf(name, row, ep) || linked != "" && (row.Id == linked || isNameOf(linked, row, ep)) {
 				found = append(found, publicAddrs(ep)...)
 			}
 		})

@@ -88,7 +88,7 @@ func (e *Engine) etcTexts(row *api.Container) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	hosts, err := hostsFile(row, hostname, own, e.cfg.Networks.HostAddress(row.Endpoints))
+	hosts, err := hostsFile(row, e.linkHosts(row), hostname, own, e.cfg.Networks.HostAddress(row.Endpoints))
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (e *Engine) ownAddresses(row *api.Container) ([]netip.Addr, error) {
 	return out, nil
 }
 
-func hostsFile(row *api.Container, hostname string, own []netip.Addr, host netip.Addr) (string, error) {
+func hostsFile(row *api.Container, links, hostname string, own []netip.Addr, host netip.Addr) (string, error) {
 	var b strings.Builder
 	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
 		"fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
@@ -132,6 +132,7 @@ func hostsFile(row *api.Container, hostname string, own []netip.Addr, host netip
 		}
 		fmt.Fprintf(&b, "%s\t%s\n", ip, name)
 	}
+	b.WriteString(links)
 	if domain := row.Spec.GetDomainname(); domain != "" {
 		hostname += "." + domain
 	}

@@ -51,6 +51,7 @@ func (e *Engine) startLocked(ctx context.Context, c *container) error {
 	if err := e.run(ctx, c); err != nil {
 		return e.startFailed(c, err)
 	}
+	e.refreshLinks(c.id)
 	e.cfg.FaultPoint("start.running")
 	e.announceNetworks(c.get(), "connect")
 	e.announceVolumes(c.get(), "mount")
@@ -196,6 +197,7 @@ func (e *Engine) exited(c *container, exit runtime.Exit) {
 	if err != nil {
 		e.log.Error("container's end was not handled completely", "container", c.id, "error", err)
 	}
+	e.refreshLinks(c.id)
 	if exit.OOMKilled {
 		e.emit(c, "oom", nil)
 	}

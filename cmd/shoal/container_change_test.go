@@ -41,7 +41,7 @@ func TestUpdateCommand(t *testing.T) {
 		"update --restart maybe web":         "invalid restart policy 'maybe'",
 		"update --cpus 1 --cpu-quota 5 web":  "--cpus cannot be given with",
 		"container update --memory lots web": "not an amount of bytes",
-		"update --kernel-memory 5m web":      "unknown flag",
+		"update --kernel-memory 5m web":      "--memory counts it",
 		"rename onlyone":                     "requires 2 arguments",
 		"port":                               "requires at least 1 argument",
 		"container port web eighty":          "invalid port 'eighty'",

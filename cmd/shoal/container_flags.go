@@ -21,32 +21,32 @@ type containerFlags struct {
 	groups    groupFlags
 	lists     specLists
 
-	name, entrypoint, cidfile, pull, platform string
-	interactive, quiet                        bool
-	privileged, rm, publishAll, oomKill       bool
-	attach, labelFile, publish, volume, tmpfs listOpt
-	volumeDriver                              string
-	volumesFrom, networkAlias, linkLocal      listOpt
-	network                                   networkOpt
-	expose                                    listOpt
-	domainname, cgroupParent                  string
-	annotations                               mapOpt
-	ip, ip6, mac, restart                     string
-	runtime                                   string
-	cpusetCPUs, cpusetMems                    string
-	cpus                                      cpuOpt
-	memory, memoryReservation, shmSize        bytesOpt
-	memorySwap                                swapOpt
-	swappiness, pidsLimit                     int64
-	cpuShares, cpuPeriod, cpuQuota, cpuBurst  int64
-	blkioWeight                               uint16
-	stopTimeout                               int
+	name, entrypoint, cidfile, pull, platform  string
+	interactive, quiet                         bool
+	privileged, rm, publishAll, oomKill        bool
+	attach, labelFile, publish, volume, tmpfs  listOpt
+	volumeDriver                               string
+	volumesFrom, networkAlias, linkLocal, link listOpt
+	network                                    networkOpt
+	expose                                     listOpt
+	domainname, cgroupParent                   string
+	annotations                                mapOpt
+	ip, ip6, mac, restart                      string
+	runtime                                    string
+	cpusetCPUs, cpusetMems                     string
+	cpus                                       cpuOpt
+	memory, memoryReservation, shmSize         bytesOpt
+	memorySwap                                 swapOpt
+	swappiness, pidsLimit                      int64
+	cpuShares, cpuPeriod, cpuQuota, cpuBurst   int64
+	blkioWeight                                uint16
+	stopTimeout                                int
 }
 
 func (o *containerFlags) add(f *pflag.FlagSet) {
 	o.specFlags.add(f, "h")
 	o.lists.add(f, runNames)
-	o.attach.check, o.linkLocal.check = checkAttach, checkLinkLocal
+	o.attach.check, o.linkLocal.check, o.link.check = checkAttach, checkLinkLocal, checkLink
 	o.network.fields = []string{"name", "alias", "ip", "ip6", "mac-address", "link-local-ip"}
 	f.StringVar(&o.name, "name", "", "Assign a name to the container")
 	f.StringVar(&o.entrypoint, "entrypoint", "", "Overwrite the default ENTRYPOINT of the image")
@@ -73,6 +73,7 @@ func (o *containerFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&o.volumeDriver, "volume-driver", "", "Volume driver for the container's volumes given with -v")
 	f.Var(&o.volumesFrom, "volumes-from", "Mount volumes from the specified container(s)")
 	f.Var(&o.tmpfs, "tmpfs", "Mount a tmpfs directory")
+	refuseRunFlags(f)
 	f.IntVar(&o.stopTimeout, "stop-timeout", 0, "Timeout (in seconds) to stop a container")
 }
 
@@ -81,6 +82,7 @@ func (o *containerFlags) addNetwork(f *pflag.FlagSet) {
 	f.Var(&o.networkAlias, "network-alias", "Add network-scoped alias for the container")
 	f.StringVar(&o.ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
 	f.StringVar(&o.ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
+	f.Var(&o.link, "link", "Add link to another container")
 	f.Var(&o.linkLocal, "link-local-ip", "Container IPv4/IPv6 link-local addresses")
 	f.StringVar(&o.mac, "mac-address", "", "Container MAC address (e.g., 92:d0:c6:0a:29:33)")
 	f.VarP(&o.publish, "publish", "p", "Publish a container's port(s) to the host")
@@ -233,18 +235,19 @@ func (o *containerFlags) fillNetwork(f *pflag.FlagSet, r *api.CreateContainerReq
 	if r.NetworkMode != "" && len(o.network.values) > 1 {
 		return fmt.Errorf("network %s cannot be combined with others", r.NetworkMode)
 	}
-	if !anyChanged(f, "ip", "ip6", "mac-address", "network-alias", "link-local-ip") {
+	if !anyChanged(f, "ip", "ip6", "mac-address", "network-alias", "link-local-ip", "link") {
 		return nil
 	}
 	if len(r.Networks) == 0 {
 		if r.NetworkMode != "" {
-			return fmt.Errorf("--ip, --ip6, --mac-address, --link-local-ip and --network-alias need a network: %s has no addresses of its own", r.NetworkMode)
+			return fmt.Errorf("--ip, --ip6, --mac-address, --link, --link-local-ip and --network-alias need a network: %s has no addresses of its own", r.NetworkMode)
 		}
 		r.Networks = []*api.LocalNetworkAttachment{{Network: "bridge"}}
 	}
 	first := r.Networks[0]
 	given(f, "mac-address", &first.Mac, o.mac)
 	first.Aliases = append(first.Aliases, o.networkAlias.values...)
+	first.Links = append(first.Links, o.link.values...)
 	first.LinkLocalIps = append(first.LinkLocalIps, o.linkLocal.values...)
 	for key, value := range map[string]string{"ip": o.ip, "ip6": o.ip6} {
 		if value != "" {

@@ -35,6 +35,7 @@ func newContainerRemoveCommand(c *cli) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Force the removal of a running container (uses SIGKILL)")
+	refuse(cmd.Flags(), true, "a link belongs to the container that was made with it: make that one anew without it", "link")
 	cmd.Flags().BoolVarP(&volumes, "volumes", "v", false, "Remove anonymous volumes associated with the container")
 	return cmd
 }

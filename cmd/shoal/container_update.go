@@ -66,6 +66,7 @@ func (o *containerUpdateFlags) add(f *pflag.FlagSet) {
 	f.Var(&o.memoryReservation, "memory-reservation", "Memory soft limit (-1 for unlimited)")
 	f.Var(&o.memorySwap, "memory-swap", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap")
 	o.groups.add(f)
+	refuse(f, false, noKernelMemory, "kernel-memory")
 	f.Int64Var(&o.pidsLimit, "pids-limit", 0, "Tune container pids limit (set -1 for unlimited)")
 	f.StringVar(&o.restart, "restart", "", "Restart policy to apply when a container exits")
 }

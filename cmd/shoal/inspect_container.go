@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -16,7 +18,29 @@ func (c *cli) lookupContainer(ctx context.Context, name string) (map[string]any,
 	if err != nil {
 		return nil, err
 	}
-	return containerObject(r.Container), nil
+	o := containerObject(r.Container)
+	o["HostConfig"].(map[string]any)["Links"] = c.linkNames(ctx, r.Container)
+	return o, nil
+}
+
+// linkNames are links on the default bridge as Docker shows them: "/db:/web/alias". A container that is gone has its ID only.
+func (c *cli) linkNames(ctx context.Context, k *api.Container) []string {
+	var out []string
+	for _, w := range k.Networks {
+		if w.Network != "bridge" {
+			continue
+		}
+		for _, l := range w.Links {
+			name, alias, _ := strings.Cut(l, ":")
+			if d, err := c.client(); err == nil {
+				if r, err := d.Containers.Inspect(ctx, &api.ContainerRequest{Ref: name}); err == nil {
+					name = r.Container.Name
+				}
+			}
+			out = append(out, "/"+name+":/"+k.Name+"/"+alias)
+		}
+	}
+	return out
 }
 
 // lookupContainerSize is lookupContainer with the sizes, which take the daemon some time.
@@ -182,6 +206,7 @@ func networkSettingsObject(k *api.Container) map[string]any {
 	first := map[string]any{"IPAddress": "", "Gateway": "", "MacAddress": "", "GlobalIPv6Address": "", "IPPrefixLen": 0}
 	for i, e := range k.Endpoints {
 		o := endpointObject(e)
+		o["Links"] = linksOn(k, e.Network)
 		networks[e.Network] = o
 		if i == 0 {
 			for key := range first {
@@ -195,6 +220,15 @@ func networkSettingsObject(k *api.Container) map[string]any {
 	}
 	first["SandboxKey"], first["Ports"], first["Networks"] = k.Netns, ports, networks
 	return first
+}
+
+// linksOn are the links on a network where containers have names.
+func linksOn(k *api.Container, network string) []string {
+	i := slices.IndexFunc(k.Networks, func(w *api.LocalNetworkAttachment) bool { return w.Network == network })
+	if i < 0 || network == "bridge" {
+		return nil
+	}
+	return k.Networks[i].Links
 }
 
 func endpointObject(e *api.NetworkEndpoint) map[string]any {

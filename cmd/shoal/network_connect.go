@@ -12,7 +12,7 @@ import (
 func newNetworkConnectCommand(c *cli) *cobra.Command {
 	var ip, ip6 string
 	var aliases listOpt
-	linkLocal := listOpt{check: checkLinkLocal}
+	linkLocal, links := listOpt{check: checkLinkLocal}, listOpt{check: checkLink}
 	cmd := &cobra.Command{
 		Use:   "connect [OPTIONS] NETWORK CONTAINER",
 		Short: "Connect a container to a network",
@@ -21,7 +21,7 @@ func newNetworkConnectCommand(c *cli) *cobra.Command {
 		Args:              exactArgs(2),
 		ValidArgsFunction: c.completeNetworkThenContainer,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			w := &api.LocalNetworkAttachment{Aliases: aliases.values, LinkLocalIps: linkLocal.values}
+			w := &api.LocalNetworkAttachment{Aliases: aliases.values, Links: links.values, LinkLocalIps: linkLocal.values}
 			for key, value := range map[string]string{"ip": ip, "ip6": ip6} {
 				if value == "" {
 					continue
@@ -46,6 +46,7 @@ func newNetworkConnectCommand(c *cli) *cobra.Command {
 	f.StringVar(&ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
 	f.StringVar(&ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
 	f.Var(&aliases, "alias", "Add network-scoped alias for the container")
+	f.Var(&links, "link", "Add link to another container")
 	f.Var(&linkLocal, "link-local-ip", "Add a link-local address for the container")
 	return cmd
 }

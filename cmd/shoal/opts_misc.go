@@ -151,6 +151,18 @@ func checkLinkLocal(s string) (string, error) {
 	return s, nil
 }
 
+// checkLink reads --link: NAME or NAME:ALIAS.
+func checkLink(s string) (string, error) {
+	name, alias, ok := strings.Cut(s, ":")
+	if !ok || alias == "" {
+		alias = strings.TrimPrefix(name, "/")
+	}
+	if name == "" || strings.Contains(alias, ":") {
+		return "", fmt.Errorf("expected CONTAINER[:ALIAS]")
+	}
+	return name + ":" + alias, nil
+}
+
 func checkCapability(s string) (string, error) {
 	name := strings.ToUpper(strings.TrimSpace(s))
 	if name == "ALL" {

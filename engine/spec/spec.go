@@ -48,6 +48,8 @@ type Options struct {
 	Mounts []specs.Mount
 	// ShmSource is a directory to bind at /dev/shm; "" makes a tmpfs.
 	ShmSource string
+	// LinkEnv are variables about linked containers; those of the image and of the container go before them.
+	LinkEnv []string
 	// Devices are resolved from Spec.Devices, or the host's when privileged.
 	Devices []specs.LinuxDevice
 	// DeviceRules say what may be done with Devices.
@@ -169,7 +171,7 @@ func process(o Options, caps []string) (*specs.Process, error) {
 		Terminal:        o.Spec.GetTty(),
 		User:            ociUser(o.User),
 		Args:            argv,
-		Env:             withHome(Env(o.Spec, o.Image, o.Hostname), o.User),
+		Env:             withHome(MergeEnv(o.LinkEnv, Env(o.Spec, o.Image, o.Hostname)), o.User),
 		Cwd:             Workdir(o.Spec, o.Image),
 		Capabilities:    processCaps(o.User, caps),
 		Rlimits:         rlimits,
