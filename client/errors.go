@@ -103,13 +103,18 @@ func (c *Client) lostConnection(msg string) string {
 	case strings.Contains(msg, "authentication handshake failed"):
 		_, why, _ := strings.Cut(msg, "authentication handshake failed: ")
 		return fmt.Sprintf("cannot trust the Shoal daemon at %s: %s", c.host, oneLine(strings.Trim(why, `"`)))
-	case strings.Contains(msg, "preface"):
+	case strings.Contains(msg, "preface") && !hangsUp(msg):
 		return fmt.Sprintf("what listens at %s does not answer as a Shoal daemon: check --host and SHOAL_HOST", c.host)
-	case strings.Contains(msg, "connection error"), strings.Contains(msg, "error reading from server"),
+	case strings.Contains(msg, "preface"), strings.Contains(msg, "connection error"), strings.Contains(msg, "error reading from server"),
 		strings.Contains(msg, "transport is closing"):
 		return fmt.Sprintf("lost the connection to the Shoal daemon at %s: is it still running?", c.host)
 	}
 	return oneLine(msg)
+}
+
+// hangsUp tells a daemon that died while it was being connected to from something that answers in another language.
+func hangsUp(msg string) bool {
+	return strings.HasSuffix(msg, "EOF") || strings.Contains(msg, "connection reset") || strings.Contains(msg, "broken pipe")
 }
 
 func (c *Client) interrupted(s *status.Status) string {

@@ -20,6 +20,8 @@ type container struct {
 
 	// op is held by the one lifecycle operation at a time: start, exit, remove.
 	op chan struct{}
+	// restart is held by the one Restart at a time, from the stop to the start.
+	restart chan struct{}
 
 	mu      sync.Mutex
 	row     *api.Container
@@ -39,7 +41,7 @@ type container struct {
 func newContainer(dir string, row *api.Container, req *api.CreateContainerRequest, img *Image) *container {
 	return &container{
 		id: row.Id, dir: dir, row: row, req: req, img: img,
-		op: make(chan struct{}, 1), changed: make(chan struct{}),
+		op: make(chan struct{}, 1), restart: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
 }
 

@@ -73,11 +73,16 @@ func TestInterrupted(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: kills some hundred processes, which the race detector sees nothing of")
 	}
-	registry := enginetest.Registry(t)
-	t.Setenv(interruptRegistry, registry)
-	enginetest.Push(t, registry+"/two:1", enginetest.Tar(t), tarOf("more", strings.Repeat("x", 100<<10)))
 	for name, op := range operations() {
+		if slow := os.Getenv(enginetest.ShimEnv) != ""; slow && !slices.Contains([]string{"pause", "commit", "update"}, name) {
+			continue // in a virtual machine: what differs between versions of control groups
+		}
 		t.Run(name, func(t *testing.T) {
+			if name == "pull" {
+				registry := enginetest.Registry(t)
+				t.Setenv(interruptRegistry, registry)
+				enginetest.Push(t, registry+"/two:1", enginetest.Tar(t), tarOf("more", strings.Repeat("x", 100<<10)))
+			}
 			l := openLab(t)
 			steps := 0
 			for l.interruptedAt(name, op, steps+1) {

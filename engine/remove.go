@@ -66,6 +66,11 @@ func (e *Engine) removeLocked(c *container, volumes bool) error {
 		return fmt.Errorf("remove container %s: %w", c.get().Name, err)
 	}
 	e.forget(c)
+	if id := c.get().ImageId; !e.cfg.Images.Has(id) { // removed by force: its layers were kept for this container
+		if err := e.cfg.Images.Collect(e.ctx); err != nil {
+			e.log.Error("the layers of a removed image are still there", "image", id, "error", err)
+		}
+	}
 	e.emit(c, "destroy", nil)
 	return nil
 }

@@ -35,7 +35,10 @@ func (e *Engine) Rename(ctx context.Context, ref, name string) error {
 	}
 	e.dropName(c, old)
 	e.emit(c, "rename", map[string]string{"oldName": old})
-	return e.reconcileNetworks(ctx) // names on its networks follow
+	if err := e.reconcileNetworks(ctx); err != nil { // names on its networks follow, soon if not now
+		e.log.Error("networks are not as they should be", "error", err)
+	}
+	return nil
 }
 
 func checkName(name string) error {

@@ -204,10 +204,21 @@ func (e *Engine) Restart(ctx context.Context, ref string, timeout *time.Duration
 	if c.get().AutoRemove {
 		return errorf(ErrPrecondition, "container %s is removed at its end and cannot be restarted", c.get().Name)
 	}
+	select {
+	case c.restart <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.restart }()
+	return e.restartLocked(ctx, c, timeout, signal)
+}
+
+// restartLocked stops and starts; c.restart is held.
+func (e *Engine) restartLocked(ctx context.Context, c *container, timeout *time.Duration, signal string) error {
 	if err := e.beginRestart(ctx, c, timeout, signal); err != nil {
 		return err
 	}
-	err = e.stop(ctx, c, timeout, signal)
+	err := e.stop(ctx, c, timeout, signal)
 	if err == nil {
 		e.cfg.FaultPoint("restart.stopped")
 		err = e.Start(ctx, c.id)

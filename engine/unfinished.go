@@ -104,14 +104,16 @@ func (e *Engine) finishRestarts() {
 	}
 }
 
+// finishRestart does nothing if somebody was faster.
 func (e *Engine) finishRestart(ctx context.Context, c *container, r *restartAsked) error {
-	if err := c.lock(ctx); err != nil {
-		return err
+	select {
+	case c.restart <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
+	defer func() { <-c.restart }()
 	if row := c.get(); c.isRemoved() || row.StartedAt.AsTime().After(r.Started) {
-		defer c.unlock()
-		return e.end(c)
+		return e.endRestart(c)
 	}
-	c.unlock()
-	return e.Restart(ctx, c.id, r.Timeout, r.Signal)
+	return e.restartLocked(ctx, c, r.Timeout, r.Signal)
 }

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +22,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/internal/thread"
 )
 
 // Host is one machine of the lab.
@@ -270,22 +271,12 @@ func (h *Host) Get(ctx context.Context, url string, timeout time.Duration) (stri
 
 // Inside runs fn on a thread of its own in the host's network namespace: what it starts or opens is there.
 func (h *Host) Inside(fn func() error) error {
-	return onThread(func() error {
+	return thread.Spend(func() error {
 		if err := netns.Set(h.ns); err != nil {
 			return fmt.Errorf("enter %s: %w", h.Name, err)
 		}
 		return fn()
 	})
-}
-
-// onThread gives fn a thread that no other goroutine will ever use: it ends, still locked, with its goroutine.
-func onThread(fn func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		done <- fn()
-	}()
-	return <-done
 }
 
 // removeCgroups removes a name from every hierarchy. Who has just been killed may hold a cgroup for a moment longer.

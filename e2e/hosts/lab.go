@@ -21,6 +21,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+
+	"github.com/shoal-dev/shoal/internal/thread"
 )
 
 // Config describes a lab.
@@ -204,7 +206,7 @@ func (l *Lab) Close() error {
 // newNamed makes a namespace that `ip netns` knows, on a thread that is thrown away.
 func newNamed(name string) (netns.NsHandle, error) {
 	var ns netns.NsHandle
-	err := onThread(func() (err error) {
+	err := thread.Spend(func() (err error) {
 		ns, err = netns.NewNamed(name)
 		return err
 	})

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	bolt "go.etcd.io/bbolt"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/shoal-dev/shoal/proto/api"
@@ -49,6 +50,15 @@ func (s *Store) Get(_ context.Context, ref string) (*api.Image, error) {
 		return nil, err
 	}
 	return s.describe(c, r)
+}
+
+// Has tells whether an image with this ID is there.
+func (s *Store) Has(id string) (ok bool) {
+	s.db.View(func(tx *bolt.Tx) error {
+		ok = tx.Bucket([]byte(imagesBucket)).Get([]byte(id)) != nil
+		return nil
+	})
+	return ok
 }
 
 func (s *Store) describe(c *catalog, r *record) (*api.Image, error) {

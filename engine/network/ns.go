@@ -29,6 +29,12 @@ func (m *Manager) inNS(f func() error) error {
 	})
 }
 
+// isNamespace says whether a namespace is pinned at path.
+func isNamespace(path string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) == nil && st.Type == unix.NSFS_MAGIC
+}
+
 // at opens netlink in the namespace pinned at path.
 func at(path string, f func(nl *netlink.Handle, ns netns.NsHandle) error) error {
 	ns, err := netns.GetFromPath(path)

@@ -129,7 +129,11 @@ func (m *Manager) Reconcile(_ context.Context, rows func() []Attachment) error {
 	}
 	var errs []error
 	for _, a := range all {
-		if err := m.attach(a); err != nil {
+		err := m.attach(a)
+		if len(a.Endpoints) == 0 && !isNamespace(a.NetNS) {
+			err = nil // it has just ended, and nothing of it was to be there
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("container %s: %w", a.Name, err))
 		}
 		m.holdAgain(a)
