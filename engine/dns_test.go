@@ -60,6 +60,7 @@ func (l *lab) resolve(ref, name string) string {
 }
 
 func TestNames(t *testing.T) {
+	setResolver(t, "192.0.2.53")
 	l := openLab(t)
 	up := upstreamDNS(t, "198.51.100.1", "outside.example.", "192.0.2.7")
 	for _, n := range []string{"one", "two"} {
@@ -143,15 +144,9 @@ func TestNames(t *testing.T) {
 
 // A host whose only resolver is on its loopback lends it to containers, the default bridge's as well.
 func TestResolverOnLoopback(t *testing.T) {
+	setResolver(t, "127.0.0.153")
 	l := openLab(t)
 	upstreamDNS(t, "127.0.0.153", "outside.example.", "192.0.2.7")
-	before := hostResolvConf
-	t.Cleanup(func() { hostResolvConf = before })
-	file := filepath.Join(t.TempDir(), "resolv.conf")
-	if err := os.WriteFile(file, []byte("nameserver 127.0.0.153\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	hostResolvConf = []string{file}
 	c := l.run(on("asker", at(NetworkBridge)))
 	l.run(on("other", at(NetworkBridge)))
 	if got := l.resolve(c, "outside.example"); got != "192.0.2.7" {
@@ -160,6 +155,18 @@ func TestResolverOnLoopback(t *testing.T) {
 	if got := l.resolve(c, "other"); got != "" {
 		t.Errorf("a name on the default bridge: %q", got)
 	}
+}
+
+// setResolver says whom the host asks, as engines see it that are opened after this.
+func setResolver(t *testing.T, addr string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(file, []byte("nameserver "+addr+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := hostResolvConf
+	t.Cleanup(func() { hostResolvConf = before })
+	hostResolvConf = []string{file}
 }
 
 // upstreamDNS is a resolver on this host where containers reach it, until the test ends.
