@@ -7,7 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -64,6 +66,11 @@ func (s *Shoal) insideOf(rec record) (input, error) {
 	}
 	in := s.input(rec.CreateOptions, k.spec, g)
 	in.filter, in.groups.v2 = k.filter, s.groupOfFirst(rec.ID, g)
+	// A daemon may know hierarchies that the one before it, which made the container, did not.
+	in.groups.tasks = slices.DeleteFunc(in.groups.tasks, func(file string) bool {
+		_, err := os.Stat(file)
+		return errors.Is(err, fs.ErrNotExist)
+	})
 	return in, nil
 }
 

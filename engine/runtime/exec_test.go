@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -122,5 +124,26 @@ func TestExecLeavesGrandchildren(t *testing.T) {
 	out, _, exit := b.exec(ExecOptions{Process: b.process("sh", "-c", "sleep 60 & echo done")}, "")
 	if out != "done\n" || exit.Code != 0 || time.Since(start) > 30*time.Second {
 		t.Errorf("got %q, %+v after %s", out, exit, time.Since(start))
+	}
+}
+
+// TestExecInAnOlderContainer: a daemon joins every hierarchy that is mounted, its predecessor may have left one out.
+func TestExecInAnOlderContainer(t *testing.T) {
+	b := newBox(t, sh("sleep 100"))
+	if b.unified() {
+		t.Skip("SKIPPED: version 2 has one hierarchy")
+	}
+	b.start()
+	g := must(b.rt.group(b.opts.ID))(t)
+	tasks := g.TaskFiles()
+	gone := filepath.Dir(tasks[len(tasks)-1])
+	if err := os.WriteFile(filepath.Join(filepath.Dir(filepath.Dir(gone)), "tasks"), fmt.Append(nil, b.state().Pid), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(gone); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs, exit := b.exec(ExecOptions{Process: b.process("echo", "in")}, ""); out != "in\n" {
+		t.Errorf("exec: %q, %q, %+v", out, errs, exit)
 	}
 }
