@@ -159,8 +159,8 @@ func (to linked) env(parent string) []string {
 	prefix := strings.ToUpper(strings.ReplaceAll(to.alias, "-", "_"))
 	env := []string{prefix + "_NAME=/" + parent + "/" + to.alias}
 	ports := network.ParseExposed(to.row.ExposedPorts)
-	slices.SortStableFunc(ports, func(a, b *api.PortBinding) int { // tcp before others
-		return cmp.Or(cmp.Compare(notTCP(a), notTCP(b)), cmp.Compare(a.ContainerPort, b.ContainerPort))
+	slices.SortStableFunc(ports, func(a, b *api.PortBinding) int { // of one number tcp before others
+		return cmp.Or(cmp.Compare(a.ContainerPort, b.ContainerPort), cmp.Compare(notTCP(a), notTCP(b)))
 	})
 	if len(ports) > 0 {
 		env = append(env, prefix+"_PORT="+to.url(ports[0].Protocol, ports[0].ContainerPort))

@@ -80,7 +80,7 @@ func TestLinkVariables(t *testing.T) {
 	l.run(web)
 	want := strings.ReplaceAll(`MY_DB_ENV_FOO=bar
 MY_DB_NAME=/web/my-db
-MY_DB_PORT=tcp://@:8000
+MY_DB_PORT=udp://@:53
 MY_DB_PORT_53_UDP=udp://@:53
 MY_DB_PORT_53_UDP_ADDR=@
 MY_DB_PORT_53_UDP_PORT=mine

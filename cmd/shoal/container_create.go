@@ -38,7 +38,7 @@ func newContainerCreateCommand(c *cli) *cobra.Command {
 func (c *cli) createContainer(ctx context.Context, f *pflag.FlagSet, o *containerFlags, args []string) (*api.CreateContainerResponse, error) {
 	req, err := o.request(f, args)
 	if err != nil {
-		return nil, err
+		return nil, runError(err) // Docker's code for options that do not fit, of create too
 	}
 	platform, err := parsePlatform(o.platform)
 	if err != nil {

@@ -47,6 +47,7 @@ func (o *containerFlags) add(f *pflag.FlagSet) {
 	o.specFlags.add(f, "h")
 	o.lists.add(f, runNames)
 	o.attach.check, o.linkLocal.check, o.link.check = checkAttach, checkLinkLocal, checkLink
+	o.expose.check = func(s string) (string, error) { _, err := parseExpose(s); return s, err }
 	o.network.fields = []string{"name", "alias", "ip", "ip6", "mac-address", "link-local-ip"}
 	f.StringVar(&o.name, "name", "", "Assign a name to the container")
 	f.StringVar(&o.entrypoint, "entrypoint", "", "Overwrite the default ENTRYPOINT of the image")
@@ -219,10 +220,7 @@ func (o *containerFlags) fillNetwork(f *pflag.FlagSet, r *api.CreateContainerReq
 		r.Ports = append(r.Ports, ports...)
 	}
 	for _, e := range o.expose.values {
-		ports, err := parseExpose(e)
-		if err != nil {
-			return fmt.Errorf("invalid value '%s' for --expose: %w", e, err)
-		}
+		ports, _ := parseExpose(e)
 		r.Spec.ExposedPorts = append(r.Spec.ExposedPorts, ports...)
 	}
 	for _, n := range o.network.values {
