@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/shoal-dev/shoal/internal/poll"
 	"github.com/shoal-dev/shoal/manager/dispatcher"
 	"github.com/shoal-dev/shoal/manager/logs"
 	"github.com/shoal-dev/shoal/manager/store"
@@ -205,11 +206,8 @@ func (w *world) until(id string, s api.TaskState) *api.Task {
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(8 * time.Second); !ok(); {
-		if time.Now().After(end) {
-			w.t.Fatalf("did not happen: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
+	if !poll.Until(8*time.Second, ok) {
+		w.t.Fatalf("did not happen: %s", what)
 	}
 }
 

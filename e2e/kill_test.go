@@ -48,19 +48,19 @@ func TestKilledUnderLoad(t *testing.T) {
 	pid := run(t, h, "inspect", "-f", "{{.State.Pid}}", keep)
 	ctx, stop := context.WithCancel(t.Context())
 	var load sync.WaitGroup
-	users := newUsers(t, h, registry)
+	users := newUsers(ctx, t, h, registry)
 	for _, u := range users {
 		load.Go(func() {
 			for ctx.Err() == nil {
-				u.turn(ctx, u)
+				u.turn(u)
 				u.turns++
 			}
 		})
 	}
 	begun := time.Now()
-	var down time.Duration
+	var down, last time.Duration
 	for range kills {
-		pause := time.NewTimer(time.Duration(random.IntN(400)) * time.Millisecond)
+		pause := time.NewTimer(time.Duration(random.Int64N(int64(250*time.Millisecond + last)))) // a slow machine needs longer for everything
 		select {
 		case <-pause.C:
 		case <-t.Context().Done():
@@ -72,7 +72,8 @@ func TestKilledUnderLoad(t *testing.T) {
 		if err := h.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		down += time.Since(at)
+		last = time.Since(at)
+		down += last
 	}
 	took := time.Since(begun)
 	stop()

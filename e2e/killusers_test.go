@@ -19,7 +19,8 @@ import (
 // user is somebody who uses a daemon that dies again and again, and who says so when something is not as it was asked for.
 type user struct {
 	name  string
-	turn  func(ctx context.Context, u *user)
+	turn  func(u *user)
+	ctx   context.Context // ends when the daemon is not killed any more
 	t     *testing.T
 	h     *hosts.Host
 	dir   string
@@ -28,13 +29,13 @@ type user struct {
 	ran   map[string]int // name to exit code, of containers whose start was reported
 }
 
-func newUsers(t *testing.T, h *hosts.Host, registry string) []*user {
+func newUsers(ctx context.Context, t *testing.T, h *hosts.Host, registry string) []*user {
 	var users []*user
-	for name, turn := range map[string]func(context.Context, *user){
+	for name, turn := range map[string]func(*user){
 		"run0": runs, "run1": runs, "exec": execs, "change": changes, "net": nets, "copy": copies, "image": makesImages, "store": stores,
-		"pull": func(ctx context.Context, u *user) { pulls(ctx, u, registry) },
+		"pull": func(u *user) { pulls(u, registry) },
 	} {
-		users = append(users, &user{name: name, turn: turn, t: t, h: h, dir: t.TempDir(), ran: map[string]int{}})
+		users = append(users, &user{name: name, turn: turn, ctx: ctx, t: t, h: h, dir: t.TempDir(), ran: map[string]int{}})
 	}
 	return users
 }
@@ -55,16 +56,19 @@ func (u *user) once(args ...string) (out string, err error) {
 		u.cut++
 	case lost(err): // there is no daemon at the moment: leave the processor to the one that comes
 		select {
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
 		}
 	}
 	return out, err
 }
 
-// do repeats a command until it has been done: if the daemon had done it before it died, it says one of done.
+// do repeats a command until it has been done. If the daemon had done it before it died, the next one refuses it with done.
 func (u *user) do(done string, args ...string) string {
-	for end := time.Now().Add(time.Minute); ; {
+	for undisturbed := 0; ; {
+		if u.ctx.Err() != nil {
+			undisturbed++
+		}
 		out, err := u.once(args...)
 		switch {
 		case err == nil, done != "" && strings.Contains(err.Error(), done):
@@ -72,8 +76,8 @@ func (u *user) do(done string, args ...string) string {
 		case !lost(err):
 			u.t.Error(err)
 			return ""
-		case time.Now().After(end):
-			u.t.Errorf("shoal %s: the daemon died each time", strings.Join(args, " "))
+		case undisturbed > 20:
+			u.t.Errorf("shoal %s: nobody killed the daemon: %v", strings.Join(args, " "), err)
 			return ""
 		}
 	}
@@ -88,7 +92,7 @@ func (u *user) wants(want string, args ...string) {
 }
 
 // runs starts containers that end with a code of their own.
-func runs(ctx context.Context, u *user) {
+func runs(u *user) {
 	name, code := fmt.Sprintf("%s-%d", u.name, u.turns), u.turns%7
 	network := []string{"none", "bridge"}[u.turns%2]
 	if _, err := u.once("run", "-d", "--name", name, "--network", network, "box:1", "sh", "-c", fmt.Sprintf("sleep 0.0%d; exit %d", u.turns%9, code)); err == nil {
@@ -99,7 +103,7 @@ func runs(ctx context.Context, u *user) {
 }
 
 // execs runs commands that end with a code of their own: it comes back, or the loss of the daemon does.
-func execs(ctx context.Context, u *user) {
+func execs(u *user) {
 	code := 40 + u.turns%50
 	_, err := u.once("exec", "keep", "sh", "-c", fmt.Sprintf("sleep 0.0%d; exit %d", u.turns%9, code))
 	var exit *exec.ExitError
@@ -113,7 +117,7 @@ func execs(ctx context.Context, u *user) {
 }
 
 // changes does to a container what can be done to one, and looks whether it is so.
-func changes(ctx context.Context, u *user) {
+func changes(u *user) {
 	if u.turns == 0 {
 		u.do("is in use", "run", "-d", "--name", "changed", "--restart", "always", "--network", "none", "box:1", "sleep", "100000")
 		u.do("", "start", "changed")
@@ -147,7 +151,7 @@ func pidsMax(h *hosts.Host, id string) string {
 }
 
 // nets moves a container between networks that come and go.
-func nets(ctx context.Context, u *user) {
+func nets(u *user) {
 	u.do("exists", "network", "create", "n1")
 	u.do("is in use by container", "run", "-d", "--name", "moved", "box:1", "sleep", "100000")
 	u.do("", "start", "moved")
@@ -159,7 +163,7 @@ func nets(ctx context.Context, u *user) {
 }
 
 // copies takes files in and out of a container that runs and of one that does not, on its own layer, on a volume, over a mounted file.
-func copies(ctx context.Context, u *user) {
+func copies(u *user) {
 	from, to := filepath.Join(u.dir, "from"), filepath.Join(u.dir, "to")
 	content := strings.Repeat(fmt.Sprintf("%d\n", u.turns), 20000)
 	if err := os.WriteFile(from, []byte(content), 0o644); err != nil {
@@ -180,7 +184,7 @@ func copies(ctx context.Context, u *user) {
 }
 
 // makesImages makes images in all ways, runs them and removes them.
-func makesImages(ctx context.Context, u *user) {
+func makesImages(u *user) {
 	archive, tar := filepath.Join(u.dir, "image.tar"), filepath.Join(u.dir, "root.tar")
 	u.do("", "exec", "keep", "sh", "-c", fmt.Sprintf("echo %d >/turn", u.turns))
 	u.do("", "commit", "keep", "made:1")
@@ -198,14 +202,14 @@ func makesImages(ctx context.Context, u *user) {
 }
 
 // pulls fetches an image of several layers from a registry.
-func pulls(ctx context.Context, u *user, registry string) {
+func pulls(u *user, registry string) {
 	u.do("", "pull", "-q", registry+"/pulled:1")
 	u.wants("3", "run", "--rm", "--network", "none", registry+"/pulled:1", "sh", "-c", "cat /layer-*/f | wc -l")
 	u.do("o such image", "rmi", "-f", registry+"/pulled:1")
 }
 
 // stores makes volumes, networks and containers that nobody needs, and has them pruned.
-func stores(ctx context.Context, u *user) {
+func stores(u *user) {
 	u.do("", "volume", "create", "--label", "junk", "junk")
 	u.do("", "volume", "create", "--label", "junk", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory")
 	u.do("exists", "network", "create", "--label", "junk2", "junk")

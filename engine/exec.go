@@ -13,6 +13,11 @@ import (
 
 // Exec starts one more process in a running container. The process goes on when ctx ends; the caller waits for it.
 func (e *Engine) Exec(ctx context.Context, open *api.ExecOpen) (runtime.Process, error) {
+	return e.exec(ctx, open, false)
+}
+
+// exec is Exec; a tied process does not go on when this daemon dies.
+func (e *Engine) exec(ctx context.Context, open *api.ExecOpen, tied bool) (runtime.Process, error) {
 	c, err := e.find(open.GetRef())
 	if err != nil {
 		return nil, err
@@ -40,7 +45,7 @@ func (e *Engine) Exec(ctx context.Context, open *api.ExecOpen) (runtime.Process,
 		return nil, errorf(ErrInvalid, "%w", err)
 	}
 	p, err := e.cfg.Runtime.Exec(ctx, c.id, runtime.ExecOptions{
-		Process: process, Stdin: open.Stdin, Privileged: open.Privileged,
+		Process: process, Stdin: open.Stdin, Privileged: open.Privileged, Tied: tied,
 		Size: runtime.Size{Width: uint16(open.Size.GetWidth()), Height: uint16(open.Size.GetHeight())},
 	})
 	if err != nil {

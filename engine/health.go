@@ -185,7 +185,7 @@ func (e *Engine) probe(ctx context.Context, c *container, h *check) *api.HealthR
 	defer func() { result.End = timestamppb.Now() }()
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
-	p, err := e.Exec(ctx, &api.ExecOpen{Ref: c.id, Command: h.command})
+	p, err := e.exec(ctx, &api.ExecOpen{Ref: c.id, Command: h.command}, true)
 	if err != nil {
 		result.Output = err.Error()
 		return result

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -63,10 +64,10 @@ func TestWatch(t *testing.T) {
 		})
 	}()
 	<-ready
-	for ctx.Err() == nil {
+	enginetest.Until(t, "an event has been read", func() bool {
 		l.announce(aboutImage, "pull", "x", nil)
-		time.Sleep(time.Millisecond)
-	}
+		return ctx.Err() != nil
+	})
 	if err := <-done; !errors.Is(err, context.Canceled) || len(next) == 0 || next[0] != "pull" {
 		t.Errorf("%v, %v", next, err)
 	}

@@ -6,11 +6,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/engine/image"
@@ -123,6 +127,33 @@ func lifeOperations() map[string]operation {
 			},
 			without: []string{"release."},
 		},
+		"health check": {
+			prepare: func(l *lab) {
+				r := request("one", "sleep 1000")
+				r.Spec.Healthcheck = &api.HealthConfig{Test: []string{"CMD", "sleep", "1001"}, Interval: durationpb.New(time.Millisecond), Timeout: durationpb.New(time.Hour)}
+				l.create(r)
+			},
+			do: func(ctx context.Context, e *Engine, point func(string)) error {
+				if err := e.Start(ctx, "one"); err != nil {
+					return err
+				}
+				if err := until(ctx, func() bool { return e.checking("one") == 1 }); err != nil {
+					return err
+				}
+				point("health.checking")
+				return nil
+			},
+			happened: func(l *lab) bool { // one that hangs does not add to the next daemon's
+				enginetest.Until(l.t, "one check is at work", func() bool {
+					last, _, stop := l.journal.follow()
+					stop()
+					begun := slices.ContainsFunc(last, func(ev *api.Event) bool { return strings.HasPrefix(ev.Action, "exec_start") })
+					return begun && l.checking("one") == 1
+				})
+				return true
+			},
+			without: []string{"start.", "exec."},
+		},
 		"exec": {
 			prepare: running,
 			do: func(ctx context.Context, e *Engine, _ func(string)) error {
@@ -142,6 +173,35 @@ func lifeOperations() map[string]operation {
 			},
 		},
 	}
+}
+
+// checking counts the health checks of a container that are at work.
+func (e *Engine) checking(ref string) (n int) {
+	c, err := e.find(ref)
+	if err != nil {
+		return 0
+	}
+	pids, _ := e.cfg.Runtime.Pids(e.ctx, c.id)
+	for _, p := range pids {
+		if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p)); strings.Contains(string(line), "1001") {
+			n++
+		}
+	}
+	return n
+}
+
+// until is enginetest.Until for a process that is to be killed.
+func until(ctx context.Context, ok func() bool) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 func (l *lab) must(err error) {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/shoal-dev/shoal/internal/identity"
+	"github.com/shoal-dev/shoal/internal/poll"
 	"github.com/shoal-dev/shoal/manager/ca"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -81,10 +82,8 @@ func check(t testing.TB, err error) {
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 15 s for: %s", what)
-		}
+	if !poll.Until(15*time.Second, ok) {
+		t.Fatalf("waited 15 s for: %s", what)
 	}
 }
 

@@ -20,6 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/overlay/netns"
+
+	"github.com/shoal-dev/shoal/internal/poll"
 )
 
 // lab is a few hosts on one Ethernet, each a network namespace with an Overlay, and a client beside them.
@@ -234,16 +236,9 @@ func (l *lab) settle() {
 
 func (l *lab) eventually(what string, f func() error) {
 	l.t.Helper()
-	deadline := time.Now().Add(8 * time.Second)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			l.t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(10 * time.Millisecond)
+	var err error
+	if !poll.Until(8*time.Second, func() bool { err = f(); return err == nil }) {
+		l.t.Fatalf("%s: %v", what, err)
 	}
 }
 

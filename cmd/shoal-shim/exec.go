@@ -16,6 +16,7 @@ type session struct {
 	conn                  *conn
 	blob                  blob
 	done                  bool
+	tied                  bool // to its connection
 	failCode              uint16
 	failed                string
 }
@@ -25,19 +26,19 @@ func (s *shim) alive(hook bool) bool {
 	return !s.exited && (s.started != 0 || hook && (s.hooking || s.ready))
 }
 
-func (s *shim) runExec(c *conn, mem []byte, hook bool) {
+func (s *shim) runExec(c *conn, mem []byte, arg uint16) {
 	b, ok := load(mem)
 	switch {
 	case !ok:
 		munmap(mem)
 		c.fail(wire.CodeVersion, "shim and daemon do not understand each other: the program is malformed")
 		return
-	case !s.alive(hook) || c.exec != nil:
+	case !s.alive(arg == wire.ExecHook) || c.exec != nil:
 		munmap(mem)
 		c.fail(wire.CodeNotRunning, "container is not running")
 		return
 	}
-	x := &session{conn: c, blob: b, tty: noFD}
+	x := &session{conn: c, blob: b, tty: noFD, tied: arg == wire.ExecTied}
 	stdio := c.fds
 	if c.nfds < 3 {
 		null, e := open("/dev/null", syscall.O_RDWR, 0)

@@ -46,7 +46,7 @@ func (s *shim) request(c *conn) {
 		s.console(c)
 	case wire.OpRunExec:
 		keep = true
-		s.runExec(c, heapless(body, mapped), arg == wire.ExecHook)
+		s.runExec(c, heapless(body, mapped), arg)
 	case wire.OpStdin:
 		s.stdin.pending = append(s.stdin.pending, body...)
 		s.stdin.flush(s)

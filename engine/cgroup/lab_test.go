@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/internal/poll"
 )
 
 var groupCount atomic.Int32
@@ -172,10 +174,8 @@ func (m *member) end(t *testing.T) string {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within ten seconds", what)
-		}
+	if !poll.Until(10*time.Second, ok) {
+		t.Fatalf("%s: not within ten seconds", what)
 	}
 }
 

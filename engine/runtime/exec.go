@@ -45,7 +45,11 @@ func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, er
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(ctx, conn, blob, 0, o)
+	kind := uint16(0)
+	if o.Tied {
+		kind = wire.ExecTied
+	}
+	p, err := start(ctx, conn, blob, kind, o)
 	if err != nil {
 		conn.Close()
 		return nil, wrap("exec", err)

@@ -95,6 +95,7 @@ type ExecOptions struct {
 	Stdin      bool
 	Privileged bool
 	Size       Size
+	Tied       bool // the process is killed when this daemon dies; another runtime's is not
 }
 
 // Process is an exec session.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"github.com/shoal-dev/shoal/internal/poll"
 	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -49,20 +50,15 @@ func (r *rig) update(fn func(tx *store.Tx) error) {
 // wait returns when ok says so; what is printed if it never does.
 func (r *rig) wait(what string, ok func(tx *store.Tx) bool) {
 	r.t.Helper()
-	deadline := time.Now().Add(8 * time.Second)
-	for {
-		done := false
+	seen := func() (done bool) {
 		r.s.View(func(tx *store.Tx) { done = ok(tx) })
-		if done {
-			return
-		}
-		if time.Now().After(deadline) {
-			r.s.View(func(tx *store.Tx) {
-				r.t.Logf("services: %v\nnetworks: %v\nnodes: %v", tx.Services().List(), tx.Networks().List(), tx.Nodes().List())
-			})
-			r.t.Fatalf("timed out: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
+		return done
+	}
+	if !poll.Until(8*time.Second, seen) {
+		r.s.View(func(tx *store.Tx) {
+			r.t.Logf("services: %v\nnetworks: %v\nnodes: %v", tx.Services().List(), tx.Networks().List(), tx.Nodes().List())
+		})
+		r.t.Fatalf("timed out: %s", what)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/shoal-dev/shoal/internal/poll"
 	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -45,18 +46,13 @@ func (r *rig) update(fn func(tx *store.Tx) error) {
 
 func (r *rig) wait(what string, ok func(tx *store.Tx) bool) {
 	r.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		done := false
+	seen := func() (done bool) {
 		r.s.View(func(tx *store.Tx) { done = ok(tx) })
-		if done {
-			return
-		}
-		if time.Now().After(deadline) {
-			r.s.View(func(tx *store.Tx) { r.t.Logf("tasks: %v", tx.Tasks().List()) })
-			r.t.Fatalf("timed out: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
+		return done
+	}
+	if !poll.Until(10*time.Second, seen) {
+		r.s.View(func(tx *store.Tx) { r.t.Logf("tasks: %v", tx.Tasks().List()) })
+		r.t.Fatalf("timed out: %s", what)
 	}
 }
 

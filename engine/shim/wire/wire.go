@@ -182,6 +182,9 @@ const (
 // ExecHook is the Arg of an OpRunExec that is no user's process: it may come before the container has started.
 const ExecHook = 1
 
+// ExecTied is the Arg of an OpRunExec whose process is killed when its connection closes: nobody else will.
+const ExecTied = 2
+
 // Codes of OpErr.
 const (
 	CodeFailed    = 1 + iota // setup failed
