@@ -150,7 +150,7 @@ func TestKilledBetweenNetworks(t *testing.T) {
 				t.Errorf("networks %v, %v; want %v", got, row.Networks, want)
 			}
 			l.wantInside("victim")
-			if veths := len(veths()); veths != len(want) {
+			if veths := len(veths(t)); veths != len(want) {
 				t.Errorf("%d interfaces of the host, want %d", veths, len(want))
 			}
 			if got := l.resolve("victim", "victim.second"); got != l.v4("victim", "second") {

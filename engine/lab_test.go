@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,19 +154,26 @@ func (l *lab) traces() []string {
 			lines = append(lines, "volume "+v.Name)
 		}
 	}
-	lines = append(lines, veths()...)
+	lines = append(lines, veths(l.t)...)
 	slices.Sort(lines)
 	return lines
 }
 
-// veths are the host's ends of containers' interfaces.
-func veths() (lines []string) {
-	links, _ := netlink.LinkList()
-	for _, k := range links {
-		if k.Type() == "veth" {
-			lines = append(lines, "link "+k.Attrs().Name)
+// veths are the host's ends of containers' interfaces. It waits for those that are down, which are on their way out.
+func veths(t testing.TB) (lines []string) {
+	t.Helper()
+	enginetest.Until(t, "interfaces that are down are gone", func() bool {
+		lines = nil
+		down := false
+		links, _ := netlink.LinkList()
+		for _, k := range links {
+			if k.Type() == "veth" {
+				lines = append(lines, "link "+k.Attrs().Name)
+				down = down || k.Attrs().Flags&net.FlagUp == 0
+			}
 		}
-	}
+		return !down
+	})
 	return lines
 }
 

@@ -179,7 +179,7 @@ func (l *lab) oddLinks() (odd []string) {
 	for _, c := range l.all() {
 		want += len(c.get().Endpoints)
 	}
-	if have := veths(); len(have) != want {
+	if have := veths(l.t); len(have) != want {
 		odd = append(odd, fmt.Sprintf("%d interfaces for %d endpoints: %v", len(have), want, have))
 	}
 	return odd

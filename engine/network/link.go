@@ -54,8 +54,8 @@ func (m *Manager) link(name string) (netlink.Link, error) {
 	return l, err
 }
 
-func (m *Manager) deleteLink(l netlink.Link) error {
-	err := m.nl.LinkDel(l)
+func deleteLink(nl *netlink.Handle, l netlink.Link) error {
+	err := nl.LinkDel(l)
 	if err != nil && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("delete link %s: %w", l.Attrs().Name, err)
 	}

@@ -68,12 +68,16 @@ type Manager struct {
 	ns  netns.NsHandle
 	own bool // ns is the process's own
 	nl  *netlink.Handle
+	// slow is for what the kernel takes its time for: a handle makes one request after another.
+	slow       *netlink.Handle
+	background sync.WaitGroup
 
 	mu       sync.Mutex
 	networks map[string]*api.LocalNetwork // by ID; never changed in place
 	attached map[string]Attachment        // by container
 	holds    map[string][]*hold           // by container
 	idle     map[string]bool              // networks that somebody has left since Reconcile
+	retired  map[string]chan struct{}     // interfaces that are being deleted, by name; closed when they are
 	applied  *ruleset                     // what the kernel has; nil: unknown
 	ipv6     bool
 	warned   string // of which firewall
@@ -103,6 +107,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, networks: map[string]*api.LocalNetwork{},
 		attached: map[string]Attachment{}, holds: map[string][]*hold{}, idle: map[string]bool{},
+		retired: map[string]chan struct{}{},
 	}
 	if err := m.open(); err != nil {
 		return nil, err
@@ -127,6 +132,11 @@ func (m *Manager) open() (err error) {
 		m.ns.Close()
 		return fmt.Errorf("open netlink: %w", err)
 	}
+	if m.slow, err = netlink.NewHandleAt(m.ns, unix.NETLINK_ROUTE); err != nil {
+		m.nl.Close()
+		m.ns.Close()
+		return fmt.Errorf("open netlink: %w", err)
+	}
 	return m.inNS(func() error {
 		_, err := os.Stat("/proc/sys/net/ipv6/conf/all/forwarding")
 		m.ipv6 = err == nil
@@ -141,6 +151,7 @@ func (m *Manager) open() (err error) {
 
 // Close lets go of held ports and of the namespace. The kernel keeps networks and attachments.
 func (m *Manager) Close() {
+	m.background.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for c, holds := range m.holds {
@@ -148,6 +159,7 @@ func (m *Manager) Close() {
 		delete(m.holds, c)
 	}
 	m.nl.Close()
+	m.slow.Close()
 	m.ns.Close()
 }
 
@@ -371,7 +383,7 @@ func (m *Manager) Remove(_ context.Context, ref string) error {
 func (m *Manager) removeLink(n *api.LocalNetwork) error {
 	l, err := m.link(hostLink(n))
 	if err == nil && l != nil && ours(l) && !m.wantedLinks()[hostLink(n)] {
-		err = m.deleteLink(l)
+		err = deleteLink(m.nl, l)
 	}
 	if m.idle[n.Id] {
 		delete(m.idle, n.Id)

@@ -41,6 +41,7 @@ func (m *Manager) plugs(a Attachment) ([]*plug, error) {
 			return nil, fmt.Errorf("%w: %s", ErrNotFound, ep.Network)
 		}
 		p := &plug{network: n, ep: ep, veth: vethName(a.Container, n.Id)}
+		m.awaitRetired(p.veth)
 		var err error
 		if n.Driver == Bridge {
 			p.host, err = m.ensureBridge(n)
@@ -114,7 +115,7 @@ func (m *Manager) connect(p *plug, have []netlink.Link, inside *netlink.Handle, 
 		}
 	}
 	if old != nil {
-		if err := m.deleteLink(old); err != nil {
+		if err := deleteLink(m.nl, old); err != nil {
 			return false, err
 		}
 	}

@@ -51,7 +51,7 @@ func (m *Manager) Detach(_ context.Context, container string) error {
 	for _, ep := range a.Endpoints {
 		l, err := m.link(vethName(container, ep.NetworkId))
 		if err == nil && l != nil {
-			err = m.deleteLink(l)
+			err = m.retire(l)
 		}
 		errs = append(errs, err)
 	}
@@ -183,7 +183,7 @@ func (m *Manager) sweepLinks() error {
 	var errs []error
 	for _, l := range links {
 		if ours(l) && !wanted[l.Attrs().Name] {
-			errs = append(errs, m.deleteLink(l))
+			errs = append(errs, deleteLink(m.nl, l))
 		}
 	}
 	return errors.Join(errs...)
