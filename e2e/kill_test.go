@@ -60,7 +60,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	begun := time.Now()
 	var down, last time.Duration
 	for range kills {
-		pause := time.NewTimer(time.Duration(random.Int64N(int64(250*time.Millisecond + last)))) // a slow machine needs longer for everything
+		pause := time.NewTimer(time.Duration(random.Int64N(int64(250*time.Millisecond + 2*last)))) // a slow machine needs longer for everything
 		select {
 		case <-pause.C:
 		case <-t.Context().Done():
@@ -129,7 +129,7 @@ func checkRan(t *testing.T, h *hosts.Host, users []*user, kills int) {
 		}
 	}
 	t.Logf("%d containers were reported to have started, %d are there", n, len(got))
-	if n < kills/2 {
+	if n < kills/5 {
 		t.Errorf("only %d containers were started through %d kills: this was no load", n, kills)
 	}
 }

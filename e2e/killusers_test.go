@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/shoal-dev/shoal/e2e/hosts"
+	"github.com/shoal-dev/shoal/internal/poll"
 )
 
 // user is somebody who uses a daemon that dies again and again, and who says so when something is not as it was asked for.
@@ -55,10 +57,10 @@ func (u *user) once(args ...string) (out string, err error) {
 	case strings.Contains(err.Error(), "lost the connection"):
 		u.cut++
 	case lost(err): // there is no daemon at the moment: leave the processor to the one that comes
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-		}
+		poll.Until(5*time.Second, func() bool {
+			c, err := net.Dial("unix", strings.TrimPrefix(u.h.Socket(), "unix://"))
+			return err == nil && c.Close() == nil
+		})
 	}
 	return out, err
 }
