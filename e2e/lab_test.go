@@ -10,52 +10,20 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/shoal-dev/shoal/e2e/hosts"
+	"github.com/shoal-dev/shoal/e2e/hosts/hoststest"
 )
 
-var labs atomic.Int32
-
-// lab makes n hosts with running daemons. On failure their logs are shown.
+// lab makes n hosts with running daemons.
 func lab(t *testing.T, n int) *hosts.Lab {
 	t.Helper()
 	if os.Getenv("SHOAL_E2E") == "" {
 		t.Skip("SKIPPED: end-to-end tests need root and bin/shoal; run them with `make e2e`")
 	}
-	bin, err := filepath.Abs("../bin/shoal")
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := fmt.Sprintf("e%d-%d", os.Getpid()%10000, labs.Add(1))
-	l, err := hosts.New(hosts.Config{Name: name, Dir: filepath.Join("/tmp", "shoal-"+name), Bin: bin, N: n})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			showLogs(t, l)
-		}
-		if err := l.Close(); err != nil {
-			t.Error("close lab:", err)
-		}
-	})
-	if err := l.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
-// logTail is how much of a daemon's log a failed test shows.
-const logTail = 12 << 10
-
-func showLogs(t *testing.T, l *hosts.Lab) {
-	for _, h := range l.Hosts {
-		b, _ := os.ReadFile(h.LogPath())
-		t.Logf("---- %s\n%s", h.Name, b[max(0, len(b)-logTail):])
-	}
+	return hoststest.Lab(t, "../bin/shoal", n)
 }
 
 // cluster is a lab whose hosts are joined and have the image web:1.
@@ -80,16 +48,9 @@ func web(t *testing.T) string {
 	return path
 }
 
-// run is the command line of a host; it must succeed.
 func run(t *testing.T, h *hosts.Host, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	out, err := h.CLI(ctx, args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return hoststest.Run(t, h, args...)
 }
 
 // fails runs a command that must be refused with one line that contains want.

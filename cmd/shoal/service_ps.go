@@ -14,30 +14,10 @@ func newServicePsCommand(c *cli) *cobra.Command {
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.serviceNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.check(); err != nil {
-				return err
-			}
-			d, err := c.client()
-			if err != nil {
-				return err
-			}
-			var tasks []*api.TaskInfo
-			failed := c.each(args, func(name string) error {
+			return c.listTasks(cmd.Context(), &f, args, func(name string) (*api.ListTasksRequest, error) {
 				s, err := c.getService(cmd.Context(), name)
-				if err != nil {
-					return err
-				}
-				r, err := d.Control.ListTasks(cmd.Context(), &api.ListTasksRequest{ServiceId: s.Service.Id})
-				tasks = append(tasks, r.GetTasks()...)
-				return err
+				return &api.ListTasksRequest{ServiceId: s.GetService().GetId()}, err
 			})
-			if failed != nil && len(tasks) == 0 {
-				return failed
-			}
-			if err := c.list(taskListing, f.listFlags, taskRows(tasks, &f)); err != nil {
-				return err
-			}
-			return failed
 		},
 	}
 	addTaskFlags(cmd, &f)

@@ -29,6 +29,34 @@ func (f *taskFlags) check() error {
 }
 
 // taskRows sorts tasks by service and slot, newest first, and shows the older ones of a slot as Docker does.
+// listTasks prints the tasks of several nodes or services: of those that are found, even if others are not.
+func (c *cli) listTasks(ctx context.Context, f *taskFlags, names []string, of func(name string) (*api.ListTasksRequest, error)) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	d, err := c.client()
+	if err != nil {
+		return err
+	}
+	var tasks []*api.TaskInfo
+	failed := c.each(names, func(name string) error {
+		request, err := of(name)
+		if err != nil {
+			return err
+		}
+		r, err := d.Control.ListTasks(ctx, request)
+		tasks = append(tasks, r.GetTasks()...)
+		return err
+	})
+	if failed != nil && len(tasks) == 0 {
+		return failed
+	}
+	if err := c.list(taskListing, f.listFlags, taskRows(tasks, f)); err != nil {
+		return err
+	}
+	return failed
+}
+
 func taskRows(tasks []*api.TaskInfo, f *taskFlags) []row {
 	slices.SortStableFunc(tasks, compareTasks)
 	var rows []row

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/shoal-dev/shoal/e2e/hosts"
+	"github.com/shoal-dev/shoal/e2e/hosts/hoststest"
 )
 
 var update = flag.Bool("update", false, "write the outcome into testdata/commands.txt; reasons stay")
@@ -65,23 +65,7 @@ type command func(ctx context.Context, args ...string) *exec.Cmd
 // engines starts both, each on a host of its own with the image box:1, Debian's busybox.
 func engines(t *testing.T) (shoal, docker command) {
 	t.Helper()
-	bin, err := filepath.Abs("../../bin/shoal")
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := fmt.Sprintf("c%d", os.Getpid()%10000)
-	l, err := hosts.New(hosts.Config{Name: name, Dir: "/tmp/shoal-" + name, Bin: bin, N: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := l.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	l := hoststest.Lab(t, "../../bin/shoal", 1)
 	d, err := hosts.StartDocker(t.Context(), l.Client)
 	if err != nil {
 		t.Fatal(err)

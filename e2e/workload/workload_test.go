@@ -5,51 +5,28 @@
 package workload
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/shoal-dev/shoal/e2e/hosts"
+	"github.com/shoal-dev/shoal/e2e/hosts/hoststest"
 )
 
 func TestNginxAndPostgres(t *testing.T) {
 	if os.Getenv("SHOAL_WORKLOAD") == "" {
 		t.Skip("SKIPPED: needs root, debootstrap and a Debian mirror: run it with `make workload`")
 	}
-	l := lab(t)
+	l := hoststest.Lab(t, "../../bin/shoal", 1)
 	h := l.Hosts[0]
 	load(t, h, rootfs(t))
 	t.Run("nginx", func(t *testing.T) { nginx(t, l, h) })
 	t.Run("postgres", func(t *testing.T) { postgres(t, h) })
-}
-
-func lab(t *testing.T) *hosts.Lab {
-	t.Helper()
-	bin, err := filepath.Abs("../../bin/shoal")
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := fmt.Sprintf("w%d", os.Getpid()%10000)
-	l, err := hosts.New(hosts.Config{Name: name, Dir: "/tmp/shoal-" + name, Bin: bin, N: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := l.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return l
 }
 
 // rootfs is a small Debian with both servers. It is kept for the next run.
@@ -92,13 +69,7 @@ func load(t *testing.T, h *hosts.Host, dir string) {
 
 func run(t *testing.T, h *hosts.Host, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	out, err := h.CLI(ctx, args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(out)
+	return strings.TrimSpace(hoststest.Run(t, h, args...))
 }
 
 // healthy waits until a container's own check says so.

@@ -56,31 +56,12 @@ func (s *containers) CopyFrom(r *api.CopyFromRequest, stream grpc.ServerStreamin
 	return archived(stream, func(w io.Writer) error { return s.engine.CopyFrom(stream.Context(), r.Ref, r.Path, r.FollowLink, w) })
 }
 
-// copyUpload reads the archive of a CopyTo.
-type copyUpload struct {
-	stream grpc.ClientStreamingServer[api.CopyToRequest, api.CopyToResponse]
-	rest   []byte
-}
-
-func (u *copyUpload) Read(p []byte) (int, error) {
-	for len(u.rest) == 0 {
-		m, err := u.stream.Recv()
-		if err != nil {
-			return 0, err
-		}
-		u.rest = m.Data
-	}
-	n := copy(p, u.rest)
-	u.rest = u.rest[n:]
-	return n, nil
-}
-
 func (s *containers) CopyTo(stream grpc.ClientStreamingServer[api.CopyToRequest, api.CopyToResponse]) error {
 	first, err := stream.Recv()
 	if err != nil {
 		return err
 	}
-	if err := s.engine.CopyTo(stream.Context(), first, &copyUpload{stream: stream, rest: first.Data}); err != nil {
+	if err := s.engine.CopyTo(stream.Context(), first, &upload[*api.CopyToRequest]{stream, first.Data}); err != nil {
 		return toStatus(err)
 	}
 	return stream.SendAndClose(&api.CopyToResponse{})

@@ -63,29 +63,8 @@ func (s *images) Pull(r *api.PullImageRequest, stream grpc.ServerStreamingServer
 	return stream.Send(p)
 }
 
-// upload reads the data of a stream of uploads.
-type upload struct {
-	stream interface {
-		Recv() (*api.ImageUpload, error)
-	}
-	rest []byte
-}
-
-func (u *upload) Read(p []byte) (int, error) {
-	for len(u.rest) == 0 {
-		m, err := u.stream.Recv()
-		if err != nil {
-			return 0, err
-		}
-		u.rest = m.Data
-	}
-	n := copy(p, u.rest)
-	u.rest = u.rest[n:]
-	return n, nil
-}
-
 func (s *images) Load(stream grpc.BidiStreamingServer[api.ImageUpload, api.ImageProgress]) error {
-	loaded, err := s.store.Load(stream.Context(), &upload{stream: stream}, reporter(stream))
+	loaded, err := s.store.Load(stream.Context(), &upload[*api.ImageUpload]{stream: stream}, reporter(stream))
 	if err != nil {
 		return toStatus(err)
 	}
@@ -105,7 +84,7 @@ func (s *images) Import(stream grpc.BidiStreamingServer[api.ImageUpload, api.Ima
 	if err != nil {
 		return err
 	}
-	img, err := s.store.Import(stream.Context(), &upload{stream: stream, rest: first.Data}, image.ImportOptions{
+	img, err := s.store.Import(stream.Context(), &upload[*api.ImageUpload]{stream, first.Data}, image.ImportOptions{
 		Ref: first.Ref, Changes: first.Changes, Message: first.Message, Platform: first.Platform,
 	}, reporter(stream))
 	if err != nil {
