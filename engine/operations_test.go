@@ -14,10 +14,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/engine/image"
+	"github.com/shoal-dev/shoal/engine/network"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -284,6 +287,36 @@ func changeOperations() map[string]operation {
 				return e.Disconnect(ctx, "one", "second", false)
 			},
 			happened: func(l *lab) bool { return !isOn(l) },
+		},
+		"run on a macvlan": {
+			prepare: func(l *lab) {
+				attrs := netlink.NewLinkAttrs()
+				attrs.Name = "parent0"
+				if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !errors.Is(err, unix.EEXIST) {
+					l.t.Fatal(err)
+				}
+			},
+			do: func(ctx context.Context, e *Engine, _ func(string)) error {
+				n := &api.LocalNetwork{Name: "second", Driver: "macvlan", Options: map[string]string{"parent": "parent0"}}
+				if _, err := e.CreateNetwork(ctx, n); err != nil && !errors.Is(err, network.ErrExists) {
+					return err
+				}
+				if _, err := e.Inspect(ctx, "one"); errors.Is(err, ErrNotFound) {
+					r := request("one", patient)
+					r.NetworkMode = "second"
+					if _, err := e.Create(ctx, CreateOptions{Request: r}); err != nil {
+						return err
+					}
+				}
+				return e.Start(ctx, "one")
+			},
+			happened: func(l *lab) bool {
+				if l.gone("one") || l.state("one") != api.ContainerState_CONTAINER_RUNNING {
+					return false
+				}
+				return strings.Contains(l.exec("one", "ip -o link show eth0"), "UP")
+			},
+			without: []string{"create.", "start."},
 		},
 		"run": {
 			do: func(ctx context.Context, e *Engine, _ func(string)) error {

@@ -15,6 +15,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/shoal-dev/shoal/engine/enginetest"
+	"github.com/shoal-dev/shoal/engine/network"
 	"github.com/shoal-dev/shoal/engine/runtime"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -177,7 +178,11 @@ func (l *lab) oddMounts() (odd []string) {
 func (l *lab) oddLinks() (odd []string) {
 	want := 0
 	for _, c := range l.all() {
-		want += len(c.get().Endpoints)
+		for _, ep := range c.get().Endpoints {
+			if n, err := l.Networks().Get(ep.NetworkId); err == nil && n.Driver == network.Bridge {
+				want++
+			}
+		}
 	}
 	if have := veths(l.t); len(have) != want {
 		odd = append(odd, fmt.Sprintf("%d interfaces for %d endpoints: %v", len(have), want, have))

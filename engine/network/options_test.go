@@ -266,6 +266,15 @@ func TestMacvlan(t *testing.T) {
 	l.wantNothingLeft()
 }
 
+// A daemon that dies while it tries out what the kernel has is followed by one that knows the interface for ours.
+func TestProbeIsOurs(t *testing.T) {
+	for name, want := range map[string]bool{probeName: true, "eth0.10": false} {
+		if ours(&netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: name}}) != want {
+			t.Errorf("%s: want %v", name, want)
+		}
+	}
+}
+
 // A VLAN's interface is there while somebody is on it. Kernels without VLANs are told apart.
 func TestVLAN(t *testing.T) {
 	l := newLab(t)
