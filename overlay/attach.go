@@ -10,8 +10,6 @@ import (
 	"net/netip"
 	"reflect"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/shoal-dev/shoal/overlay/netns"
 	"github.com/shoal-dev/shoal/overlay/netstate"
 )
@@ -223,29 +221,16 @@ func (o *Overlay) unwire(id string) error {
 	o.spaces.Lock()
 	boxes := maps.Clone(o.boxes)
 	o.spaces.Unlock()
-	errs := []error{o.host.drop(linkName(portPrefix, id))}
+	errs := make(chan error, 1+len(boxes))
+	go func() { errs <- o.host.drop(linkName(portPrefix, id)) }()
 	for _, s := range boxes {
-		errs = append(errs, s.drop(linkName(vethPrefix, id)))
+		go func() { errs <- s.drop(linkName(vethPrefix, id)) }()
 	}
-	if err := errors.Join(errs...); err != nil {
+	for range cap(errs) {
+		err = errors.Join(err, <-errs)
+	}
+	if err != nil {
 		return fmt.Errorf("detach container %s: %w", id, err)
 	}
 	return nil
-}
-
-func (s *space) drop(link string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l, err := s.h.LinkByName(link)
-	if err == nil {
-		err = s.h.LinkDel(l)
-	}
-	if err != nil && !isGone(err) {
-		return fmt.Errorf("%s: remove link %s: %w", s.name, link, err)
-	}
-	return nil
-}
-
-func isGone(err error) bool {
-	return isLinkNotFound(err) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EBADF)
 }

@@ -61,6 +61,19 @@ func Current() (*NS, error) {
 // FD is the descriptor, valid until Close.
 func (n *NS) FD() int { return int(n.file.Fd()) }
 
+// Use calls f with the descriptor, which stays open as long as f runs. A closed namespace is os.ErrClosed.
+func (n *NS) Use(f func(fd int) error) error {
+	conn, err := n.file.SyscallConn()
+	if err != nil {
+		return os.ErrClosed
+	}
+	var inner error
+	if conn.Control(func(fd uintptr) { inner = f(int(fd)) }) != nil {
+		return os.ErrClosed
+	}
+	return inner
+}
+
 // Same tells whether both are the same namespace.
 func (n *NS) Same(other *NS) bool {
 	a, err1 := n.file.Stat()
