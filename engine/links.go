@@ -76,6 +76,9 @@ func (e *Engine) settleLinks(networks []*api.LocalNetworkAttachment) error {
 // legacyLinks are those on the default bridge.
 func (e *Engine) legacyLinks(row *api.Container) []link {
 	for _, w := range row.Networks {
+		if len(w.Links) == 0 { // nearly everybody
+			continue
+		}
 		if n, err := e.cfg.Networks.Get(w.Network); err == nil && n.Name == NetworkBridge {
 			return links(w)
 		}
@@ -227,6 +230,9 @@ func (e *Engine) refreshLinks(id string) {
 func (e *Engine) aliasOnly(row *api.Container, ep *api.NetworkEndpoint, name string) string {
 	name = strings.TrimSuffix(name, "."+strings.ToLower(ep.Network))
 	for _, w := range row.Networks {
+		if len(w.Links) == 0 {
+			continue
+		}
 		if n, err := e.cfg.Networks.Get(w.Network); err != nil || n.Id != ep.NetworkId {
 			continue
 		}
