@@ -41,6 +41,29 @@ func applyAnywhere(w *writer, r *specs.LinuxResources) {
 	w.conf(r.Unified)
 }
 
+// Beside names a controller that r uses in a version 1 tree beside a version 2 that has the others, "" if there is none.
+// Other runtimes put no process into such a tree.
+func (t *Tree) Beside(r *specs.LinuxResources) string {
+	if r == nil || !t.Unified() {
+		return ""
+	}
+	used := map[string]bool{"hugetlb": len(r.HugepageLimits) > 0, "rdma": len(r.Rdma) > 0}
+	if r.Network != nil {
+		used["net_cls"], used["net_prio"] = r.Network.ClassID != nil, len(r.Network.Priorities) > 0
+	}
+	for name := range r.Unified {
+		used[controllerOf(name)] = true
+	}
+	for _, h := range t.v1 {
+		for _, c := range h.controllers {
+			if used[c] {
+				return c
+			}
+		}
+	}
+	return ""
+}
+
 // anywhere writes a file of a controller that may be in either version's tree.
 func (w *writer) anywhere(controller, name, value string) {
 	switch {

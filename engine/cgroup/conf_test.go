@@ -265,3 +265,23 @@ func TestRealtimeLimitBites(t *testing.T) {
 	}
 	apply(t, g, &specs.LinuxResources{CPU: &specs.LinuxCPU{RealtimeRuntime: to(int64(1000)), RealtimePeriod: to(uint64(10_000))}})
 }
+
+// A tree beside version 2 is ours to use, and no other runtime's.
+func TestBeside(t *testing.T) {
+	vpn := []hierarchy{{name: "net_cls", controllers: []string{"net_cls"}}, {name: "systemd", controllers: []string{"name=systemd"}}}
+	beside, v1 := &Tree{v2: "/cg", v1: vpn}, &Tree{v1: append(vpn, hierarchy{name: "memory", controllers: []string{"memory"}})}
+	class := &specs.LinuxResources{Network: &specs.LinuxNetwork{ClassID: to(uint32(1))}}
+	for _, tc := range []struct {
+		tree *Tree
+		r    *specs.LinuxResources
+		want string
+	}{
+		{beside, class, "net_cls"}, {beside, &specs.LinuxResources{Unified: map[string]string{"net_cls.classid": "many"}}, "net_cls"},
+		{beside, &specs.LinuxResources{Unified: map[string]string{"memory.high": "1"}, HugepageLimits: []specs.LinuxHugepageLimit{{}}}, ""},
+		{beside, nil, ""}, {v1, class, ""},
+	} {
+		if got := tc.tree.Beside(tc.r); got != tc.want {
+			t.Errorf("%+v: %q, want %q", tc.r, got, tc.want)
+		}
+	}
+}

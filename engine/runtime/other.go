@@ -90,7 +90,13 @@ func (s *Shoal) makeOther(ctx context.Context, p place, in input) (pid int, err 
 // withoutConf takes files of control groups out of a bundle whose runtime would refuse them: with version 1 the specification
 // has no field for them. They are written by now, and what the runtime writes itself are others.
 func (s *Shoal) withoutConf(o CreateOptions, sp *specs.Spec) error {
-	if s.tree.Unified() || sp.Linux == nil || sp.Linux.Resources == nil || len(sp.Linux.Resources.Unified) == 0 {
+	if sp.Linux == nil || sp.Linux.Resources == nil {
+		return nil
+	}
+	if c := s.tree.Beside(sp.Linux.Resources); c != "" {
+		return fmt.Errorf("runtime %s: it does not know this host's %s controller, which is in a tree of version 1 beside version 2", filepath.Base(o.Runtime), c)
+	}
+	if s.tree.Unified() || len(sp.Linux.Resources.Unified) == 0 {
 		return nil
 	}
 	sp.Linux.Resources.Unified = nil
