@@ -11,7 +11,7 @@ import (
 
 // The budget keeps growth a decision: raise a number here in the commit that needs it, and say why.
 const (
-	maxModules = 52       // linked into shoal, ours not counted; CDI's library is four
+	maxModules = 53       // linked into shoal, ours not counted; CDI's library is four, SELinux' two
 	maxBinary  = 26 << 20 // bytes of bin/shoal, shim and all
 	maxShim    = 2 << 20  // bytes of the shim; there is one per container
 )

@@ -16,6 +16,7 @@ has zstd zstd
 has nft nftables
 has bridge iproute2
 has runc runc
+has checkpolicy checkpolicy
 if [ ${#need[@]} -gt 0 ]; then
 	[ "$(id -u)" = 0 ] || { echo "missing: ${need[*]}; run as root, or apt-get install them" >&2; exit 1; }
 	export DEBIAN_FRONTEND=noninteractive

@@ -42,6 +42,7 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 		CgroupsPath: e.groupPath(row), Bounding: e.bounding,
 		JoinedNet: joinsContainer(row.NetworkMode), LinkEnv: e.linkEnv(row),
 		Seccomp: e.profiles.get, CustomSeccomp: seccomp.Load,
+		ProcessLabel: row.ProcessLabel, MountLabel: row.MountLabel,
 	}
 	if o.User, err = lookupUser(o.RootPath, row.User, row.Spec.GetGroups()); err != nil {
 		return nil, err

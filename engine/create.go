@@ -58,6 +58,7 @@ func (e *Engine) Create(ctx context.Context, o CreateOptions) (*api.Container, e
 		return nil, err
 	}
 	if err := e.reserveName(row); err != nil {
+		e.cfg.Labels.Release(labelsOf(row))
 		return nil, err
 	}
 	c := newContainer(e.rowDir(row.Id)+creatingExt, row, req, image)
@@ -120,6 +121,7 @@ func (e *Engine) abandon(c *container) {
 	e.releaseUserNS(e.ctx, c)
 	err := e.release(c, e.createSteps())
 	e.setMaking(c, false)
+	e.cfg.Labels.Release(labelsOf(c.get()))
 	if err == nil {
 		e.removeAnonymousVolumes(c)
 		os.RemoveAll(c.dir)
@@ -176,7 +178,7 @@ func (e *Engine) newRow(ctx context.Context, req *api.CreateContainerRequest, o 
 	if row.Mounts, err = e.mountPoints(ctx, req, image); err != nil {
 		return nil, err
 	}
-	return row, nil
+	return row, e.chooseLabels(row)
 }
 
 // checkRequest refuses at creation what could not be started.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/shoal-dev/shoal/engine/cdi"
 	"github.com/shoal-dev/shoal/engine/image"
+	"github.com/shoal-dev/shoal/engine/label"
 	"github.com/shoal-dev/shoal/engine/network"
 	"github.com/shoal-dev/shoal/engine/resolver"
 	"github.com/shoal-dev/shoal/engine/runtime"
@@ -44,6 +45,7 @@ type Config struct {
 	Volumes      Volumes
 	Networks     *network.Manager
 	CDI          *cdi.Specs // devices that vendors describe
+	Labels       *label.Source
 	Logger       *slog.Logger
 	// FaultPoint, if set, is called at every point in a container's life where a crash is tested.
 	FaultPoint func(name string)
@@ -159,6 +161,9 @@ func (e *Engine) Networks() *network.Manager { return e.cfg.Networks }
 
 // CDI gives the devices that vendors describe.
 func (e *Engine) CDI() *cdi.Specs { return e.cfg.CDI }
+
+// SELinux says that containers have labels.
+func (e *Engine) SELinux() bool { return e.cfg.Labels.On() }
 
 // Images gives the images.
 func (e *Engine) Images() *image.Store { return e.cfg.Images }

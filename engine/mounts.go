@@ -35,6 +35,9 @@ func (e *Engine) mountPoints(ctx context.Context, req *api.CreateContainerReques
 			return nil, errorf(ErrInvalid, "mount %s: a container with its own users cannot mount anything on the host: use propagation rslave, or userns_mode host", target)
 		}
 		point, err := mountPoint(m, target)
+		if err == nil {
+			err = e.checkRelabel(m)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/shoal-dev/shoal/engine/cdi"
 	"github.com/shoal-dev/shoal/engine/content"
 	"github.com/shoal-dev/shoal/engine/image"
+	"github.com/shoal-dev/shoal/engine/label"
 	"github.com/shoal-dev/shoal/engine/network"
 	"github.com/shoal-dev/shoal/engine/snapshot"
 	"github.com/shoal-dev/shoal/engine/volume"
@@ -29,6 +30,7 @@ type OpenConfig struct {
 	FaultPoint   func(name string) // see Config
 	Plugins      plugin.Dirs       // of volume plugins; default Docker's
 	CDISpecDirs  []string          // see package cdi; nil is its default
+	SELinux      bool              // containers have labels
 }
 
 // Open makes an engine with all its parts below the data and run directories:
@@ -56,6 +58,9 @@ func Open(ctx context.Context, o OpenConfig) (*Engine, error) {
 	if cfg.CDI, err = cdi.New(o.CDISpecDirs); err != nil {
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
+	if cfg.Labels, err = label.Open(o.SELinux); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(o.RunDir, 0o711); err != nil { // users of containers go through it
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
@@ -68,6 +73,9 @@ func Open(ctx context.Context, o OpenConfig) (*Engine, error) {
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
 	if err := cfg.Snapshots.Cleanup(ctx); err != nil {
+		return nil, fmt.Errorf("open engine: %w", err)
+	}
+	if err := cfg.Labels.Layers(filepath.Join(o.DataDir, "snapshots")); err != nil {
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
 	cfg.Images, err = image.Open(image.Config{

@@ -76,6 +76,7 @@ func (e *Engine) load(ctx context.Context) error {
 			}
 			e.containers[c.id] = c
 			e.names[c.get().Name] = c.id
+			e.cfg.Labels.Reserve(labelsOf(c.get()))
 			if row := c.get(); row.UsernsSize > 0 && row.UsernsBase != usersFirst {
 				e.users[row.UsernsBase] = c.id
 			}

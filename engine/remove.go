@@ -100,6 +100,7 @@ func (e *Engine) forget(c *container) {
 	e.mu.Lock()
 	delete(e.containers, c.id)
 	e.forgetUsers(c.get())
+	e.cfg.Labels.Release(labelsOf(c.get()))
 	if e.names[c.get().Name] == c.id {
 		delete(e.names, c.get().Name)
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/archive"
+	"github.com/shoal-dev/shoal/engine/snapshot"
 	"github.com/shoal-dev/shoal/internal/id"
 	"github.com/shoal-dev/shoal/internal/thread"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -98,7 +99,7 @@ func (e *Engine) mountPlain(ctx context.Context, c *container) error {
 	if err := os.MkdirAll(e.rootfs(c.id), 0o710); err != nil {
 		return err
 	}
-	return e.cfg.Snapshots.Mount(ctx, c.id, e.rootfs(c.id), nil)
+	return e.cfg.Snapshots.Mount(ctx, c.id, e.rootfs(c.id), snapshot.View{})
 }
 
 // withView calls f with a container's root as its processes see it: volumes, binds and, while it runs, all else that is

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/engine/snapshot"
 )
 
 // step is one thing that a container needs from the host. Prepare may find it done already; release must be
@@ -43,6 +44,7 @@ func (e *Engine) startSteps() []step {
 		{"copyup", e.prepareCopyUp, nothing},
 		{"shm", e.prepareShm, e.releaseShm},
 		{"etc", e.prepareEtc, nothing},
+		{"labels", e.prepareLabels, nothing},
 		{"binds", e.prepareBinds, e.releaseBinds},
 		{"bundle", e.prepareBundle, e.releaseBundle},
 		{"runtime", e.prepareRuntime, e.releaseRuntime},
@@ -118,7 +120,7 @@ func (e *Engine) prepareRootfs(ctx context.Context, c *container) error {
 			return err
 		}
 	}
-	if err := e.cfg.Snapshots.Mount(ctx, c.id, e.rootfs(c.id), users); err != nil {
+	if err := e.cfg.Snapshots.Mount(ctx, c.id, e.rootfs(c.id), snapshot.View{Users: users, Label: c.get().MountLabel}); err != nil {
 		return err
 	}
 	return e.reachable(c.get())
@@ -131,7 +133,7 @@ func (e *Engine) fillVolumes(ctx context.Context, c *container) error {
 	if err := e.cfg.Snapshots.Unmount(ctx, at); err != nil {
 		return err
 	}
-	if err := e.cfg.Snapshots.Mount(ctx, c.id, at, nil); err != nil {
+	if err := e.cfg.Snapshots.Mount(ctx, c.id, at, snapshot.View{}); err != nil {
 		return err
 	}
 	return errors.Join(e.copyUp(ctx, c), e.cfg.Snapshots.Unmount(ctx, at))
@@ -169,7 +171,7 @@ func (e *Engine) prepareShm(_ context.Context, c *container) error {
 	if mounted(dir) {
 		return nil
 	}
-	options := fmt.Sprintf("mode=1777,size=%d", shmSize(c.get().Spec))
+	options := fmt.Sprintf("mode=1777,size=%d", shmSize(c.get().Spec)) + snapshot.ContextOption(c.get().MountLabel)
 	return unix.Mount("shm", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC|unix.MS_NODEV, options)
 }
 

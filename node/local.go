@@ -29,6 +29,9 @@ func (l *local) Info(ctx context.Context, _ *api.InfoRequest) (*api.InfoResponse
 		StorageDriver: "overlayfs", SecurityOptions: []string{"seccomp"},
 		Cluster: l.cluster(ctx), CdiSpecDirs: n.engine.CDI().Dirs(),
 	}
+	if n.engine.SELinux() {
+		r.SecurityOptions = append(r.SecurityOptions, "selinux")
+	}
 	r.CdiDevices, r.Warnings = n.engine.CDI().Devices()
 	if err := n.count(ctx, r); err != nil {
 		return nil, err

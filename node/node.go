@@ -44,6 +44,7 @@ type Config struct {
 	GossipPort    uint16
 	DataPathPort  uint16
 	CgroupParent  string
+	SELinux       bool     // containers have labels
 	CDISpecDirs   []string // nil: those of package engine/cdi
 	Version       string
 	Commit        string
@@ -156,7 +157,7 @@ func (n *Node) openEngine(ctx context.Context) error {
 	}
 	opened, err := engine.Open(ctx, engine.OpenConfig{
 		DataDir: n.cfg.DataDir, RunDir: n.cfg.RunDir, CgroupParent: n.cfg.CgroupParent, Hostname: n.cfg.Hostname,
-		ShimPath: shimPath, Logger: n.log, CDISpecDirs: n.cfg.CDISpecDirs,
+		ShimPath: shimPath, Logger: n.log, CDISpecDirs: n.cfg.CDISpecDirs, SELinux: n.cfg.SELinux,
 	})
 	if err != nil {
 		return fmt.Errorf("open engine: %w", err)

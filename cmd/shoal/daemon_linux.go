@@ -58,6 +58,7 @@ cgroup parent and network namespace differ.`,
 	f.Uint16Var(&cfg.DataPathPort, "data-path-port", 4789, "UDP port of the overlay networks, the same on all nodes: the first node's counts")
 	f.StringVar(&cfg.CgroupParent, "cgroup-parent", "shoal", "name below which containers' cgroups are made")
 	f.StringArrayVar(&cfg.CDISpecDirs, "cdi-spec-dir", []string{"/etc/cdi", "/var/run/cdi"}, "directory of CDI specifications, more than once for several; \"\" for none")
+	f.BoolVar(&cfg.SELinux, "selinux-enabled", false, "give containers SELinux labels; needs a kernel that has SELinux, and a policy for containers")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&file, "config", "", "file with any of these flags, one \"name = value\" a line")
 	return cmd

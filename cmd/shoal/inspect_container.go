@@ -74,6 +74,7 @@ func containerObject(k *api.Container) map[string]any {
 		"RestartCount": k.RestartCount, "Driver": k.Driver, "Runtime": k.Runtime,
 		"HostConfig": hostConfigObject(k), "Mounts": mountObjects(k), "Config": configObject(k),
 		"NetworkSettings": networkSettingsObject(k), "TaskID": k.TaskId,
+		"ProcessLabel": k.ProcessLabel, "MountLabel": k.MountLabel, "AppArmorProfile": k.GetSpec().GetApparmor(),
 	}
 }
 
@@ -164,6 +165,9 @@ func securityOptions(s *api.ContainerSpec) []string {
 	if s.GetApparmor() != "" {
 		out = append(out, "apparmor="+s.Apparmor)
 	}
+	for _, l := range s.GetLabelOptions() {
+		out = append(out, "label="+l)
+	}
 	return out
 }
 
@@ -186,10 +190,14 @@ func mountObjects(k *api.Container) []any {
 }
 
 func mountMode(m *api.MountPoint) string {
+	var words []string
 	if m.ReadOnly {
-		return "ro"
+		words = append(words, "ro")
 	}
-	return ""
+	if r := m.GetMount().GetRelabel(); r != "" {
+		words = append(words, r)
+	}
+	return strings.Join(words, ",")
 }
 
 func configObject(k *api.Container) map[string]any {

@@ -21,7 +21,7 @@ type isolationFlags struct {
 }
 
 func (o *isolationFlags) add(f *pflag.FlagSet) {
-	f.Var(&o.securityOpt, "security-opt", "Security Options (no-new-privileges, seccomp=FILE|unconfined, apparmor=PROFILE, systempaths=unconfined)")
+	f.Var(&o.securityOpt, "security-opt", "Security Options (no-new-privileges, seccomp=FILE|unconfined, apparmor=PROFILE, label=OPTION, systempaths=unconfined)")
 	f.StringVar(&o.pid, "pid", "", "PID namespace to use")
 	f.StringVar(&o.ipc, "ipc", "", "IPC mode to use")
 	f.StringVar(&o.uts, "uts", "", "UTS namespace to use")
@@ -91,6 +91,7 @@ func (o *isolationFlags) devices(f *pflag.FlagSet, spec *api.ContainerSpec) erro
 }
 
 func (o *isolationFlags) security(spec *api.ContainerSpec) error {
+	var labels []string
 	for _, s := range o.securityOpt.values {
 		key, value, ok := strings.Cut(s, "=")
 		if !ok {
@@ -111,11 +112,16 @@ func (o *isolationFlags) security(spec *api.ContainerSpec) error {
 			spec.Seccomp = string(b)
 		case key == "apparmor" && value != "":
 			spec.Apparmor = value
+		case key == "label" && value != "":
+			labels = append(labels, value)
 		case key == "systempaths" && value == "unconfined":
 			spec.UnmaskPaths = true
 		default:
-			return fmt.Errorf("unsupported security option '%s': use no-new-privileges, seccomp=, apparmor= or systempaths=unconfined", s)
+			return fmt.Errorf("unsupported security option '%s': use no-new-privileges, seccomp=, apparmor=, label= or systempaths=unconfined", s)
 		}
+	}
+	if labels != nil {
+		spec.LabelOptions = labels
 	}
 	return nil
 }

@@ -283,10 +283,15 @@ func volumeOptions(m *api.Mount, options string) error {
 		case o == "rw":
 		case o == "nocopy":
 			m.NoCopy = true
+		case o == "z" || o == "Z":
+			if m.Relabel != "" && m.Relabel != o {
+				return fmt.Errorf("options 'z' and 'Z' exclude each other")
+			}
+			m.Relabel = o
 		case slices.Contains(propagations, o):
 			m.Propagation = o
 		default:
-			return fmt.Errorf("unknown option '%s': use ro, rw, nocopy or a propagation", o)
+			return fmt.Errorf("unknown option '%s': use ro, rw, z, Z, nocopy or a propagation", o)
 		}
 	}
 	return nil

@@ -89,7 +89,10 @@ func TestParseVolume(t *testing.T) {
 		{in: "a:b:c:d", err: "use [SOURCE:]TARGET[:OPTIONS]"},
 		{in: ":/data", err: "empty source: use [SOURCE:]TARGET[:OPTIONS]"},
 		{in: "data:rel", err: "target must be an absolute path: rel"},
-		{in: "data:/data:fast", err: "unknown option 'fast': use ro, rw, nocopy or a propagation"},
+		{in: "data:/data:fast", err: "unknown option 'fast': use ro, rw, z, Z, nocopy or a propagation"},
+		{in: "/a:/b:ro,Z", want: &api.Mount{Type: api.Mount_BIND, Source: "/a", Target: "/b", ReadOnly: true, CreateSource: true, Relabel: "Z"}},
+		{in: "data:/b:z", want: &api.Mount{Type: api.Mount_VOLUME, Source: "data", Target: "/b", Relabel: "z"}},
+		{in: "/a:/b:z,Z", err: "options 'z' and 'Z' exclude each other"},
 		{in: "data:/data:shared", err: "option 'shared' is for bind mounts only"},
 		{in: "d/x:/data", err: "invalid volume name 'd/x': use letters, digits, '_', '.' and '-', at least two, or type=bind for a path"},
 	})

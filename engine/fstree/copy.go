@@ -230,8 +230,8 @@ func xattrs(src, dst string) error {
 		return fmt.Errorf("list extended attributes: %w", err)
 	}
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(list[:size]), "\x00"), "\x00") {
-		if strings.HasPrefix(name, "trusted.overlay.") {
-			continue // how overlayfs keeps the source, not a part of it
+		if strings.HasPrefix(name, "trusted.overlay.") || name == "security.selinux" {
+			continue // how overlayfs keeps the source, and what this host's policy calls it: no part of it
 		}
 		if err := xattr(src, dst, name); err != nil {
 			return fmt.Errorf("extended attribute %s: %w", name, err)

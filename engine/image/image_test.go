@@ -103,7 +103,7 @@ func expectFiles(t *testing.T, s *Store, img *api.Image, want map[string]string)
 	}
 	ctx, at := context.Background(), t.TempDir()
 	key := "container-" + filepath.Base(at) + t.Name()
-	if err := errors.Join(s.Snapshots.Prepare(ctx, key, chain), s.Snapshots.Mount(ctx, key, at, nil)); err != nil {
+	if err := errors.Join(s.Snapshots.Prepare(ctx, key, chain), s.Snapshots.Mount(ctx, key, at, snapshot.View{})); err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]string{}
@@ -266,7 +266,7 @@ func TestRemoveUnderAContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := t.TempDir()
-	if err := s.Snapshots.Mount(t.Context(), "container", at, nil); err != nil {
+	if err := s.Snapshots.Mount(t.Context(), "container", at, snapshot.View{}); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(filepath.Join(at, "f")); err != nil || string(b) != "1" {

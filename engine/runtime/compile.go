@@ -86,6 +86,7 @@ func compile(in input) ([]byte, error) {
 	p := newProgram()
 	b := &builder{program: p, in: in, ns: ns, userns: ns.all&unix.CLONE_NEWUSER != 0}
 	b.header()
+	b.openProc(s.Process)
 	b.enterCgroups(in.groups)
 	b.namespaces()
 	b.oomScore(s.Process.OOMScoreAdj)
@@ -104,6 +105,7 @@ type builder struct {
 	root   reg // O_PATH descriptor of the root file system
 	tty    reg // the terminal's user side
 
+	proc    reg    // the host's /proc, if the process is confined
 	command string // to execute in place of argv[0]
 }
 
@@ -321,8 +323,8 @@ func validate(s *specs.Spec) error {
 		return fmt.Errorf("config.json: the linux section is missing")
 	case s.Linux.IntelRdt != nil, s.Linux.MemoryPolicy != nil, len(s.Linux.NetDevices) > 0:
 		return fmt.Errorf("config.json: linux.intelRdt, linux.memoryPolicy and linux.netDevices are not supported")
-	case s.Linux.MountLabel != "":
-		return fmt.Errorf("config.json: linux.mountLabel is not supported (no SELinux)")
+	case s.Linux.MountLabel != "" && !hasSELinux():
+		return fmt.Errorf("config.json: linux.mountLabel %q: SELinux is not enabled on this host", s.Linux.MountLabel)
 	case s.Windows != nil || s.VM != nil || s.Solaris != nil || s.ZOS != nil || s.FreeBSD != nil:
 		return fmt.Errorf("config.json: sections for other systems than Linux are not supported")
 	}
@@ -338,6 +340,11 @@ func validate(s *specs.Spec) error {
 func hasAppArmor() bool {
 	b, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
 	return err == nil && strings.HasPrefix(string(b), "Y")
+}
+
+func hasSELinux() bool {
+	_, err := os.Stat("/sys/fs/selinux/enforce")
+	return err == nil
 }
 
 func validateNames(s *specs.Spec) error {
@@ -370,8 +377,10 @@ func validateProcess(p *specs.Process) error {
 	switch {
 	case p.ApparmorProfile != "" && !hasAppArmor():
 		return fmt.Errorf("process.apparmorProfile %q: AppArmor is not enabled on this host", p.ApparmorProfile)
-	case p.SelinuxLabel != "":
-		return fmt.Errorf("process.selinuxLabel %q: SELinux is not supported", p.SelinuxLabel)
+	case p.SelinuxLabel != "" && !hasSELinux():
+		return fmt.Errorf("process.selinuxLabel %q: SELinux is not enabled on this host", p.SelinuxLabel)
+	case p.SelinuxLabel != "" && p.ApparmorProfile != "":
+		return fmt.Errorf("process: both an AppArmor profile and an SELinux label: no kernel has both")
 	case p.Scheduler != nil, p.IOPriority != nil, p.ExecCPUAffinity != nil:
 		return fmt.Errorf("process.scheduler, ioPriority and execCPUAffinity are not supported")
 	case p.CommandLine != "" || p.User.Username != "":

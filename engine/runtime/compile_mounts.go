@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -67,6 +68,7 @@ func (b *builder) rootfs() {
 		b.ask(wire.MsgHooks)
 	}
 	b.pivot()
+	b.labelQueues(plans)
 	if ownDev {
 		b.devLinks()
 	}
@@ -190,11 +192,32 @@ func (b *builder) newFS(m *mountPlan, what string) reg {
 			b.do(what+" with "+o, unix.SYS_FSCONFIG, fs, fsSetFlag, o, 0, 0)
 		}
 	}
+	if l := b.in.spec.Linux.MountLabel; l != "" && labelled(m) {
+		b.do(what+" with label "+l, unix.SYS_FSCONFIG, fs, fsSetString, "context", l, 0)
+	}
 	b.do(what, unix.SYS_FSCONFIG, fs, fsCreate, 0, 0, 0)
 	b.do(what, unix.SYS_FSMOUNT, fs, unix.FSMOUNT_CLOEXEC, m.set).to(mnt)
 	b.do("", unix.SYS_CLOSE, fs)
 	b.release(fs)
 	return mnt
+}
+
+// labelled: file systems that show the kernel's own things have labels of the policy's.
+func labelled(m *mountPlan) bool {
+	if slices.ContainsFunc(m.data, func(o string) bool { return strings.HasPrefix(o, "context=") }) {
+		return false
+	}
+	return !slices.Contains([]string{"proc", "sysfs", "mqueue", "cgroup", "cgroup2"}, m.Type)
+}
+
+// labelQueues: a mount of POSIX message queues takes no label, its directory may; not from within a user namespace.
+func (b *builder) labelQueues(plans []mountPlan) {
+	l := b.in.spec.Linux.MountLabel
+	for _, m := range plans {
+		if l != "" && !b.userns && m.Type == "mqueue" {
+			b.do("label "+m.Destination, unix.SYS_LSETXATTR, m.Destination, "security.selinux", l, len(l), 0).ok(unix.ENOTSUP)
+		}
+	}
 }
 
 // attach moves a detached mount to a path in the container.
@@ -274,7 +297,11 @@ func (b *builder) mask(path string) {
 	what := "mask " + path
 	b.do(what, unix.SYS_MOUNT, "/dev/null", path, 0, unix.MS_BIND, 0).ok(unix.ENOENT).then(&next).orElse(&dir)
 	b.here(&dir)
-	b.do(what, unix.SYS_MOUNT, "tmpfs", path, "tmpfs", unix.MS_RDONLY, "size=0k,nr_inodes=1")
+	options := "size=0k,nr_inodes=1"
+	if l := b.in.spec.Linux.MountLabel; l != "" {
+		options += `,context="` + l + `"`
+	}
+	b.do(what, unix.SYS_MOUNT, "tmpfs", path, "tmpfs", unix.MS_RDONLY, options)
 	b.here(&next)
 }
 

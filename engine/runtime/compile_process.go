@@ -41,7 +41,7 @@ func (b *builder) process(p *specs.Process, filter []byte, first bool) {
 		b.session(p.Terminal)
 	}
 	b.streams(p.Terminal)
-	b.apparmor(p.ApparmorProfile)
+	b.confine(p)
 	if !p.NoNewPrivileges {
 		b.seccomp(filter)
 	}
@@ -157,11 +157,31 @@ func (b *builder) streams(terminal bool) {
 	}
 }
 
-// apparmor makes the profile apply from execve on.
-func (b *builder) apparmor(profile string) {
-	if profile != "" {
-		b.writeFile("set AppArmor profile "+profile, "/proc/self/attr/exec", "exec "+profile)
+// confine makes an AppArmor profile or an SELinux label apply from execve on.
+func (b *builder) confine(p *specs.Process) {
+	switch {
+	case p.ApparmorProfile != "":
+		b.onExec("set AppArmor profile "+p.ApparmorProfile, "exec "+p.ApparmorProfile)
+	case p.SelinuxLabel != "":
+		b.onExec("set SELinux label "+p.SelinuxLabel, p.SelinuxLabel)
 	}
+}
+
+// openProc keeps the host's /proc open: what is at /proc in the container may be a file of the image's (CVE-2019-16884). It
+// comes before all steps, whose registers are used again.
+func (b *builder) openProc(p *specs.Process) {
+	if p.ApparmorProfile != "" || p.SelinuxLabel != "" {
+		b.proc = b.program.open("/proc", unix.O_PATH|unix.O_DIRECTORY)
+	}
+}
+
+// onExec says what to become with the next execve.
+func (b *builder) onExec(what, text string) {
+	r := b.newReg()
+	b.do(what, unix.SYS_OPENAT, b.proc, "thread-self/attr/exec", unix.O_WRONLY|unix.O_CLOEXEC).to(r)
+	b.do(what, unix.SYS_WRITE, r, text, len(text))
+	b.do("", unix.SYS_CLOSE, r)
+	b.release(r)
 }
 
 // seccomp loads a compiled filter: an array of struct sock_filter.

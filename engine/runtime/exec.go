@@ -105,6 +105,7 @@ func compileExec(in input, o ExecOptions) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.openProc(o.Process)
 	if o.Process.Terminal {
 		b.hdr.Flags |= wire.FlagTTY
 		b.hdr.Width, b.hdr.Height = o.Size.Width, o.Size.Height

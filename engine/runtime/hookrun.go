@@ -132,6 +132,7 @@ func compileStartHook(in input, h specs.Hook) ([]byte, error) {
 	}
 	p := *in.spec.Process
 	p.Args, p.Env, p.Terminal = argv(h), h.Env, false
+	b.openProc(&p)
 	b.enterContainer(p.OOMScoreAdj)
 	b.command = h.Path
 	b.process(&p, in.filter, false)

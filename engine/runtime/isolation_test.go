@@ -239,6 +239,7 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		"no such file or directory": func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Type: "bind", Source: "/nope"})
 		},
+		"SELinux is not enabled":       func(s *specs.Spec) { s.Linux.MountLabel = "system_u:object_r:x:s0" },
 		"unknown capability":           func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"CAP_NOPE"} },
 		"belongs to the whole machine": func(s *specs.Spec) { s.Linux.Sysctl["kernel.panic"] = "1" },
 		"unknown option": func(s *specs.Spec) {

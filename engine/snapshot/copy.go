@@ -136,21 +136,24 @@ func (c *Copy) Mounts(_ context.Context, key string) ([]Mount, error) {
 }
 
 // Mount implements Snapshotter.
-func (c *Copy) Mount(_ context.Context, key, target string, user *os.File) error {
+func (c *Copy) Mount(_ context.Context, key, target string, v View) error {
 	e, err := c.active(key)
 	if err != nil {
 		return fmt.Errorf("mount root file system: %w", err)
 	}
-	return bind(c.fsPath(e.n), target, user)
+	return bind(c.fsPath(e.n), target, v)
 }
 
 // bind mounts source at target unless it is there already.
-func bind(source, target string, user *os.File) error {
+func bind(source, target string, v View) error {
 	done, err := mountedAs(target, func(mountInfo) bool { return sameFile(source, target) })
 	if done || err != nil {
 		return err
 	}
-	tree, err := userns.Map(source, user, false)
+	tree, err := userns.Map(source, v.Users, false)
+	if err == nil && v.Label != "" { // a bind mount has no label of its own
+		err = unix.Lsetxattr(source, "security.selinux", []byte(v.Label), 0)
+	}
 	if err == nil {
 		err = userns.Attach(tree, target)
 	}

@@ -20,13 +20,13 @@ import (
 //
 // The layers are mounted where nobody else sees them, in a mount namespace of one thread: a crash leaves nothing, least of
 // all a mounted layer in a directory that a cleanup would empty.
-func (o *Overlay) mountMapped(n int, lower []int, target string, user *os.File) error {
+func (o *Overlay) mountMapped(n int, lower []int, target string, v View) error {
 	type result struct {
 		tree *os.File
 		err  error
 	}
 	r := thread.Spend(func() result {
-		tree, err := o.assemble(n, lower, user)
+		tree, err := o.assemble(n, lower, v)
 		return result{tree, err}
 	})
 	if r.err != nil {
@@ -36,12 +36,12 @@ func (o *Overlay) mountMapped(n int, lower []int, target string, user *os.File) 
 }
 
 // assemble makes the calling thread a private place, mounts the chain there and opens a detached copy.
-func (o *Overlay) assemble(n int, lower []int, user *os.File) (*os.File, error) {
+func (o *Overlay) assemble(n int, lower []int, v View) (*os.File, error) {
 	if err := privateMounts(); err != nil {
 		return nil, err
 	}
 	place := func(name, from string) error {
-		tree, err := userns.Map(from, user, false)
+		tree, err := userns.Map(from, v.Users, false)
 		if err != nil {
 			return err
 		}
@@ -72,7 +72,7 @@ func (o *Overlay) assemble(n int, lower []int, user *os.File) (*os.File, error) 
 	if err := os.Mkdir(at, 0o755); err != nil {
 		return nil, err
 	}
-	opts := options(paths, escape(o.fsPath(n)), escape(filepath.Join(o.path(n), "work")))
+	opts := options(paths, escape(o.fsPath(n)), escape(filepath.Join(o.path(n), "work"))) + ContextOption(v.Label)
 	if len(opts) >= os.Getpagesize() {
 		return nil, fmt.Errorf("%d bytes of mount options, a page is the limit", len(opts))
 	}

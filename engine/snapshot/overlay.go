@@ -160,13 +160,13 @@ func options(lower []string, upper, work string) string {
 }
 
 // Mount implements Snapshotter.
-func (o *Overlay) Mount(_ context.Context, key, target string, user *os.File) error {
+func (o *Overlay) Mount(_ context.Context, key, target string, v View) error {
 	e, lower, err := o.layers(key)
 	if err != nil {
 		return fmt.Errorf("mount root file system: %w", err)
 	}
 	if len(lower) == 0 {
-		return bind(o.fsPath(e.n), target, user)
+		return bind(o.fsPath(e.n), target, v)
 	}
 	upper := relative(e.n)
 	done, err := mountedAs(target, func(m mountInfo) bool {
@@ -175,8 +175,8 @@ func (o *Overlay) Mount(_ context.Context, key, target string, user *os.File) er
 	if done || err != nil {
 		return err
 	}
-	if user != nil {
-		if err := o.mountMapped(e.n, lower, target, user); err != nil {
+	if v.Users != nil {
+		if err := o.mountMapped(e.n, lower, target, v); err != nil {
 			return fmt.Errorf("mount root file system %s at %s for other users: %w", key, target, err)
 		}
 		return nil
@@ -185,7 +185,7 @@ func (o *Overlay) Mount(_ context.Context, key, target string, user *os.File) er
 	for i, n := range lower {
 		paths[i] = relative(n)
 	}
-	err = mountIn(o.snapshots(), target, "overlay", options(paths, upper, strconv.Itoa(e.n)+"/work"))
+	err = mountIn(o.snapshots(), target, "overlay", options(paths, upper, strconv.Itoa(e.n)+"/work")+ContextOption(v.Label))
 	if err != nil {
 		return fmt.Errorf("mount root file system %s at %s: %w", key, target, err)
 	}

@@ -33,6 +33,20 @@ type Info struct {
 	Active bool
 }
 
+// View is how a mounted snapshot is seen.
+type View struct {
+	Users *os.File // user namespace that owns what is root's in the layers; nil shows owners as they are
+	Label string   // SELinux label of all files, "" for their own
+}
+
+// ContextOption is a label as one more option of mount(2).
+func ContextOption(label string) string {
+	if label == "" {
+		return ""
+	}
+	return `,context="` + label + `"`
+}
+
 // Snapshotter keeps snapshots on disk. Safe for concurrent use; every method leaves either the old or the new
 // state after a crash at any moment, and Cleanup removes what a crash left half made.
 type Snapshotter interface {
@@ -47,10 +61,10 @@ type Snapshotter interface {
 	Prepare(ctx context.Context, key, parent string) error
 	// Mounts says how to mount an active snapshot.
 	Mounts(ctx context.Context, key string) ([]Mount, error)
-	// Mount mounts an active snapshot at target; Unmount undoes it. Both are idempotent. With a user namespace, what root
+	// Mount mounts an active snapshot at target; Unmount undoes it. Both are idempotent. With users, what root
 	// owns in a layer belongs to that namespace's root at target; nil shows owners as they are. A snapshot is always
 	// mounted for the same range of users, since what they write may be kept under the numbers that the host knows them by.
-	Mount(ctx context.Context, key, target string, user *os.File) error
+	Mount(ctx context.Context, key, target string, v View) error
 	Unmount(ctx context.Context, target string) error
 	// UpperDir is an active snapshot's writable directory, for diff and size. Implementations that cannot tell what
 	// was written from what was there (NewCopy) give the whole root file system.

@@ -90,7 +90,7 @@ func TestForeignMountAtTheTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Unmount(at, unix.MNT_DETACH)
-	if err := s.Mount(t.Context(), "c", at, nil); err == nil || !strings.Contains(err.Error(), "tmpfs is mounted there already") {
+	if err := s.Mount(t.Context(), "c", at, snapshot.View{}); err == nil || !strings.Contains(err.Error(), "tmpfs is mounted there already") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -111,7 +111,7 @@ func BenchmarkOverlayMount(b *testing.B) {
 	at := b.TempDir()
 	for b.Loop() {
 		ctx := context.Background()
-		if err := errors.Join(s.Prepare(ctx, "c", parent), s.Mount(ctx, "c", at, nil), s.Unmount(ctx, at), s.Remove(ctx, "c")); err != nil {
+		if err := errors.Join(s.Prepare(ctx, "c", parent), s.Mount(ctx, "c", at, snapshot.View{}), s.Unmount(ctx, at), s.Remove(ctx, "c")); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -55,6 +55,8 @@ type Options struct {
 	// DeviceRules say what may be done with Devices.
 	DeviceRules []specs.LinuxDeviceCgroup
 	CgroupsPath string
+	// ProcessLabel and MountLabel are SELinux'.
+	ProcessLabel, MountLabel string
 	// Bounding are the capabilities that this daemon has itself; nil: all.
 	Bounding []string
 	// Seccomp gives the default profile for a set of capabilities; Custom parses one given as JSON.
@@ -177,6 +179,7 @@ func process(o Options, caps []string) (*specs.Process, error) {
 		Rlimits:         rlimits,
 		NoNewPrivileges: o.Spec.GetNoNewPrivileges(),
 		ApparmorProfile: o.Spec.GetApparmor(),
+		SelinuxLabel:    o.ProcessLabel,
 	}
 	if adj := int(o.Spec.GetOomScoreAdj()); adj != 0 {
 		if adj < -1000 || adj > 1000 {
@@ -245,6 +248,7 @@ func linux(o Options, caps []string) (*specs.Linux, error) {
 		Resources:   resources,
 		Devices:     o.Devices,
 		Namespaces:  namespaces(o),
+		MountLabel:  o.MountLabel,
 	}
 	if l.Sysctl, err = sysctls(o); err != nil {
 		return nil, err

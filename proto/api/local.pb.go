@@ -2005,11 +2005,14 @@ type Container struct {
 	HealthLog     []*HealthResult           `protobuf:"bytes,34,rep,name=health_log,json=healthLog,proto3" json:"health_log,omitempty"`
 	Driver        string                    `protobuf:"bytes,35,opt,name=driver,proto3" json:"driver,omitempty"`
 	// userns: the container's users as the host knows them; size 0 without a user namespace of its own.
-	UsernsBase    uint32         `protobuf:"varint,36,opt,name=userns_base,json=usernsBase,proto3" json:"userns_base,omitempty"`
-	UsernsSize    uint32         `protobuf:"varint,37,opt,name=userns_size,json=usernsSize,proto3" json:"userns_size,omitempty"`
-	FailingStreak int32          `protobuf:"varint,38,opt,name=failing_streak,json=failingStreak,proto3" json:"failing_streak,omitempty"` // health checks that failed since the last that did not
-	SizeRootFs    int64          `protobuf:"varint,39,opt,name=size_root_fs,json=sizeRootFs,proto3" json:"size_root_fs,omitempty"`        // size_rw and the image
-	ExposedPorts  []string       `protobuf:"bytes,50,rep,name=exposed_ports,json=exposedPorts,proto3" json:"exposed_ports,omitempty"`     // "80/tcp": the image's, its own, published ones
+	UsernsBase    uint32 `protobuf:"varint,36,opt,name=userns_base,json=usernsBase,proto3" json:"userns_base,omitempty"`
+	UsernsSize    uint32 `protobuf:"varint,37,opt,name=userns_size,json=usernsSize,proto3" json:"userns_size,omitempty"`
+	FailingStreak int32  `protobuf:"varint,38,opt,name=failing_streak,json=failingStreak,proto3" json:"failing_streak,omitempty"` // health checks that failed since the last that did not
+	SizeRootFs    int64  `protobuf:"varint,39,opt,name=size_root_fs,json=sizeRootFs,proto3" json:"size_root_fs,omitempty"`        // size_rw and the image
+	// SELinux; empty where the daemon does not use it, and for processes that it does not confine.
+	ProcessLabel  string         `protobuf:"bytes,60,opt,name=process_label,json=processLabel,proto3" json:"process_label,omitempty"`
+	MountLabel    string         `protobuf:"bytes,61,opt,name=mount_label,json=mountLabel,proto3" json:"mount_label,omitempty"`
+	ExposedPorts  []string       `protobuf:"bytes,50,rep,name=exposed_ports,json=exposedPorts,proto3" json:"exposed_ports,omitempty"` // "80/tcp": the image's, its own, published ones
 	PublishAll    bool           `protobuf:"varint,51,opt,name=publish_all,json=publishAll,proto3" json:"publish_all,omitempty"`
 	PortBindings  []*PortBinding `protobuf:"bytes,52,rep,name=port_bindings,json=portBindings,proto3" json:"port_bindings,omitempty"` // as asked for; ports is what came of it
 	unknownFields protoimpl.UnknownFields
@@ -2317,6 +2320,20 @@ func (x *Container) GetSizeRootFs() int64 {
 		return x.SizeRootFs
 	}
 	return 0
+}
+
+func (x *Container) GetProcessLabel() string {
+	if x != nil {
+		return x.ProcessLabel
+	}
+	return ""
+}
+
+func (x *Container) GetMountLabel() string {
+	if x != nil {
+		return x.MountLabel
+	}
+	return ""
 }
 
 func (x *Container) GetExposedPorts() []string {
@@ -6600,7 +6617,7 @@ const file_local_proto_rawDesc = "" +
 	"containers\x18\x01 \x03(\v2\x14.shoal.api.ContainerR\n" +
 	"containers\"N\n" +
 	"\x18InspectContainerResponse\x122\n" +
-	"\tcontainer\x18\x01 \x01(\v2\x14.shoal.api.ContainerR\tcontainer\"\xe8\v\n" +
+	"\tcontainer\x18\x01 \x01(\v2\x14.shoal.api.ContainerR\tcontainer\"\xae\f\n" +
 	"\tContainer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x129\n" +
@@ -6652,6 +6669,9 @@ const file_local_proto_rawDesc = "" +
 	"\x0efailing_streak\x18& \x01(\x05R\rfailingStreak\x12 \n" +
 	"\fsize_root_fs\x18' \x01(\x03R\n" +
 	"sizeRootFs\x12#\n" +
+	"\rprocess_label\x18< \x01(\tR\fprocessLabel\x12\x1f\n" +
+	"\vmount_label\x18= \x01(\tR\n" +
+	"mountLabel\x12#\n" +
 	"\rexposed_ports\x182 \x03(\tR\fexposedPorts\x12\x1f\n" +
 	"\vpublish_all\x183 \x01(\bR\n" +
 	"publishAll\x12;\n" +

@@ -597,6 +597,7 @@ type Mount struct {
 	// read_only_recursion of a read-only bind: "" makes what is mounted below the source read-only too if the kernel can,
 	// "writable" leaves that as it is, "readonly" refuses a kernel that cannot.
 	ReadOnlyRecursion string   `protobuf:"bytes,15,opt,name=read_only_recursion,json=readOnlyRecursion,proto3" json:"read_only_recursion,omitempty"`
+	Relabel           string   `protobuf:"bytes,20,opt,name=relabel,proto3" json:"relabel,omitempty"`                               // SELinux: z for all containers, Z for this one alone
 	TmpfsOptions      []string `protobuf:"bytes,16,rep,name=tmpfs_options,json=tmpfsOptions,proto3" json:"tmpfs_options,omitempty"` // exec noexec suid nosuid dev nodev uid=N gid=N nr_inodes=N, over noexec,nosuid,nodev
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -733,6 +734,13 @@ func (x *Mount) GetNonRecursive() bool {
 func (x *Mount) GetReadOnlyRecursion() string {
 	if x != nil {
 		return x.ReadOnlyRecursion
+	}
+	return ""
+}
+
+func (x *Mount) GetRelabel() string {
+	if x != nil {
+		return x.Relabel
 	}
 	return ""
 }
@@ -1381,6 +1389,7 @@ type ContainerSpec struct {
 	// entrypoint_set tells an empty entrypoint ("--entrypoint ”") from none given.
 	EntrypointSet     bool              `protobuf:"varint,41,opt,name=entrypoint_set,json=entrypointSet,proto3" json:"entrypoint_set,omitempty"`
 	DeviceCgroupRules []string          `protobuf:"bytes,42,rep,name=device_cgroup_rules,json=deviceCgroupRules,proto3" json:"device_cgroup_rules,omitempty"` // "c 1:3 rwm"
+	LabelOptions      []string          `protobuf:"bytes,60,rep,name=label_options,json=labelOptions,proto3" json:"label_options,omitempty"`                  // of SELinux: user:U role:R type:T level:L filetype:T, or disable
 	CdiDevices        []string          `protobuf:"bytes,43,rep,name=cdi_devices,json=cdiDevices,proto3" json:"cdi_devices,omitempty"`                        // "vendor.com/class=name", described by files of the node
 	Domainname        string            `protobuf:"bytes,50,opt,name=domainname,proto3" json:"domainname,omitempty"`
 	Annotations       map[string]string `protobuf:"bytes,51,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // of the OCI configuration
@@ -1710,6 +1719,13 @@ func (x *ContainerSpec) GetEntrypointSet() bool {
 func (x *ContainerSpec) GetDeviceCgroupRules() []string {
 	if x != nil {
 		return x.DeviceCgroupRules
+	}
+	return nil
+}
+
+func (x *ContainerSpec) GetLabelOptions() []string {
+	if x != nil {
+		return x.LabelOptions
 	}
 	return nil
 }
@@ -2047,7 +2063,7 @@ const file_types_proto_rawDesc = "" +
 	"\x06health\x18\x05 \x01(\tR\x06health\">\n" +
 	"\bPlatform\x12\"\n" +
 	"\farchitecture\x18\x01 \x01(\tR\farchitecture\x12\x0e\n" +
-	"\x02os\x18\x02 \x01(\tR\x02os\"\xf0\x05\n" +
+	"\x02os\x18\x02 \x01(\tR\x02os\"\x8a\x06\n" +
 	"\x05Mount\x12)\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x15.shoal.api.Mount.TypeR\x04type\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x16\n" +
@@ -2066,7 +2082,8 @@ const file_types_proto_rawDesc = "" +
 	"tmpfs_mode\x18\f \x01(\rR\ttmpfsMode\x12#\n" +
 	"\rcreate_source\x18\r \x01(\bR\fcreateSource\x12#\n" +
 	"\rnon_recursive\x18\x0e \x01(\bR\fnonRecursive\x12.\n" +
-	"\x13read_only_recursion\x18\x0f \x01(\tR\x11readOnlyRecursion\x12#\n" +
+	"\x13read_only_recursion\x18\x0f \x01(\tR\x11readOnlyRecursion\x12\x18\n" +
+	"\arelabel\x18\x14 \x01(\tR\arelabel\x12#\n" +
 	"\rtmpfs_options\x18\x10 \x03(\tR\ftmpfsOptions\x1a=\n" +
 	"\x0fDriverOptsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -2145,7 +2162,7 @@ const file_types_proto_rawDesc = "" +
 	"\n" +
 	"DeviceRate\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
-	"\x04rate\x18\x02 \x01(\x04R\x04rate\"\xac\x0f\n" +
+	"\x04rate\x18\x02 \x01(\x04R\x04rate\"\xd1\x0f\n" +
 	"\rContainerSpec\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x1e\n" +
 	"\n" +
@@ -2196,7 +2213,8 @@ const file_types_proto_rawDesc = "" +
 	"\aruntime\x18' \x01(\tR\aruntime\x12!\n" +
 	"\funmask_paths\x18( \x01(\bR\vunmaskPaths\x12%\n" +
 	"\x0eentrypoint_set\x18) \x01(\bR\rentrypointSet\x12.\n" +
-	"\x13device_cgroup_rules\x18* \x03(\tR\x11deviceCgroupRules\x12\x1f\n" +
+	"\x13device_cgroup_rules\x18* \x03(\tR\x11deviceCgroupRules\x12#\n" +
+	"\rlabel_options\x18< \x03(\tR\flabelOptions\x12\x1f\n" +
 	"\vcdi_devices\x18+ \x03(\tR\n" +
 	"cdiDevices\x12\x1e\n" +
 	"\n" +

@@ -39,6 +39,9 @@ func setXattrs(dir int, base string, h *tar.Header) error {
 		if strings.HasPrefix(name, "trusted.overlay.") || strings.HasPrefix(name, "user.overlay.") {
 			return fmt.Errorf("extended attribute %s belongs to overlayfs, an image cannot bring it", name)
 		}
+		if name == "security.selinux" {
+			continue // of another host's policy
+		}
 		err := setXattr(dir, base, name, v)
 		if errors.Is(err, unix.ENOTSUP) && !strings.HasPrefix(name, "security.") {
 			continue // the file system has none; what grants rights must not be lost, the rest may

@@ -101,7 +101,7 @@ func (s *suite) mounted(key, parent string) string {
 	s.Helper()
 	s.ok(s.sn.Prepare(s.Context(), key, parent))
 	at := s.T.TempDir()
-	s.ok(s.sn.Mount(s.Context(), key, at, nil))
+	s.ok(s.sn.Mount(s.Context(), key, at, snapshot.View{}))
 	s.Cleanup(func() { s.sn.Unmount(s.T.Context(), at) })
 	return at
 }
@@ -239,7 +239,7 @@ func (s *suite) noParent() {
 func (s *suite) mountTwice() {
 	s.layer("a", "", files{"f": "1"})
 	at := s.mounted("c", "a")
-	s.ok(s.sn.Mount(s.Context(), "c", at, nil))
+	s.ok(s.sn.Mount(s.Context(), "c", at, snapshot.View{}))
 	s.ok(s.sn.Unmount(s.Context(), at))
 	if entries, _ := os.ReadDir(at); len(entries) > 0 {
 		s.Error("still mounted after one unmount: the second mount lay on top of the first")
@@ -284,9 +284,9 @@ func (s *suite) reopen() {
 	if diff := cmp.Diff(want, infos); diff != "" {
 		s.Error(diff)
 	}
-	s.ok(s.sn.Mount(s.Context(), "c", at, nil)) // mounted by the one before
+	s.ok(s.sn.Mount(s.Context(), "c", at, snapshot.View{})) // mounted by the one before
 	s.ok(s.sn.Unmount(s.Context(), at))
-	s.ok(s.sn.Mount(s.Context(), "c", at, nil))
+	s.ok(s.sn.Mount(s.Context(), "c", at, snapshot.View{}))
 	s.expect(at, files{"f": "1", "g": "1", "w": "w"})
 	if err := s.sn.Remove(s.Context(), "a"); !errors.Is(err, snapshot.ErrInUse) {
 		s.Errorf("remove after reopening: %v", err)
@@ -296,10 +296,10 @@ func (s *suite) reopen() {
 func (s *suite) scratch() {
 	at := s.mounted("c", "")
 	s.ok(os.WriteFile(filepath.Join(at, "f"), []byte("1"), 0o644))
-	s.ok(s.sn.Mount(s.Context(), "c", at, nil))
+	s.ok(s.sn.Mount(s.Context(), "c", at, snapshot.View{}))
 	s.ok(s.sn.Unmount(s.Context(), at))
 	s.expect(at, files{})
-	s.ok(s.sn.Mount(s.Context(), "c", at, nil))
+	s.ok(s.sn.Mount(s.Context(), "c", at, snapshot.View{}))
 	s.expect(at, files{"f": "1"})
 }
 
@@ -351,21 +351,21 @@ func (s *suite) mapped() {
 		}
 	}
 	for range 2 { // the second time it is there
-		s.ok(s.sn.Mount(s.Context(), "c", at, ns.User))
+		s.ok(s.sn.Mount(s.Context(), "c", at, snapshot.View{Users: ns.User}))
 		owner("f", 700007)
 		owner("g", 700000)
 	}
 	s.expect(at, files{"f": "1", "g": "2"})
 	s.ok(os.Chown(filepath.Join(at, "f"), 700009, 700009)) // copied up
 	s.ok(s.sn.Unmount(s.Context(), at))
-	s.ok(s.sn.Mount(s.Context(), "c", at, ns.User))
+	s.ok(s.sn.Mount(s.Context(), "c", at, snapshot.View{Users: ns.User}))
 	owner(".", 700000)
 	owner("f", 700009)
 	owner("g", 700000)
 	s.ok(s.sn.Prepare(s.Context(), "d", "b")) // another user of the layers sees nothing of it
 	other := s.T.TempDir()
 	s.Cleanup(func() { s.sn.Unmount(s.T.Context(), other) })
-	s.ok(s.sn.Mount(s.Context(), "d", other, nil))
+	s.ok(s.sn.Mount(s.Context(), "d", other, snapshot.View{}))
 	looking = other
 	owner("f", 7)
 }
