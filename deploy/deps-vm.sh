@@ -17,6 +17,7 @@ has nft nftables
 has bridge iproute2
 has runc runc
 has checkpolicy checkpolicy
+has docker-registry docker-registry
 if [ ${#need[@]} -gt 0 ]; then
 	[ "$(id -u)" = 0 ] || { echo "missing: ${need[*]}; run as root, or apt-get install them" >&2; exit 1; }
 	export DEBIAN_FRONTEND=noninteractive

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -48,6 +49,7 @@ type Config struct {
 	CDISpecDirs   []string // nil: those of package engine/cdi
 	Version       string
 	Commit        string
+	RaftTick      time.Duration // scales Raft's timeouts; 0 is the default
 	Logger        *slog.Logger
 }
 

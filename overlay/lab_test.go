@@ -237,7 +237,7 @@ func (l *lab) settle() {
 func (l *lab) eventually(what string, f func() error) {
 	l.t.Helper()
 	var err error
-	if !poll.Until(8*time.Second, func() bool { err = f(); return err == nil }) {
+	if !poll.Until(time.Minute, func() bool { err = f(); return err == nil }) {
 		l.t.Fatalf("%s: %v", what, err)
 	}
 }

@@ -22,7 +22,7 @@ var packed = []string{
 	"kernel/fs/overlayfs/", "kernel/net/netfilter/", "kernel/net/ipv4/", "kernel/net/ipv6/", "kernel/net/bridge/", "kernel/net/sched/",
 	"kernel/drivers/net/veth.ko", "kernel/drivers/net/vxlan/", "kernel/drivers/net/macvlan.ko", "kernel/drivers/net/ipvlan/",
 	"kernel/drivers/net/tun.ko", "kernel/drivers/net/dummy.ko", "kernel/drivers/net/ifb.ko", "kernel/drivers/net/wireguard/",
-	"kernel/net/8021q/", "kernel/net/802/",
+	"kernel/net/8021q/", "kernel/net/802/", "kernel/block/bfq.ko", "kernel/drivers/block/null_blk/",
 }
 
 // drivers are loaded at boot: nothing asks for a device that is not there yet.
@@ -43,7 +43,7 @@ func system(k kernel, init string) (tree, error) {
 	if err := addBusybox(t); err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"nft", "ip", "bridge", "runc", "dash"} {
+	for _, name := range []string{"nft", "ip", "bridge", "runc", "docker-registry", "dash"} {
 		if err := addProgram(t, name); err != nil {
 			return nil, err
 		}

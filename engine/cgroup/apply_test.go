@@ -8,11 +8,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 )
 
 func apply(t *testing.T, g *Group, r *specs.LinuxResources) {
@@ -103,26 +101,6 @@ func TestCPULimitBites(t *testing.T) {
 		want = map[string]string{"cpu.weight": "20", "cpu.max": "2000 20000", "cpuset.cpus": "0", "cpuset.mems": "0"}
 	}
 	holds(t, g, want)
-}
-
-// A megabyte at a megabyte a second takes most of a second, whatever the disk can do.
-func TestBlockLimitBites(t *testing.T) {
-	g, disk := newGroup(t), testDisk(t)
-	var st unix.Stat_t
-	if err := unix.Stat(disk, &st); err != nil {
-		t.Fatal(err)
-	}
-	rate := throttleOf(int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev)), 1<<20)
-	apply(t, g, &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: []specs.LinuxThrottleDevice{rate}}})
-	began := time.Now()
-	m := start(t, g, "dd if="+disk+" of=/dev/null bs=64k count=16 iflag=direct")
-	out := m.end(t)
-	if took := time.Since(began); !m.ProcessState.Success() || took < 800*time.Millisecond {
-		t.Errorf("a megabyte was read in %s: %v, %s", took, m.ProcessState, out)
-	}
-	if s, err := g.Stats(); err != nil || s.BlockRead != 1<<20 {
-		t.Errorf("%d bytes counted as read, %v, want %d", s.BlockRead, err, 1<<20)
-	}
 }
 
 // Every limit of version 2 at once, in the kernel's own files.

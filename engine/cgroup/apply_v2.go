@@ -3,13 +3,14 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
 	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 func (g *Group) applyV2(w *writer, r *specs.LinuxResources) {
@@ -137,16 +138,28 @@ func blkioV2(w *writer, b *specs.LinuxBlockIO) {
 	}
 }
 
-// ioWeight tells every scheduler that is there: which one serves a disk may change later. BFQ's weights are OCI's.
+// ioWeight tells every scheduler that is there: which one serves a disk may change later. BFQ's weights are OCI's. The weight of one
+// disk is taken by the scheduler that serves it now, and by no other.
 func (w *writer) ioWeight(device string, weight uint16) {
-	const bfq = "io.bfq.weight"
-	_, err := os.Stat(filepath.Join(w.group.V2Dir(), bfq))
-	hasBFQ := err == nil
-	if hasBFQ {
-		w.v2(bfq, device+text(weight))
+	if w.err != nil {
+		return
 	}
-	if _, err := os.Stat(filepath.Join(w.group.V2Dir(), "io.weight")); err == nil || !hasBFQ {
-		w.v2("io.weight", device+text(ioWeight(weight)))
+	var last error
+	taken := false
+	for _, f := range [][2]string{{"io.bfq.weight", text(weight)}, {"io.weight", text(ioWeight(weight))}} {
+		switch err := write(w.group.V2Dir(), f[0], device+f[1]); {
+		case err == nil:
+			taken = true
+		case last == nil || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EOPNOTSUPP):
+			last = err
+		}
+	}
+	switch {
+	case taken:
+	case errors.Is(last, unix.EOPNOTSUPP):
+		w.err = fmt.Errorf("resources.blockIO.weightDevice: no scheduler that knows weights serves disk %s(BFQ is one)", device)
+	default:
+		w.err = last
 	}
 }
 

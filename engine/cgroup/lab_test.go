@@ -84,19 +84,6 @@ func (g *Group) limits(controller string) bool {
 	return slices.Contains(g.tree.controllers(), controller)
 }
 
-// testDisk is a disk to read from: the one that a virtual machine was given for this, or any.
-func testDisk(t *testing.T) string {
-	t.Helper()
-	for _, path := range []string{os.Getenv("SHOAL_TEST_DISK"), "/dev/vda", "/dev/sda", "/dev/nvme0n1"} {
-		if f, err := os.Open(path); err == nil {
-			f.Close()
-			return path
-		}
-	}
-	t.Skip("SKIPPED: no disk to read from; SHOAL_TEST_DISK may name one")
-	return ""
-}
-
 // hugePages adds two huge pages to the machine for as long as the test takes, and mounts them.
 func hugePages(t *testing.T) string {
 	t.Helper()
@@ -157,14 +144,9 @@ func start(t *testing.T, g *Group, script string) *member {
 	return m
 }
 
-// end waits for the script and returns what it said.
-func (m *member) end(t *testing.T) string {
+// said is what the script has said so far.
+func (m *member) said(t *testing.T) string {
 	t.Helper()
-	select {
-	case <-m.done:
-	case <-time.After(20 * time.Second):
-		t.Fatal("the script does not end")
-	}
 	out, err := os.ReadFile(m.out.Name())
 	if err != nil {
 		t.Fatal(err)
@@ -172,10 +154,24 @@ func (m *member) end(t *testing.T) string {
 	return string(out)
 }
 
+// end waits for the script and returns what it said.
+func (m *member) end(t *testing.T) string {
+	t.Helper()
+	select {
+	case <-m.done:
+	case <-time.After(patience):
+		t.Fatal("the script does not end")
+	}
+	return m.said(t)
+}
+
+// patience is how long a test waits for what takes a second or two, on an emulated machine that has other things to do as well.
+const patience = time.Minute
+
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	if !poll.Until(10*time.Second, ok) {
-		t.Fatalf("%s: not within ten seconds", what)
+	if !poll.Until(patience, ok) {
+		t.Fatalf("%s: not within %s", what, patience)
 	}
 }
 

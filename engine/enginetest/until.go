@@ -9,10 +9,13 @@ import (
 	"github.com/shoal-dev/shoal/internal/poll"
 )
 
-// Until polls for a condition, at most 20 seconds.
+// patience is long for an emulated machine that has other things to do as well; on others all comes within a second or two.
+const patience = time.Minute
+
+// Until polls for a condition, at most a minute.
 func Until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	if !poll.Until(20*time.Second, ok) {
-		t.Fatalf("waited 20s in vain until %s", what)
+	if !poll.Until(patience, ok) {
+		t.Fatalf("waited %s in vain until %s", patience, what)
 	}
 }
