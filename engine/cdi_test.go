@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -54,9 +55,13 @@ devices:
 func TestCDI(t *testing.T) {
 	l := openLab(t)
 	l.vendor()
-	for _, userns := range []string{"", "auto"} {
-		r := request("cdi"+userns, "sleep 1000")
-		r.Spec.CdiDevices, r.Spec.UsernsMode = []string{"acme.com/device=zero"}, userns
+	for _, c := range []struct{ userns, runtime string }{{}, {userns: "auto"}, {runtime: "runc"}} {
+		if _, err := exec.LookPath("runc"); err != nil && c.runtime != "" {
+			t.Log("SKIPPED: runc is not installed: make deps")
+			continue
+		}
+		r := request("cdi"+c.userns+c.runtime, "sleep 1000")
+		r.Spec.CdiDevices, r.Spec.UsernsMode, r.Spec.Runtime = []string{"acme.com/device=zero"}, c.userns, c.runtime
 		id := l.run(r)
 		got := l.exec(id, "head -c 4 /dev/acme0 | od -An -tx1; echo x > /dev/acme0; ls /etc/acme; touch /etc/acme/x 2>/dev/null || echo read-only; cat /lib64/cache; cat /ns; readlink /proc/self/ns/mnt; id -G; echo $ACME_VISIBLE")
 		f := strings.Fields(got)
@@ -65,7 +70,7 @@ func TestCDI(t *testing.T) {
 			f[7], f[8] = "NS", "NS"
 		}
 		if strings.Join(f, " ") != want {
-			t.Errorf("userns %q: got %q, want %q", userns, f, want)
+			t.Errorf("%+v: got %q, want %q", c, f, want)
 		}
 		if mounts, _ := os.ReadFile("/proc/self/mounts"); strings.Contains(string(mounts), "vendorlib") {
 			t.Error("the hook's mount is on the host")

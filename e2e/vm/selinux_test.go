@@ -34,6 +34,8 @@ var selinuxByHand = []struct{ do, want string }{
 	{"shoal inspect --format '{{(index .Mounts 0).Mode}} {{.HostConfig.SecurityOpt}}' owner; /usr/sbin/stat -c %C /var/secret/f", `^Z .*\nsystem_u:object_r:host_t:s0$`},
 	{"mkdir -p /var/all && echo all >/var/all/f; for i in 1 2; do shoal run --rm -v /var/all:/o:z box cat /o/f; done; /usr/sbin/stat -c %C /var/all/f", `^all\nall\nsystem_u:object_r:container_file_t:s0$`},
 	{"shoal run --rm -v data:/d box sh -c 'echo vol >/d/f'; shoal run --rm -v data:/d box cat /d/f", `^vol$`},
+	{"for i in 1 2; do shoal run --rm -v conf:/etc box head -n 1 /etc/passwd; done; /usr/sbin/stat -c %C /var/lib/shoal/volumes/conf/_data/passwd", `^(root:.*\n){2}system_u:object_r:container_file_t:s0$`}, // filled from the image
+	{"/usr/sbin/stat -c %C $(find /var/lib/shoal/snapshots -path */fs/bin/busybox | head -n 1)", `^system_u:object_r:container_ro_file_t:s0$`},
 	{"shoal run --rm -v /etc:/e:Z box true; echo $?", `relabeling of /etc is not allowed\n125$`},
 	// Options as Docker has them; what the policy does not know is refused.
 	{"shoal run --rm --security-opt label=type:other_container_t --security-opt label=level:s0:c7,c9 box cat /proc/self/attr/current", `^system_u:system_r:other_container_t:s0:c7,c9\x00$`},

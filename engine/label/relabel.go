@@ -30,8 +30,12 @@ func Relabel(path, label string) error {
 		return &os.PathError{Op: "open", Path: real, Err: err}
 	}
 	defer unix.Close(fd)
-	// The library knows which directories must stay as they are, and refuses them; nobody but root can swap this one.
-	if err := selinux.Chcon(real, label, false); err != nil {
+	// The library knows which directories must stay as they are, and refuses to give them even the label that they have.
+	have, err := selinux.LfileLabel(real)
+	if err == nil {
+		err = selinux.Chcon(real, have, false)
+	}
+	if err != nil {
 		return fmt.Errorf("relabel %s: %w", path, err)
 	}
 	if err := below(fd, label); err != nil {
