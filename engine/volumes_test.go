@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/engine/volume"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -322,7 +323,8 @@ func TestMountsByRunc(t *testing.T) {
 	if got := l.exec(id, "cat /s/f; grep -c /b/out /proc/mounts"); got != "x\n1\n" {
 		t.Errorf("inside: %q", got)
 	}
-	if got := l.logs(id); strings.Count(got, "Read-only file system") != 2 || !strings.Contains(got, "x\n") {
+	enginetest.Until(t, "it has tried", func() bool { return strings.Contains(l.logs(id), "x\n") })
+	if got := l.logs(id); strings.Count(got, "Read-only file system") != 2 {
 		t.Errorf("log: %q", got)
 	}
 }
