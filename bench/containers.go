@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -257,7 +258,14 @@ var bareLoads = []struct{ what, script string }{
 	{"CPU", "i=0; while [ $i -lt 1000000 ]; do i=$((i+1)); done"},
 	{"memory", "dd if=/dev/zero of=/dev/null bs=4M count=6000 2>/dev/null"},
 	{"file", "dd if=/dev/zero of=$DIR/bench bs=1M count=800 2>/dev/null; rm $DIR/bench"},
-	{"loopback", "nc -l -p 7777 > /dev/null & sleep 0.1; dd if=/dev/zero bs=64k count=40000 2>/dev/null | nc 127.0.0.1 7777; wait"},
+	{"loopback", "mkfifo $DIR/f; exec 3<>$DIR/f; nc -l -p 7777 <&3 >/dev/null & " + // which ends with its standard input; 0A: it listens
+		"until grep -q ':1E61 [0-9A-F]*:0000 0A' /proc/net/tcp /proc/net/tcp6; do :; done; dd if=/dev/zero bs=64k count=8000 2>/dev/null | nc 127.0.0.1 7777; wait; rm $DIR/f"},
+}
+
+// timing is a command, and the best time that it took.
+type timing struct {
+	cmd  *exec.Cmd
+	best *time.Duration
 }
 
 // bare: a process inside runs at the speed of one outside. What it takes to get a shell there is taken off both times.
@@ -273,23 +281,25 @@ func (b *bench) bare(ctx context.Context, p *pair) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	// The best of several, by turns and who is first by turns: what is looked for is a cost that is always there.
 	measure := func(script string) (in, out time.Duration, err error) {
-		var ins, outs []time.Duration
-		for range 2*b.runs + 1 {
+		in, out = time.Hour, time.Hour
+		for i := range 4*b.runs + 1 {
 			outside := exec.CommandContext(ctx, box, "sh", "-c", script)
 			outside.Env = []string{"PATH=/bin:/usr/bin", "DIR=" + dir}
-			for _, m := range []struct {
-				cmd *exec.Cmd
-				to  *[]time.Duration
-			}{{p.host.Command(ctx, "exec", "bare", "sh", "-c", script), &ins}, {outside, &outs}} {
+			pair := []timing{{p.host.Command(ctx, "exec", "bare", "sh", "-c", script), &in}, {outside, &out}}
+			if i%2 == 1 {
+				slices.Reverse(pair)
+			}
+			for _, m := range pair {
 				d, err := timed(func(c *exec.Cmd) error { return p.host.Inside(c.Start) }, m.cmd)
 				if err != nil {
 					return 0, 0, fmt.Errorf("%s: %w", script, err)
 				}
-				*m.to = append(*m.to, d)
+				*m.best = min(*m.best, d)
 			}
 		}
-		return median(ins), median(outs), nil
+		return in, out, nil
 	}
 	baseIn, baseOut, err := measure("true")
 	if err != nil {
@@ -301,7 +311,7 @@ func (b *bench) bare(ctx context.Context, p *pair) error {
 			return err
 		}
 		in, out = in-baseIn, out-baseOut
-		b.add(row{"inside against outside: " + load.what, millis(in), "outside " + millis(out), ratio(in.Seconds(), out.Seconds()), "0.99 to 1.01"})
+		b.add(row{"inside against outside, best of several: " + load.what, millis(in), "outside " + millis(out), ratio(in.Seconds(), out.Seconds()), "0.99 to 1.01"})
 	}
 	return nil
 }
