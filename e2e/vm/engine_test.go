@@ -59,6 +59,9 @@ func chosen() []string {
 // want more of it than there is have to share it.
 const testDisk = "modprobe null_blk nr_devices=1 gb=1 queue_mode=2 irqmode=2 completion_nsec=1000000 submit_queues=1 hw_queue_depth=1 || exit 1\n"
 
+// asUsual: bridges pass packets through the host's rules, as on hosts that know Docker or Kubernetes.
+const asUsual = "modprobe br_netfilter || exit 1\n"
+
 // work has one machine test what is waiting.
 func work(t *testing.T, cfg Config, name string, waiting <-chan string) {
 	cfg.Name = name
@@ -67,7 +70,7 @@ func work(t *testing.T, cfg Config, name string, waiting <-chan string) {
 		t.Error(err)
 		return
 	}
-	script := testDisk + "uname -r; cat /sys/fs/cgroup/cgroup.controllers; ! grep '^cgroup ' /proc/mounts\n" + os.Getenv("SHOAL_VM_SCRIPT")
+	script := testDisk + asUsual + "uname -r; cat /sys/fs/cgroup/cgroup.controllers; ! grep '^cgroup ' /proc/mounts\n" + os.Getenv("SHOAL_VM_SCRIPT")
 	if out, err := m.Output(t.Context(), script); err != nil {
 		t.Error(err)
 		return
