@@ -220,6 +220,9 @@ func (e *Engine) checkRequest(req *api.CreateContainerRequest, row *api.Containe
 	if err := checkConf(req.Spec.Limits); err != nil {
 		return err
 	}
+	if err := checkCPUs(req.Spec.Limits, row.TaskId != ""); err != nil {
+		return err
+	}
 	if err := addRates(&specs.LinuxResources{}, req.Spec.Limits); err != nil {
 		return err
 	}

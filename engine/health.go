@@ -56,6 +56,11 @@ func healthCheck(s *api.ContainerSpec, image *api.HealthConfig) (*check, error) 
 	if c.interval < 0 || c.timeout < 0 || c.startPeriod < 0 || c.startInterval < 0 || c.retries < 0 {
 		return nil, errorf(ErrInvalid, "health check: times and retries cannot be negative")
 	}
+	for _, d := range []time.Duration{c.interval, c.timeout, c.startPeriod, c.startInterval} {
+		if d > 0 && d < time.Millisecond {
+			return nil, errorf(ErrInvalid, "health check: %v is too short: times begin at 1ms", d)
+		}
+	}
 	if len(test) == 0 {
 		return nil, nil
 	}

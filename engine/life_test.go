@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/shoal-dev/shoal/engine/enginetest"
+	"github.com/shoal-dev/shoal/engine/network"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -56,6 +57,13 @@ func TestRefusals(t *testing.T) {
 		{"unknown signal", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.StopSignal = "NOPE" })},
 		{"pid_mode", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.PidMode = "nope" })},
 		{"memory limit", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Limits = &api.ContainerLimits{MemoryBytes: 1} })},
+		{"this host has no 8000", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Limits = &api.ContainerLimits{CpusetCpus: "8000"} })},
+		{"times begin at 1ms", ErrInvalid, bad(func(r *api.CreateContainerRequest) {
+			r.Spec.Healthcheck = &api.HealthConfig{Test: []string{"CMD", "true"}, Interval: durationpb.New(time.Microsecond)}
+		})},
+		{"hardware address", network.ErrInvalid, bad(func(r *api.CreateContainerRequest) {
+			r.NetworkMode, r.Networks = "", []*api.LocalNetworkAttachment{{Network: "bridge", Mac: "nope"}}
+		})},
 		{"log driver", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Log = &api.LogConfig{Driver: "syslog"} })},
 		{"unknown ulimit", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Ulimits = []*api.Ulimit{{Name: "nope"}} })},
 		{`runtime "nope" is not installed`, ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Runtime = "nope" })},

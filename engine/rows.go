@@ -40,7 +40,7 @@ const (
 	rowDirectory  = "containers"
 )
 
-// writeFile replaces a file by rename.
+// writeFile replaces a file by rename. On error the old one is there, and nothing beside it.
 func writeFile(path string, data []byte, perm os.FileMode, sync bool) error {
 	tmp := path + unfinishedExt
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
@@ -54,10 +54,13 @@ func writeFile(path string, data []byte, perm os.FileMode, sync bool) error {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+	if err == nil {
+		err = os.Rename(tmp, path)
 	}
-	return os.Rename(tmp, path)
+	if err != nil {
+		os.Remove(tmp)
+	}
+	return err
 }
 
 func saveMessage(path string, m proto.Message, sync bool) error {

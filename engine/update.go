@@ -74,6 +74,9 @@ func (e *Engine) updateLimits(ctx context.Context, row *api.Container, change *a
 	if err := checkConf(change); err != nil {
 		return nil, err
 	}
+	if err := checkCPUs(change, row.TaskId != ""); err != nil {
+		return nil, err
+	}
 	limits, lifted := mergeLimits(row.Spec.GetLimits(), change)
 	res, err := spec.Resources(limits)
 	if err != nil {

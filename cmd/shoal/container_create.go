@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -34,6 +35,22 @@ func newContainerCreateCommand(c *cli) *cobra.Command {
 	return cmd
 }
 
+// wrongPlatform is the platform of the image that is here, "" if it is the one asked for or there is no image.
+func wrongPlatform(ctx context.Context, d *client.Client, image string, asked *api.Platform) (string, error) {
+	if asked == nil {
+		return "", nil
+	}
+	r, err := d.Images.Inspect(ctx, &api.InspectImageRequest{Ref: image})
+	if client.IsNotFound(err) {
+		return "", nil
+	}
+	p := r.GetImage().GetPlatform()
+	if err != nil || p.GetOs() == asked.Os && p.GetArchitecture() == asked.Architecture {
+		return "", err
+	}
+	return p.GetOs() + "/" + p.GetArchitecture(), nil
+}
+
 // createContainer makes the container that the options describe, pulling its image if need be.
 func (c *cli) createContainer(ctx context.Context, f *pflag.FlagSet, o *containerFlags, args []string) (*api.CreateContainerResponse, error) {
 	req, err := o.request(f, args)
@@ -44,22 +61,52 @@ func (c *cli) createContainer(ctx context.Context, f *pflag.FlagSet, o *containe
 	if err != nil {
 		return nil, err
 	}
-	if o.cidfile != "" {
-		if _, err := os.Stat(o.cidfile); err == nil {
-			return nil, fmt.Errorf("container ID file %s exists: remove it or name another", o.cidfile)
-		}
+	id, err := newIDFile(o.cidfile)
+	if err != nil {
+		return nil, err
 	}
 	r, err := c.createPulling(ctx, req, o, platform)
+	if err := id.end(r.GetId()); err != nil {
+		c.sayError(err) // the container is there, and the answer names it
+	}
 	if err != nil {
 		return nil, err
 	}
 	c.warn(r.Warnings)
-	if o.cidfile != "" {
-		if err := os.WriteFile(o.cidfile, []byte(r.Id), 0o644); err != nil {
-			return nil, fmt.Errorf("write the container ID: %w", err)
-		}
-	}
 	return r, nil
+}
+
+// idFile is the file of --cidfile; nil without that option.
+type idFile struct{ *os.File }
+
+// newIDFile makes the file before the container, so that no container is made whose ID has no place.
+func newIDFile(path string) (*idFile, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if os.IsExist(err) {
+		return nil, fmt.Errorf("container ID file %s exists: remove it or name another", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make the container ID file: %w", err)
+	}
+	return &idFile{f}, nil
+}
+
+// end writes the ID, or removes the file if there is none.
+func (f *idFile) end(id string) error {
+	if f == nil {
+		return nil
+	}
+	if id == "" {
+		return errors.Join(f.Close(), os.Remove(f.Name()))
+	}
+	_, err := f.WriteString(id)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write the container ID: %w", err)
+	}
+	return nil
 }
 
 // createPulling asks first and pulls only if the image is what is missing: most often it is there.
@@ -75,6 +122,17 @@ func (c *cli) createPulling(ctx context.Context, req *api.CreateContainerRequest
 			return nil, err
 		}
 	case "missing", "never":
+		other, err := wrongPlatform(ctx, d, image, platform)
+		switch {
+		case err != nil:
+			return nil, err
+		case other != "" && o.pull == "never":
+			return nil, fmt.Errorf("image %s is for %s, not for %s: pull it for that platform", image, other, o.platform)
+		case other != "":
+			if _, err := c.pull(ctx, image, platform, c.err, o.quiet); err != nil {
+				return nil, fmt.Errorf("image %s is here for %s only: %w", image, other, err)
+			}
+		}
 	default:
 		return nil, fmt.Errorf("invalid value '%s' for --pull: use always, missing or never", o.pull)
 	}

@@ -80,6 +80,8 @@ func (o *containerFlags) add(f *pflag.FlagSet) {
 
 func (o *containerFlags) addNetwork(f *pflag.FlagSet) {
 	f.Var(&o.network, "network", "Connect a container to a network")
+	f.Var(&o.lists.dnsOption, "dns-opt", "Set DNS options") // Docker's older spelling of --dns-option
+	f.MarkHidden("dns-opt")
 	f.Var(&o.networkAlias, "network-alias", "Add network-scoped alias for the container")
 	f.StringVar(&o.ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
 	f.StringVar(&o.ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")

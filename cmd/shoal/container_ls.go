@@ -130,6 +130,11 @@ func containerFilter(f *filters, all []*api.Container) (func(*api.Container) boo
 			return nil, fmt.Errorf("filter expose=%s: %w", ports, err)
 		}
 	}
+	for _, port := range f.values["publish"] {
+		if number, _, _ := strings.Cut(port, "/"); !isPort(number) {
+			return nil, fmt.Errorf("filter publish=%s: use PORT or PORT/PROTOCOL of the host", port)
+		}
+	}
 	return func(k *api.Container) bool {
 		return f.prefix("id", k.Id) && f.any("name", func(w string) bool { return strings.Contains(k.Name, strings.TrimPrefix(w, "/")) }) &&
 			f.exact("status", stateName(k.State)) && f.exact("health", orElse(k.Health, "none")) &&
@@ -171,6 +176,11 @@ func publishes(k *api.Container, ref string) bool {
 	return slices.ContainsFunc(k.Ports, func(p *api.PortBinding) bool {
 		return strconv.Itoa(int(p.HostPort)) == port && (!hasProtocol || p.Protocol == protocol)
 	})
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
 }
 
 func networkNamesOf(k *api.Container) []string {

@@ -581,6 +581,7 @@ func (f *fakeContainers) RemoveVolume(_ context.Context, r *api.RemoveVolumeRequ
 type fakeImages struct {
 	api.UnimplementedImagesServer
 	images   []*api.Image
+	pulled   *api.PullImageRequest
 	uploaded []byte
 	upload   *api.ImageUpload
 }
@@ -612,6 +613,7 @@ func (f *fakeImages) Remove(_ context.Context, r *api.RemoveImageRequest) (*api.
 }
 
 func (f *fakeImages) Pull(r *api.PullImageRequest, s grpc.ServerStreamingServer[api.ImageProgress]) error {
+	f.pulled = r
 	if strings.HasPrefix(r.Ref, "gone") {
 		return status.Errorf(codes.NotFound, "no such image: %s in the registry", r.Ref)
 	}

@@ -18,6 +18,23 @@ type row map[string]any
 
 const labelsKey = "labels"
 
+// fields are a row without what is no field.
+func (r row) fields() map[string]any {
+	public := make(map[string]any, len(r))
+	for k, v := range r {
+		if k[0] >= 'A' && k[0] <= 'Z' {
+			public[k] = v
+		}
+	}
+	return public
+}
+
+// MarshalJSON is what {{json .}} shows.
+func (r row) MarshalJSON() ([]byte, error) {
+	s, err := templateJSON(r.fields())
+	return []byte(s), err
+}
+
 // field is a column: the name that templates use and its header.
 type field struct{ name, header string }
 
@@ -90,7 +107,7 @@ func printRows(w io.Writer, l listing, text string, rows []row) error {
 	}
 	for _, r := range rows {
 		var line bytes.Buffer
-		if err := t.Execute(&line, map[string]any(r)); err != nil {
+		if err := t.Execute(&line, r); err != nil {
 			return templateError(err, l.names())
 		}
 		fmt.Fprintln(w, line.String())
@@ -111,13 +128,7 @@ func printJSONRows(w io.Writer, rows []row) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	for _, r := range rows {
-		public := make(map[string]any, len(r))
-		for k, v := range r {
-			if k[0] >= 'A' && k[0] <= 'Z' {
-				public[k] = v
-			}
-		}
-		if err := enc.Encode(public); err != nil {
+		if err := enc.Encode(r); err != nil {
 			return err
 		}
 	}

@@ -70,7 +70,7 @@ func populate(f *fake) {
 			FinishedAt: at(25 * time.Hour), State: api.ContainerState_EXITED, ExitCode: 1, Spec: &api.ContainerSpec{}},
 	}
 	f.images.images = []*api.Image{
-		{Id: "sha256:" + strings.Repeat("1", 64), Tags: []string{"web:1", "registry:5000/web:2"}, Digests: []string{"web@sha256:dd"}, CreatedAt: at(2 * time.Hour), Size: 12345678, Config: []byte(`{"config":{"Cmd":["/server"],"Labels":{"k":"v"}}}`)},
+		{Id: "sha256:" + strings.Repeat("1", 64), Tags: []string{"web:1", "registry:5000/web:2"}, Platform: &api.Platform{Os: "linux", Architecture: "amd64"}, Digests: []string{"web@sha256:dd"}, CreatedAt: at(2 * time.Hour), Size: 12345678, Config: []byte(`{"config":{"Cmd":["/server"],"Labels":{"k":"v"}}}`)},
 		{Id: "sha256:" + strings.Repeat("2", 64), CreatedAt: at(50 * time.Hour), Size: 1000},
 	}
 }
@@ -100,6 +100,7 @@ func TestTables(t *testing.T) {
 		"network_ls_driver":    "network ls --filter driver=overlay",
 		"network_inspect":      "network inspect app mine",
 		"volume_ls":            "volume ls",
+		"volume_ls_json":       "volume ls --format {{json_.}}",
 		"volume_ls_dangling":   "volume ls -q --filter dangling=true",
 		"volume_inspect":       "volume inspect data",
 		"images":               "images",

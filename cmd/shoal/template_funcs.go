@@ -143,7 +143,7 @@ func labelFunc(args []any) (any, error) {
 	if len(args) != 2 {
 		return nil, errArguments
 	}
-	r, ok1 := args[0].(map[string]any)
+	r, ok1 := args[0].(row)
 	key, ok2 := args[1].(string)
 	labels, ok3 := r[labelsKey].(map[string]string)
 	if !ok1 || !ok2 || !ok3 {

@@ -88,6 +88,13 @@ func (s *Store) Collect(ctx context.Context) error {
 	return err
 }
 
+// sweepAfter removes what came in and belongs to no image, also when it was the caller who gave up, or a full disk that ended it.
+func (s *Store) sweepAfter(ctx context.Context, what string) {
+	if _, err := s.collect(context.WithoutCancel(ctx)); err != nil {
+		s.Logger.Warn("sweep blobs and layers of no image", "after", what, "err", err)
+	}
+}
+
 // collect marks what the images need and sweeps the rest. It returns the chain IDs of the layers that went.
 func (s *Store) collect(ctx context.Context) ([]string, error) {
 	s.gc.Lock()

@@ -32,6 +32,7 @@ const emptyTar = 1024
 func (s *Store) Commit(ctx context.Context, o CommitOptions) (*api.Image, error) {
 	img, err := s.commitLayer(ctx, o)
 	if err != nil {
+		s.sweepAfter(ctx, "commit")
 		return nil, fmt.Errorf("commit image: %w", err)
 	}
 	return img, nil

@@ -174,6 +174,16 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// TestFailedImport: a disk that is full because of an import must not stay full.
+func TestFailedImport(t *testing.T) {
+	s := newStore(t)
+	raw := tarOf(t, map[string]string{"bin/app": strings.Repeat("binary", 1000)})
+	if _, err := s.Import(t.Context(), bytes.NewReader(raw[:2000]), ImportOptions{Ref: "web"}, nil); err == nil {
+		t.Fatal("half an archive was imported")
+	}
+	expectEmpty(t, s)
+}
+
 func TestNames(t *testing.T) {
 	s := newStore(t)
 	img := importImage(t, s, "web", map[string]string{"f": "1"})

@@ -30,6 +30,7 @@ type ImportOptions struct {
 func (s *Store) Import(ctx context.Context, r io.Reader, o ImportOptions, report ProgressFunc) (*api.Image, error) {
 	img, err := s.importTar(ctx, r, o, &progress{report: report})
 	if err != nil {
+		s.sweepAfter(ctx, "import")
 		return nil, fmt.Errorf("import image: %w", err)
 	}
 	s.Notify("import", img.Id, firstTag(img))

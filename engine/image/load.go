@@ -40,9 +40,7 @@ func (s *Store) Load(ctx context.Context, r io.Reader, report ProgressFunc) ([]*
 	if err != nil {
 		err = fmt.Errorf("load images: %w", err)
 	}
-	if _, sweep := s.collect(ctx); sweep != nil { // what was in the archive and belongs to no image
-		s.Logger.Warn("sweep after loading images", "err", sweep)
-	}
+	s.sweepAfter(ctx, "load") // what was in the archive and belongs to no image
 	for _, img := range images {
 		s.Notify("load", img.Id, firstTag(img))
 	}

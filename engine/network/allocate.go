@@ -54,6 +54,11 @@ func checkWant(n *api.LocalNetwork, w *api.LocalNetworkAttachment) error {
 	case hasParentsMAC(n) && w.Mac != "":
 		return fmt.Errorf("%w: containers on network %s have the hardware address of its parent: leave out %s", ErrInvalid, n.Name, w.Mac)
 	}
+	if w.Mac != "" {
+		if _, err := parseMAC(w.Mac); err != nil {
+			return err
+		}
+	}
 	for _, text := range w.LinkLocalIps {
 		if a, err := netip.ParseAddr(text); err != nil || !a.IsLinkLocalUnicast() {
 			return fmt.Errorf("%w: %q is not a link-local address (169.254.0.0/16 or fe80::/10)", ErrInvalid, text)
@@ -224,9 +229,14 @@ func macFor(given string, addr netip.Addr) (string, error) {
 		raw := addr.AsSlice()
 		return net.HardwareAddr(append([]byte{0x02, 0x53}, raw[len(raw)-4:]...)).String(), nil
 	}
+	return parseMAC(given)
+}
+
+// parseMAC reads the address of one interface.
+func parseMAC(given string) (string, error) {
 	mac, err := net.ParseMAC(given)
 	if err != nil || len(mac) != 6 || mac[0]&1 != 0 {
-		return "", fmt.Errorf("%w: hardware address %q", ErrInvalid, given)
+		return "", fmt.Errorf("%w: hardware address %q: write one like 92:d0:c6:0a:29:33, the first number even", ErrInvalid, given)
 	}
 	return mac.String(), nil
 }

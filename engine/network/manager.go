@@ -342,6 +342,7 @@ func (m *Manager) addLocked(n *api.LocalNetwork) error {
 	}
 	path := m.file(n.Id)
 	if err := os.WriteFile(path+".tmp", data, 0o600); err != nil {
+		os.Remove(path + ".tmp")
 		return fmt.Errorf("write network: %w", err)
 	}
 	m.cfg.FaultPoint("network.written")

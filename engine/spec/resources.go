@@ -14,6 +14,12 @@ const minMemory = 6 << 20
 // cpuPeriod of the quota that --cpus becomes, microseconds.
 const cpuPeriod = 100_000
 
+// What the kernel takes for a period, microseconds; a quota may not be shorter than the shortest one either.
+const (
+	minPeriod = 1_000
+	maxPeriod = 1_000_000
+)
+
 // Resources turns limits into cgroup settings.
 func Resources(l *api.ContainerLimits) (*specs.LinuxResources, error) {
 	r := &specs.LinuxResources{}
@@ -94,10 +100,16 @@ func cpu(l *api.ContainerLimits) (*specs.LinuxCPU, error) {
 		c.Period, c.Quota = &period, &quota
 	}
 	if p := l.GetCpuPeriod(); p != 0 {
+		if p < minPeriod || p > maxPeriod {
+			return nil, fmt.Errorf("cpu_period %d is not between %d and %d microseconds", p, minPeriod, maxPeriod)
+		}
 		period := uint64(p)
 		c.Period = &period
 	}
 	if q := l.GetCpuQuota(); q != 0 {
+		if q > 0 && q < minPeriod {
+			return nil, fmt.Errorf("cpu_quota %d is below the minimum of %d microseconds", q, minPeriod)
+		}
 		c.Quota = &q
 	}
 	if s := l.GetCpuShares(); s != 0 {

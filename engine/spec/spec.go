@@ -160,10 +160,19 @@ func Workdir(s *api.ContainerSpec, img ocispec.ImageConfig) string {
 	return path.Clean("/" + dir)
 }
 
+// maxHostname is the kernel's __NEW_UTS_LEN.
+const maxHostname = 64
+
 func process(o Options, caps []string) (*specs.Process, error) {
 	argv, err := Command(o.Spec, o.Image)
 	if err != nil {
 		return nil, err
+	}
+	if dir := o.Spec.GetWorkdir(); dir != "" && !path.IsAbs(dir) {
+		return nil, fmt.Errorf("working directory %q is not an absolute path", dir)
+	}
+	if name := o.Spec.GetHostname(); len(name) > maxHostname {
+		return nil, fmt.Errorf("hostname %q has %d bytes, the kernel takes %d", name, len(name), maxHostname)
 	}
 	rlimits, err := rlimits(o.Spec.GetUlimits())
 	if err != nil {
