@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ func (c *cli) lookupContainer(ctx context.Context, name string) (map[string]any,
 		return nil, err
 	}
 	o := containerObject(r.Container)
+	addDetails(o, r.Details)
 	o["HostConfig"].(map[string]any)["Links"] = c.linkNames(ctx, r.Container)
 	return o, nil
 }
@@ -71,7 +73,7 @@ func containerObject(k *api.Container) map[string]any {
 	return map[string]any{
 		"Id": k.Id, "Created": rfc3339(k.CreatedAt), "Path": path, "Args": args,
 		"State": containerStateObject(k), "Image": k.ImageId, "LogPath": k.LogPath, "Name": "/" + k.Name,
-		"RestartCount": k.RestartCount, "Driver": k.Driver, "Runtime": k.Runtime,
+		"RestartCount": k.RestartCount, "Driver": k.Driver, "Platform": "linux", "ExecIDs": nil,
 		"HostConfig": hostConfigObject(k), "Mounts": mountObjects(k), "Config": configObject(k),
 		"NetworkSettings": networkSettingsObject(k), "TaskID": k.TaskId,
 		"ProcessLabel": k.ProcessLabel, "MountLabel": k.MountLabel, "AppArmorProfile": k.GetSpec().GetApparmor(),
@@ -108,24 +110,53 @@ func hostConfigObject(k *api.Container) map[string]any {
 			mode = k.Networks[0].Network
 		}
 	}
-	return map[string]any{
+	o := map[string]any{
 		"NetworkMode": mode, "PortBindings": bindingObjects(k), "PublishAllPorts": k.PublishAll, "AutoRemove": k.AutoRemove,
 		"RestartPolicy": map[string]any{"Name": orElse(k.Restart.GetName(), "no"), "MaximumRetryCount": k.Restart.GetMaxRetries()},
 		"CapAdd":        s.GetCapAdd(), "CapDrop": s.GetCapDrop(), "Privileged": s.GetPrivileged(), "ReadonlyRootfs": s.GetReadOnly(),
-		"Dns": s.GetDns().GetNameservers(), "DnsOptions": s.GetDns().GetOptions(), "DnsSearch": s.GetDns().GetSearch(),
-		"ExtraHosts": s.GetHosts(), "GroupAdd": s.GetGroups(), "PidMode": s.GetPidMode(), "IpcMode": s.GetIpcMode(),
-		"UTSMode": s.GetUtsMode(), "UsernsMode": s.GetUsernsMode(), "CgroupnsMode": s.GetCgroupnsMode(), "Sysctls": orEmptyMap(s.GetSysctls()),
+		"Dns": orNone(s.GetDns().GetNameservers()), "DnsOptions": orNone(s.GetDns().GetOptions()), "DnsSearch": orNone(s.GetDns().GetSearch()),
+		"ExtraHosts": s.GetHosts(), "GroupAdd": s.GetGroups(), "PidMode": s.GetPidMode(), "IpcMode": orElse(s.GetIpcMode(), "private"),
+		"UTSMode": s.GetUtsMode(), "UsernsMode": s.GetUsernsMode(), "CgroupnsMode": orElse(s.GetCgroupnsMode(), "private"), "Sysctls": orEmptyMap(s.GetSysctls()),
 		"Init": s.GetInit(), "ShmSize": s.GetShmSize(), "OomScoreAdj": s.GetOomScoreAdj(), "SecurityOpt": securityOptions(s),
-		"Memory": l.GetMemoryBytes(), "MemoryReservation": l.GetMemoryReservation(), "MemorySwap": l.GetMemorySwap(),
+		"Memory": l.GetMemoryBytes(), "MemoryReservation": l.GetMemoryReservation(), "MemorySwap": swapLimit(l), "MemorySwappiness": swappiness(l),
 		"NanoCpus": l.GetNanoCpus(), "CpuShares": l.GetCpuShares(), "CpuPeriod": l.GetCpuPeriod(), "CpuQuota": l.GetCpuQuota(),
 		"CpusetCpus": l.GetCpusetCpus(), "CpusetMems": l.GetCpusetMems(), "PidsLimit": l.GetPids(), "BlkioWeight": l.GetBlkioWeight(),
 		"OomKillDisable": l.GetOomKillDisable(),
 		"LogConfig":      map[string]any{"Type": orElse(s.GetLog().GetDriver(), "json-file"), "Config": orEmptyMap(s.GetLog().GetOptions())},
 		"Ulimits":        ulimitObjects(s.GetUlimits()),
-		"Runtime":        k.Runtime, "Annotations": orEmptyMap(s.GetAnnotations()), "CgroupParent": s.GetCgroupParent(), "CgroupConf": orEmptyMap(l.GetConf()),
+		"Runtime":        orElse(k.Runtime, "shoal"), "Annotations": orEmptyMap(s.GetAnnotations()), "CgroupParent": s.GetCgroupParent(), "CgroupConf": orEmptyMap(l.GetConf()),
 		"Devices": deviceObjects(s.GetDevices()), "DeviceCgroupRules": s.GetDeviceCgroupRules(), "DeviceRequests": deviceRequests(s.GetCdiDevices()),
 		"CpuRealtimePeriod": l.GetCpuRtPeriod(), "CpuRealtimeRuntime": l.GetCpuRtRuntime(),
+		"BlkioWeightDevice":  rateObjects(l.GetBlkioWeightDevices(), "Weight"),
+		"BlkioDeviceReadBps": rateObjects(l.GetReadBps(), "Rate"), "BlkioDeviceWriteBps": rateObjects(l.GetWriteBps(), "Rate"),
+		"BlkioDeviceReadIOps": rateObjects(l.GetReadIops(), "Rate"), "BlkioDeviceWriteIOps": rateObjects(l.GetWriteIops(), "Rate"),
 	}
+	maps.Copy(o, askedMounts(s.GetMounts()))
+	return o
+}
+
+// swapLimit is the one that holds: where only memory is limited it is twice that.
+func swapLimit(l *api.ContainerLimits) int64 {
+	if l.GetMemorySwap() == 0 {
+		return 2 * l.GetMemoryBytes()
+	}
+	return l.GetMemorySwap()
+}
+
+// swappiness is nil where the kernel's own holds.
+func swappiness(l *api.ContainerLimits) any {
+	if l == nil || l.MemorySwappiness == nil {
+		return nil
+	}
+	return *l.MemorySwappiness
+}
+
+func rateObjects(rates []*api.DeviceRate, value string) []any {
+	out := []any{}
+	for _, r := range rates {
+		out = append(out, map[string]any{"Path": r.Path, value: r.Rate})
+	}
+	return out
 }
 
 func deviceObjects(devices []*api.Device) []any {
@@ -203,7 +234,8 @@ func mountMode(m *api.MountPoint) string {
 func configObject(k *api.Container) map[string]any {
 	s := k.GetSpec()
 	return map[string]any{
-		"Hostname": k.Hostname, "Domainname": s.GetDomainname(), "ExposedPorts": portSet(k.ExposedPorts), "User": k.User, "Tty": s.GetTty(), "OpenStdin": s.GetOpenStdin(), "Env": k.Env,
+		"Hostname": k.Hostname, "Domainname": s.GetDomainname(), "ExposedPorts": portSet(k.ExposedPorts), "User": k.User, "Tty": s.GetTty(), "OpenStdin": s.GetOpenStdin(), "Env": givenEnv(k),
+		"Volumes": anonymousVolumes(k), "OnBuild": nil,
 		"Cmd": s.GetArgs(), "Entrypoint": s.GetEntrypoint(), "Image": k.ImageName, "WorkingDir": k.Workdir,
 		"Labels": orEmptyMap(s.GetLabels()), "StopSignal": s.GetStopSignal(), "StopTimeout": int(s.GetStopGracePeriod().AsDuration().Seconds()),
 	}
@@ -211,15 +243,19 @@ func configObject(k *api.Container) map[string]any {
 
 func networkSettingsObject(k *api.Container) map[string]any {
 	networks := map[string]any{}
-	first := map[string]any{"IPAddress": "", "Gateway": "", "MacAddress": "", "GlobalIPv6Address": "", "IPPrefixLen": 0}
+	first := map[string]any{"IPAddress": "", "Gateway": "", "MacAddress": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "IPv6Gateway": "", "IPPrefixLen": 0}
 	for i, e := range k.Endpoints {
-		o := endpointObject(e)
-		o["Links"] = linksOn(k, e.Network)
+		o := endpointOf(k, e)
 		networks[e.Network] = o
 		if i == 0 {
 			for key := range first {
 				first[key] = o[key]
 			}
+		}
+	}
+	for _, name := range networkNamesOf(k) { // one that does not run has no endpoint, but networks
+		if networks[name] == nil && !strings.HasPrefix(name, "container:") && name != "external" {
+			networks[name] = endpointOf(k, &api.NetworkEndpoint{Network: name})
 		}
 	}
 	ports := map[string]any{}
@@ -228,6 +264,13 @@ func networkSettingsObject(k *api.Container) map[string]any {
 	}
 	first["SandboxKey"], first["Ports"], first["Networks"] = k.Netns, ports, networks
 	return first
+}
+
+// endpointOf is a container's place on a network, with what was asked for there.
+func endpointOf(k *api.Container, e *api.NetworkEndpoint) map[string]any {
+	o := endpointObject(e)
+	o["IPAMConfig"], o["DNSNames"], o["Links"] = fixedAddresses(k, e.Network), namesOn(k, e), linksOn(k, e.Network)
+	return o
 }
 
 // linksOn are the links on a network where containers have names.

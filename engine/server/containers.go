@@ -85,8 +85,8 @@ func (s *containers) List(ctx context.Context, r *api.ListContainersRequest) (*a
 }
 
 func (s *containers) Inspect(ctx context.Context, r *api.ContainerRequest) (*api.InspectContainerResponse, error) {
-	c, err := s.engine.Inspect(ctx, r.Ref)
-	return answer(&api.InspectContainerResponse{Container: c}, err)
+	c, d, err := s.engine.InspectDetails(ctx, r.Ref)
+	return answer(&api.InspectContainerResponse{Container: c, Details: d}, err)
 }
 
 func (s *containers) Logs(r *api.ContainerLogsRequest, stream grpc.ServerStreamingServer[api.LogLine]) error {

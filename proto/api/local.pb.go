@@ -181,7 +181,7 @@ func (x FileChange_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FileChange_Kind.Descriptor instead.
 func (FileChange_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{63, 0}
+	return file_local_proto_rawDescGZIP(), []int{64, 0}
 }
 
 type InfoRequest struct {
@@ -1925,6 +1925,7 @@ func (x *ListContainersResponse) GetContainers() []*Container {
 type InspectContainerResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Container     *Container             `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
+	Details       *ContainerDetails      `protobuf:"bytes,2,opt,name=details,proto3" json:"details,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1962,6 +1963,106 @@ func (*InspectContainerResponse) Descriptor() ([]byte, []int) {
 func (x *InspectContainerResponse) GetContainer() *Container {
 	if x != nil {
 		return x.Container
+	}
+	return nil
+}
+
+func (x *InspectContainerResponse) GetDetails() *ContainerDetails {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
+// ContainerDetails is what one container's row does not hold. Paths are the daemon's.
+type ContainerDetails struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Directory     string                 `protobuf:"bytes,1,opt,name=directory,proto3" json:"directory,omitempty"`                  // holds hosts, hostname and resolv.conf, as they are in the container's /etc
+	Root          string                 `protobuf:"bytes,2,opt,name=root,proto3" json:"root,omitempty"`                            // where its root file system is mounted while it runs
+	LowerDirs     []string               `protobuf:"bytes,3,rep,name=lower_dirs,json=lowerDirs,proto3" json:"lower_dirs,omitempty"` // the image's layers, the top one first
+	UpperDir      string                 `protobuf:"bytes,4,opt,name=upper_dir,json=upperDir,proto3" json:"upper_dir,omitempty"`    // what the container wrote
+	WorkDir       string                 `protobuf:"bytes,5,opt,name=work_dir,json=workDir,proto3" json:"work_dir,omitempty"`
+	Healthcheck   *HealthConfig          `protobuf:"bytes,6,opt,name=healthcheck,proto3" json:"healthcheck,omitempty"`                    // its own over the image's; absent if there is none
+	VolumesFrom   []string               `protobuf:"bytes,7,rep,name=volumes_from,json=volumesFrom,proto3" json:"volumes_from,omitempty"` // as asked for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContainerDetails) Reset() {
+	*x = ContainerDetails{}
+	mi := &file_local_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainerDetails) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainerDetails) ProtoMessage() {}
+
+func (x *ContainerDetails) ProtoReflect() protoreflect.Message {
+	mi := &file_local_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainerDetails.ProtoReflect.Descriptor instead.
+func (*ContainerDetails) Descriptor() ([]byte, []int) {
+	return file_local_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ContainerDetails) GetDirectory() string {
+	if x != nil {
+		return x.Directory
+	}
+	return ""
+}
+
+func (x *ContainerDetails) GetRoot() string {
+	if x != nil {
+		return x.Root
+	}
+	return ""
+}
+
+func (x *ContainerDetails) GetLowerDirs() []string {
+	if x != nil {
+		return x.LowerDirs
+	}
+	return nil
+}
+
+func (x *ContainerDetails) GetUpperDir() string {
+	if x != nil {
+		return x.UpperDir
+	}
+	return ""
+}
+
+func (x *ContainerDetails) GetWorkDir() string {
+	if x != nil {
+		return x.WorkDir
+	}
+	return ""
+}
+
+func (x *ContainerDetails) GetHealthcheck() *HealthConfig {
+	if x != nil {
+		return x.Healthcheck
+	}
+	return nil
+}
+
+func (x *ContainerDetails) GetVolumesFrom() []string {
+	if x != nil {
+		return x.VolumesFrom
 	}
 	return nil
 }
@@ -2021,7 +2122,7 @@ type Container struct {
 
 func (x *Container) Reset() {
 	*x = Container{}
-	mi := &file_local_proto_msgTypes[29]
+	mi := &file_local_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2134,7 @@ func (x *Container) String() string {
 func (*Container) ProtoMessage() {}
 
 func (x *Container) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[29]
+	mi := &file_local_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2147,7 @@ func (x *Container) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Container.ProtoReflect.Descriptor instead.
 func (*Container) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{29}
+	return file_local_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Container) GetId() string {
@@ -2369,7 +2470,7 @@ type HealthResult struct {
 
 func (x *HealthResult) Reset() {
 	*x = HealthResult{}
-	mi := &file_local_proto_msgTypes[30]
+	mi := &file_local_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2381,7 +2482,7 @@ func (x *HealthResult) String() string {
 func (*HealthResult) ProtoMessage() {}
 
 func (x *HealthResult) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[30]
+	mi := &file_local_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2394,7 +2495,7 @@ func (x *HealthResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResult.ProtoReflect.Descriptor instead.
 func (*HealthResult) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{30}
+	return file_local_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *HealthResult) GetStart() *timestamppb.Timestamp {
@@ -2440,7 +2541,7 @@ type MountPoint struct {
 
 func (x *MountPoint) Reset() {
 	*x = MountPoint{}
-	mi := &file_local_proto_msgTypes[31]
+	mi := &file_local_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2452,7 +2553,7 @@ func (x *MountPoint) String() string {
 func (*MountPoint) ProtoMessage() {}
 
 func (x *MountPoint) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[31]
+	mi := &file_local_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2465,7 +2566,7 @@ func (x *MountPoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MountPoint.ProtoReflect.Descriptor instead.
 func (*MountPoint) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{31}
+	return file_local_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *MountPoint) GetType() string {
@@ -2531,7 +2632,7 @@ type NetworkEndpoint struct {
 
 func (x *NetworkEndpoint) Reset() {
 	*x = NetworkEndpoint{}
-	mi := &file_local_proto_msgTypes[32]
+	mi := &file_local_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2543,7 +2644,7 @@ func (x *NetworkEndpoint) String() string {
 func (*NetworkEndpoint) ProtoMessage() {}
 
 func (x *NetworkEndpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[32]
+	mi := &file_local_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2556,7 +2657,7 @@ func (x *NetworkEndpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkEndpoint.ProtoReflect.Descriptor instead.
 func (*NetworkEndpoint) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{32}
+	return file_local_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *NetworkEndpoint) GetNetwork() string {
@@ -2611,7 +2712,7 @@ type ContainerLogsRequest struct {
 
 func (x *ContainerLogsRequest) Reset() {
 	*x = ContainerLogsRequest{}
-	mi := &file_local_proto_msgTypes[33]
+	mi := &file_local_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2623,7 +2724,7 @@ func (x *ContainerLogsRequest) String() string {
 func (*ContainerLogsRequest) ProtoMessage() {}
 
 func (x *ContainerLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[33]
+	mi := &file_local_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2636,7 +2737,7 @@ func (x *ContainerLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerLogsRequest.ProtoReflect.Descriptor instead.
 func (*ContainerLogsRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{33}
+	return file_local_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ContainerLogsRequest) GetRef() string {
@@ -2663,7 +2764,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_local_proto_msgTypes[34]
+	mi := &file_local_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2675,7 +2776,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[34]
+	mi := &file_local_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2688,7 +2789,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{34}
+	return file_local_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StatsRequest) GetRefs() []string {
@@ -2714,7 +2815,7 @@ type StatsMessage struct {
 
 func (x *StatsMessage) Reset() {
 	*x = StatsMessage{}
-	mi := &file_local_proto_msgTypes[35]
+	mi := &file_local_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2726,7 +2827,7 @@ func (x *StatsMessage) String() string {
 func (*StatsMessage) ProtoMessage() {}
 
 func (x *StatsMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[35]
+	mi := &file_local_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2739,7 +2840,7 @@ func (x *StatsMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsMessage.ProtoReflect.Descriptor instead.
 func (*StatsMessage) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{35}
+	return file_local_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StatsMessage) GetStats() []*ContainerStats {
@@ -2770,7 +2871,7 @@ type ContainerStats struct {
 
 func (x *ContainerStats) Reset() {
 	*x = ContainerStats{}
-	mi := &file_local_proto_msgTypes[36]
+	mi := &file_local_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2782,7 +2883,7 @@ func (x *ContainerStats) String() string {
 func (*ContainerStats) ProtoMessage() {}
 
 func (x *ContainerStats) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[36]
+	mi := &file_local_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2795,7 +2896,7 @@ func (x *ContainerStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerStats.ProtoReflect.Descriptor instead.
 func (*ContainerStats) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{36}
+	return file_local_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ContainerStats) GetId() string {
@@ -2907,7 +3008,7 @@ type StreamInput struct {
 
 func (x *StreamInput) Reset() {
 	*x = StreamInput{}
-	mi := &file_local_proto_msgTypes[37]
+	mi := &file_local_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2919,7 +3020,7 @@ func (x *StreamInput) String() string {
 func (*StreamInput) ProtoMessage() {}
 
 func (x *StreamInput) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[37]
+	mi := &file_local_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2932,7 +3033,7 @@ func (x *StreamInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamInput.ProtoReflect.Descriptor instead.
 func (*StreamInput) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{37}
+	return file_local_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StreamInput) GetKind() isStreamInput_Kind {
@@ -3062,7 +3163,7 @@ type AttachOpen struct {
 
 func (x *AttachOpen) Reset() {
 	*x = AttachOpen{}
-	mi := &file_local_proto_msgTypes[38]
+	mi := &file_local_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3074,7 +3175,7 @@ func (x *AttachOpen) String() string {
 func (*AttachOpen) ProtoMessage() {}
 
 func (x *AttachOpen) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[38]
+	mi := &file_local_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3087,7 +3188,7 @@ func (x *AttachOpen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachOpen.ProtoReflect.Descriptor instead.
 func (*AttachOpen) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{38}
+	return file_local_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AttachOpen) GetRef() string {
@@ -3129,7 +3230,7 @@ type ExecOpen struct {
 
 func (x *ExecOpen) Reset() {
 	*x = ExecOpen{}
-	mi := &file_local_proto_msgTypes[39]
+	mi := &file_local_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3141,7 +3242,7 @@ func (x *ExecOpen) String() string {
 func (*ExecOpen) ProtoMessage() {}
 
 func (x *ExecOpen) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[39]
+	mi := &file_local_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3154,7 +3255,7 @@ func (x *ExecOpen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecOpen.ProtoReflect.Descriptor instead.
 func (*ExecOpen) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{39}
+	return file_local_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ExecOpen) GetRef() string {
@@ -3237,7 +3338,7 @@ type TerminalSize struct {
 
 func (x *TerminalSize) Reset() {
 	*x = TerminalSize{}
-	mi := &file_local_proto_msgTypes[40]
+	mi := &file_local_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3249,7 +3350,7 @@ func (x *TerminalSize) String() string {
 func (*TerminalSize) ProtoMessage() {}
 
 func (x *TerminalSize) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[40]
+	mi := &file_local_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3262,7 +3363,7 @@ func (x *TerminalSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
 func (*TerminalSize) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{40}
+	return file_local_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *TerminalSize) GetWidth() uint32 {
@@ -3294,7 +3395,7 @@ type StreamOutput struct {
 
 func (x *StreamOutput) Reset() {
 	*x = StreamOutput{}
-	mi := &file_local_proto_msgTypes[41]
+	mi := &file_local_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3306,7 +3407,7 @@ func (x *StreamOutput) String() string {
 func (*StreamOutput) ProtoMessage() {}
 
 func (x *StreamOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[41]
+	mi := &file_local_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3319,7 +3420,7 @@ func (x *StreamOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamOutput.ProtoReflect.Descriptor instead.
 func (*StreamOutput) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{41}
+	return file_local_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StreamOutput) GetKind() isStreamOutput_Kind {
@@ -3403,7 +3504,7 @@ type StreamExit struct {
 
 func (x *StreamExit) Reset() {
 	*x = StreamExit{}
-	mi := &file_local_proto_msgTypes[42]
+	mi := &file_local_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3415,7 +3516,7 @@ func (x *StreamExit) String() string {
 func (*StreamExit) ProtoMessage() {}
 
 func (x *StreamExit) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[42]
+	mi := &file_local_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3428,7 +3529,7 @@ func (x *StreamExit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamExit.ProtoReflect.Descriptor instead.
 func (*StreamExit) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{42}
+	return file_local_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StreamExit) GetCode() int32 {
@@ -3464,7 +3565,7 @@ type LocalNetwork struct {
 
 func (x *LocalNetwork) Reset() {
 	*x = LocalNetwork{}
-	mi := &file_local_proto_msgTypes[43]
+	mi := &file_local_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3476,7 +3577,7 @@ func (x *LocalNetwork) String() string {
 func (*LocalNetwork) ProtoMessage() {}
 
 func (x *LocalNetwork) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[43]
+	mi := &file_local_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3489,7 +3590,7 @@ func (x *LocalNetwork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalNetwork.ProtoReflect.Descriptor instead.
 func (*LocalNetwork) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{43}
+	return file_local_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *LocalNetwork) GetId() string {
@@ -3578,7 +3679,7 @@ type CreateLocalNetworkRequest struct {
 
 func (x *CreateLocalNetworkRequest) Reset() {
 	*x = CreateLocalNetworkRequest{}
-	mi := &file_local_proto_msgTypes[44]
+	mi := &file_local_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3590,7 +3691,7 @@ func (x *CreateLocalNetworkRequest) String() string {
 func (*CreateLocalNetworkRequest) ProtoMessage() {}
 
 func (x *CreateLocalNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[44]
+	mi := &file_local_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3603,7 +3704,7 @@ func (x *CreateLocalNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLocalNetworkRequest.ProtoReflect.Descriptor instead.
 func (*CreateLocalNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{44}
+	return file_local_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CreateLocalNetworkRequest) GetNetwork() *LocalNetwork {
@@ -3622,7 +3723,7 @@ type CreateLocalNetworkResponse struct {
 
 func (x *CreateLocalNetworkResponse) Reset() {
 	*x = CreateLocalNetworkResponse{}
-	mi := &file_local_proto_msgTypes[45]
+	mi := &file_local_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3634,7 +3735,7 @@ func (x *CreateLocalNetworkResponse) String() string {
 func (*CreateLocalNetworkResponse) ProtoMessage() {}
 
 func (x *CreateLocalNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[45]
+	mi := &file_local_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3647,7 +3748,7 @@ func (x *CreateLocalNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLocalNetworkResponse.ProtoReflect.Descriptor instead.
 func (*CreateLocalNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{45}
+	return file_local_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CreateLocalNetworkResponse) GetNetwork() *LocalNetwork {
@@ -3665,7 +3766,7 @@ type ListLocalNetworksRequest struct {
 
 func (x *ListLocalNetworksRequest) Reset() {
 	*x = ListLocalNetworksRequest{}
-	mi := &file_local_proto_msgTypes[46]
+	mi := &file_local_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3677,7 +3778,7 @@ func (x *ListLocalNetworksRequest) String() string {
 func (*ListLocalNetworksRequest) ProtoMessage() {}
 
 func (x *ListLocalNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[46]
+	mi := &file_local_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3690,7 +3791,7 @@ func (x *ListLocalNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLocalNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListLocalNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{46}
+	return file_local_proto_rawDescGZIP(), []int{47}
 }
 
 type ListLocalNetworksResponse struct {
@@ -3702,7 +3803,7 @@ type ListLocalNetworksResponse struct {
 
 func (x *ListLocalNetworksResponse) Reset() {
 	*x = ListLocalNetworksResponse{}
-	mi := &file_local_proto_msgTypes[47]
+	mi := &file_local_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3714,7 +3815,7 @@ func (x *ListLocalNetworksResponse) String() string {
 func (*ListLocalNetworksResponse) ProtoMessage() {}
 
 func (x *ListLocalNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[47]
+	mi := &file_local_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3727,7 +3828,7 @@ func (x *ListLocalNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLocalNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListLocalNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{47}
+	return file_local_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListLocalNetworksResponse) GetNetworks() []*LocalNetwork {
@@ -3746,7 +3847,7 @@ type RemoveLocalNetworkRequest struct {
 
 func (x *RemoveLocalNetworkRequest) Reset() {
 	*x = RemoveLocalNetworkRequest{}
-	mi := &file_local_proto_msgTypes[48]
+	mi := &file_local_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3758,7 +3859,7 @@ func (x *RemoveLocalNetworkRequest) String() string {
 func (*RemoveLocalNetworkRequest) ProtoMessage() {}
 
 func (x *RemoveLocalNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[48]
+	mi := &file_local_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3771,7 +3872,7 @@ func (x *RemoveLocalNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveLocalNetworkRequest.ProtoReflect.Descriptor instead.
 func (*RemoveLocalNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{48}
+	return file_local_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RemoveLocalNetworkRequest) GetRef() string {
@@ -3790,7 +3891,7 @@ type RemoveLocalNetworkResponse struct {
 
 func (x *RemoveLocalNetworkResponse) Reset() {
 	*x = RemoveLocalNetworkResponse{}
-	mi := &file_local_proto_msgTypes[49]
+	mi := &file_local_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3802,7 +3903,7 @@ func (x *RemoveLocalNetworkResponse) String() string {
 func (*RemoveLocalNetworkResponse) ProtoMessage() {}
 
 func (x *RemoveLocalNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[49]
+	mi := &file_local_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3815,7 +3916,7 @@ func (x *RemoveLocalNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveLocalNetworkResponse.ProtoReflect.Descriptor instead.
 func (*RemoveLocalNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{49}
+	return file_local_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RemoveLocalNetworkResponse) GetId() string {
@@ -3841,7 +3942,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_local_proto_msgTypes[50]
+	mi := &file_local_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3853,7 +3954,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[50]
+	mi := &file_local_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3866,7 +3967,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{50}
+	return file_local_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Volume) GetName() string {
@@ -3934,7 +4035,7 @@ type CreateVolumeRequest struct {
 
 func (x *CreateVolumeRequest) Reset() {
 	*x = CreateVolumeRequest{}
-	mi := &file_local_proto_msgTypes[51]
+	mi := &file_local_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3946,7 +4047,7 @@ func (x *CreateVolumeRequest) String() string {
 func (*CreateVolumeRequest) ProtoMessage() {}
 
 func (x *CreateVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[51]
+	mi := &file_local_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3959,7 +4060,7 @@ func (x *CreateVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVolumeRequest.ProtoReflect.Descriptor instead.
 func (*CreateVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{51}
+	return file_local_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CreateVolumeRequest) GetVolume() *Volume {
@@ -3978,7 +4079,7 @@ type CreateVolumeResponse struct {
 
 func (x *CreateVolumeResponse) Reset() {
 	*x = CreateVolumeResponse{}
-	mi := &file_local_proto_msgTypes[52]
+	mi := &file_local_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3990,7 +4091,7 @@ func (x *CreateVolumeResponse) String() string {
 func (*CreateVolumeResponse) ProtoMessage() {}
 
 func (x *CreateVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[52]
+	mi := &file_local_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4003,7 +4104,7 @@ func (x *CreateVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVolumeResponse.ProtoReflect.Descriptor instead.
 func (*CreateVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{52}
+	return file_local_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CreateVolumeResponse) GetVolume() *Volume {
@@ -4021,7 +4122,7 @@ type ListVolumesRequest struct {
 
 func (x *ListVolumesRequest) Reset() {
 	*x = ListVolumesRequest{}
-	mi := &file_local_proto_msgTypes[53]
+	mi := &file_local_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4033,7 +4134,7 @@ func (x *ListVolumesRequest) String() string {
 func (*ListVolumesRequest) ProtoMessage() {}
 
 func (x *ListVolumesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[53]
+	mi := &file_local_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4046,7 +4147,7 @@ func (x *ListVolumesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumesRequest.ProtoReflect.Descriptor instead.
 func (*ListVolumesRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{53}
+	return file_local_proto_rawDescGZIP(), []int{54}
 }
 
 type ListVolumesResponse struct {
@@ -4058,7 +4159,7 @@ type ListVolumesResponse struct {
 
 func (x *ListVolumesResponse) Reset() {
 	*x = ListVolumesResponse{}
-	mi := &file_local_proto_msgTypes[54]
+	mi := &file_local_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4070,7 +4171,7 @@ func (x *ListVolumesResponse) String() string {
 func (*ListVolumesResponse) ProtoMessage() {}
 
 func (x *ListVolumesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[54]
+	mi := &file_local_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4083,7 +4184,7 @@ func (x *ListVolumesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumesResponse.ProtoReflect.Descriptor instead.
 func (*ListVolumesResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{54}
+	return file_local_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListVolumesResponse) GetVolumes() []*Volume {
@@ -4103,7 +4204,7 @@ type RemoveVolumeRequest struct {
 
 func (x *RemoveVolumeRequest) Reset() {
 	*x = RemoveVolumeRequest{}
-	mi := &file_local_proto_msgTypes[55]
+	mi := &file_local_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4115,7 +4216,7 @@ func (x *RemoveVolumeRequest) String() string {
 func (*RemoveVolumeRequest) ProtoMessage() {}
 
 func (x *RemoveVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[55]
+	mi := &file_local_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4128,7 +4229,7 @@ func (x *RemoveVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveVolumeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{55}
+	return file_local_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RemoveVolumeRequest) GetName() string {
@@ -4153,7 +4254,7 @@ type RemoveVolumeResponse struct {
 
 func (x *RemoveVolumeResponse) Reset() {
 	*x = RemoveVolumeResponse{}
-	mi := &file_local_proto_msgTypes[56]
+	mi := &file_local_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4165,7 +4266,7 @@ func (x *RemoveVolumeResponse) String() string {
 func (*RemoveVolumeResponse) ProtoMessage() {}
 
 func (x *RemoveVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[56]
+	mi := &file_local_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4178,7 +4279,7 @@ func (x *RemoveVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveVolumeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{56}
+	return file_local_proto_rawDescGZIP(), []int{57}
 }
 
 type RenameContainerRequest struct {
@@ -4191,7 +4292,7 @@ type RenameContainerRequest struct {
 
 func (x *RenameContainerRequest) Reset() {
 	*x = RenameContainerRequest{}
-	mi := &file_local_proto_msgTypes[57]
+	mi := &file_local_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4203,7 +4304,7 @@ func (x *RenameContainerRequest) String() string {
 func (*RenameContainerRequest) ProtoMessage() {}
 
 func (x *RenameContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[57]
+	mi := &file_local_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4216,7 +4317,7 @@ func (x *RenameContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameContainerRequest.ProtoReflect.Descriptor instead.
 func (*RenameContainerRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{57}
+	return file_local_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *RenameContainerRequest) GetRef() string {
@@ -4245,7 +4346,7 @@ type UpdateContainerRequest struct {
 
 func (x *UpdateContainerRequest) Reset() {
 	*x = UpdateContainerRequest{}
-	mi := &file_local_proto_msgTypes[58]
+	mi := &file_local_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4257,7 +4358,7 @@ func (x *UpdateContainerRequest) String() string {
 func (*UpdateContainerRequest) ProtoMessage() {}
 
 func (x *UpdateContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[58]
+	mi := &file_local_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4270,7 +4371,7 @@ func (x *UpdateContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateContainerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateContainerRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{58}
+	return file_local_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *UpdateContainerRequest) GetRef() string {
@@ -4303,7 +4404,7 @@ type UpdateContainerResponse struct {
 
 func (x *UpdateContainerResponse) Reset() {
 	*x = UpdateContainerResponse{}
-	mi := &file_local_proto_msgTypes[59]
+	mi := &file_local_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4315,7 +4416,7 @@ func (x *UpdateContainerResponse) String() string {
 func (*UpdateContainerResponse) ProtoMessage() {}
 
 func (x *UpdateContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[59]
+	mi := &file_local_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4328,7 +4429,7 @@ func (x *UpdateContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateContainerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateContainerResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{59}
+	return file_local_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *UpdateContainerResponse) GetWarnings() []string {
@@ -4348,7 +4449,7 @@ type TopRequest struct {
 
 func (x *TopRequest) Reset() {
 	*x = TopRequest{}
-	mi := &file_local_proto_msgTypes[60]
+	mi := &file_local_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4360,7 +4461,7 @@ func (x *TopRequest) String() string {
 func (*TopRequest) ProtoMessage() {}
 
 func (x *TopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[60]
+	mi := &file_local_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4373,7 +4474,7 @@ func (x *TopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopRequest.ProtoReflect.Descriptor instead.
 func (*TopRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{60}
+	return file_local_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *TopRequest) GetRef() string {
@@ -4400,7 +4501,7 @@ type TopResponse struct {
 
 func (x *TopResponse) Reset() {
 	*x = TopResponse{}
-	mi := &file_local_proto_msgTypes[61]
+	mi := &file_local_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4412,7 +4513,7 @@ func (x *TopResponse) String() string {
 func (*TopResponse) ProtoMessage() {}
 
 func (x *TopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[61]
+	mi := &file_local_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4425,7 +4526,7 @@ func (x *TopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopResponse.ProtoReflect.Descriptor instead.
 func (*TopResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{61}
+	return file_local_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *TopResponse) GetTitles() []string {
@@ -4451,7 +4552,7 @@ type DiffResponse struct {
 
 func (x *DiffResponse) Reset() {
 	*x = DiffResponse{}
-	mi := &file_local_proto_msgTypes[62]
+	mi := &file_local_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4463,7 +4564,7 @@ func (x *DiffResponse) String() string {
 func (*DiffResponse) ProtoMessage() {}
 
 func (x *DiffResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[62]
+	mi := &file_local_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4476,7 +4577,7 @@ func (x *DiffResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
 func (*DiffResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{62}
+	return file_local_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *DiffResponse) GetChanges() []*FileChange {
@@ -4496,7 +4597,7 @@ type FileChange struct {
 
 func (x *FileChange) Reset() {
 	*x = FileChange{}
-	mi := &file_local_proto_msgTypes[63]
+	mi := &file_local_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4508,7 +4609,7 @@ func (x *FileChange) String() string {
 func (*FileChange) ProtoMessage() {}
 
 func (x *FileChange) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[63]
+	mi := &file_local_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4521,7 +4622,7 @@ func (x *FileChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileChange.ProtoReflect.Descriptor instead.
 func (*FileChange) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{63}
+	return file_local_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *FileChange) GetKind() FileChange_Kind {
@@ -4552,7 +4653,7 @@ type CommitRequest struct {
 
 func (x *CommitRequest) Reset() {
 	*x = CommitRequest{}
-	mi := &file_local_proto_msgTypes[64]
+	mi := &file_local_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4564,7 +4665,7 @@ func (x *CommitRequest) String() string {
 func (*CommitRequest) ProtoMessage() {}
 
 func (x *CommitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[64]
+	mi := &file_local_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4577,7 +4678,7 @@ func (x *CommitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitRequest.ProtoReflect.Descriptor instead.
 func (*CommitRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{64}
+	return file_local_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CommitRequest) GetRef() string {
@@ -4631,7 +4732,7 @@ type CommitResponse struct {
 
 func (x *CommitResponse) Reset() {
 	*x = CommitResponse{}
-	mi := &file_local_proto_msgTypes[65]
+	mi := &file_local_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4643,7 +4744,7 @@ func (x *CommitResponse) String() string {
 func (*CommitResponse) ProtoMessage() {}
 
 func (x *CommitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[65]
+	mi := &file_local_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4656,7 +4757,7 @@ func (x *CommitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitResponse.ProtoReflect.Descriptor instead.
 func (*CommitResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{65}
+	return file_local_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *CommitResponse) GetImageId() string {
@@ -4675,7 +4776,7 @@ type ArchiveChunk struct {
 
 func (x *ArchiveChunk) Reset() {
 	*x = ArchiveChunk{}
-	mi := &file_local_proto_msgTypes[66]
+	mi := &file_local_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4687,7 +4788,7 @@ func (x *ArchiveChunk) String() string {
 func (*ArchiveChunk) ProtoMessage() {}
 
 func (x *ArchiveChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[66]
+	mi := &file_local_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4700,7 +4801,7 @@ func (x *ArchiveChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveChunk.ProtoReflect.Descriptor instead.
 func (*ArchiveChunk) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{66}
+	return file_local_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ArchiveChunk) GetData() []byte {
@@ -4721,7 +4822,7 @@ type CopyFromRequest struct {
 
 func (x *CopyFromRequest) Reset() {
 	*x = CopyFromRequest{}
-	mi := &file_local_proto_msgTypes[67]
+	mi := &file_local_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4733,7 +4834,7 @@ func (x *CopyFromRequest) String() string {
 func (*CopyFromRequest) ProtoMessage() {}
 
 func (x *CopyFromRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[67]
+	mi := &file_local_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4746,7 +4847,7 @@ func (x *CopyFromRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyFromRequest.ProtoReflect.Descriptor instead.
 func (*CopyFromRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{67}
+	return file_local_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *CopyFromRequest) GetRef() string {
@@ -4784,7 +4885,7 @@ type CopyToRequest struct {
 
 func (x *CopyToRequest) Reset() {
 	*x = CopyToRequest{}
-	mi := &file_local_proto_msgTypes[68]
+	mi := &file_local_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4796,7 +4897,7 @@ func (x *CopyToRequest) String() string {
 func (*CopyToRequest) ProtoMessage() {}
 
 func (x *CopyToRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[68]
+	mi := &file_local_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4809,7 +4910,7 @@ func (x *CopyToRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyToRequest.ProtoReflect.Descriptor instead.
 func (*CopyToRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{68}
+	return file_local_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *CopyToRequest) GetRef() string {
@@ -4855,7 +4956,7 @@ type CopyToResponse struct {
 
 func (x *CopyToResponse) Reset() {
 	*x = CopyToResponse{}
-	mi := &file_local_proto_msgTypes[69]
+	mi := &file_local_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4867,7 +4968,7 @@ func (x *CopyToResponse) String() string {
 func (*CopyToResponse) ProtoMessage() {}
 
 func (x *CopyToResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[69]
+	mi := &file_local_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4880,7 +4981,7 @@ func (x *CopyToResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyToResponse.ProtoReflect.Descriptor instead.
 func (*CopyToResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{69}
+	return file_local_proto_rawDescGZIP(), []int{70}
 }
 
 type PathStat struct {
@@ -4896,7 +4997,7 @@ type PathStat struct {
 
 func (x *PathStat) Reset() {
 	*x = PathStat{}
-	mi := &file_local_proto_msgTypes[70]
+	mi := &file_local_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4908,7 +5009,7 @@ func (x *PathStat) String() string {
 func (*PathStat) ProtoMessage() {}
 
 func (x *PathStat) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[70]
+	mi := &file_local_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4921,7 +5022,7 @@ func (x *PathStat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathStat.ProtoReflect.Descriptor instead.
 func (*PathStat) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{70}
+	return file_local_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *PathStat) GetName() string {
@@ -4969,7 +5070,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_local_proto_msgTypes[71]
+	mi := &file_local_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4981,7 +5082,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[71]
+	mi := &file_local_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4994,7 +5095,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{71}
+	return file_local_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *EventsRequest) GetSince() *timestamppb.Timestamp {
@@ -5024,7 +5125,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_local_proto_msgTypes[72]
+	mi := &file_local_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5036,7 +5137,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[72]
+	mi := &file_local_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5049,7 +5150,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{72}
+	return file_local_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Event) GetType() string {
@@ -5097,7 +5198,7 @@ type ConnectNetworkRequest struct {
 
 func (x *ConnectNetworkRequest) Reset() {
 	*x = ConnectNetworkRequest{}
-	mi := &file_local_proto_msgTypes[73]
+	mi := &file_local_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5109,7 +5210,7 @@ func (x *ConnectNetworkRequest) String() string {
 func (*ConnectNetworkRequest) ProtoMessage() {}
 
 func (x *ConnectNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[73]
+	mi := &file_local_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5122,7 +5223,7 @@ func (x *ConnectNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectNetworkRequest.ProtoReflect.Descriptor instead.
 func (*ConnectNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{73}
+	return file_local_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ConnectNetworkRequest) GetRef() string {
@@ -5150,7 +5251,7 @@ type DisconnectNetworkRequest struct {
 
 func (x *DisconnectNetworkRequest) Reset() {
 	*x = DisconnectNetworkRequest{}
-	mi := &file_local_proto_msgTypes[74]
+	mi := &file_local_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5162,7 +5263,7 @@ func (x *DisconnectNetworkRequest) String() string {
 func (*DisconnectNetworkRequest) ProtoMessage() {}
 
 func (x *DisconnectNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[74]
+	mi := &file_local_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5175,7 +5276,7 @@ func (x *DisconnectNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectNetworkRequest.ProtoReflect.Descriptor instead.
 func (*DisconnectNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{74}
+	return file_local_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *DisconnectNetworkRequest) GetRef() string {
@@ -5214,7 +5315,7 @@ type PruneRequest struct {
 
 func (x *PruneRequest) Reset() {
 	*x = PruneRequest{}
-	mi := &file_local_proto_msgTypes[75]
+	mi := &file_local_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5226,7 +5327,7 @@ func (x *PruneRequest) String() string {
 func (*PruneRequest) ProtoMessage() {}
 
 func (x *PruneRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[75]
+	mi := &file_local_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5239,7 +5340,7 @@ func (x *PruneRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneRequest.ProtoReflect.Descriptor instead.
 func (*PruneRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{75}
+	return file_local_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *PruneRequest) GetContainers() bool {
@@ -5304,7 +5405,7 @@ type PruneResponse struct {
 
 func (x *PruneResponse) Reset() {
 	*x = PruneResponse{}
-	mi := &file_local_proto_msgTypes[76]
+	mi := &file_local_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5316,7 +5417,7 @@ func (x *PruneResponse) String() string {
 func (*PruneResponse) ProtoMessage() {}
 
 func (x *PruneResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[76]
+	mi := &file_local_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5329,7 +5430,7 @@ func (x *PruneResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneResponse.ProtoReflect.Descriptor instead.
 func (*PruneResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{76}
+	return file_local_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *PruneResponse) GetContainers() []string {
@@ -5375,7 +5476,7 @@ type DiskUsageRequest struct {
 
 func (x *DiskUsageRequest) Reset() {
 	*x = DiskUsageRequest{}
-	mi := &file_local_proto_msgTypes[77]
+	mi := &file_local_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5387,7 +5488,7 @@ func (x *DiskUsageRequest) String() string {
 func (*DiskUsageRequest) ProtoMessage() {}
 
 func (x *DiskUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[77]
+	mi := &file_local_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5400,7 +5501,7 @@ func (x *DiskUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsageRequest.ProtoReflect.Descriptor instead.
 func (*DiskUsageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{77}
+	return file_local_proto_rawDescGZIP(), []int{78}
 }
 
 type DiskUsageResponse struct {
@@ -5415,7 +5516,7 @@ type DiskUsageResponse struct {
 
 func (x *DiskUsageResponse) Reset() {
 	*x = DiskUsageResponse{}
-	mi := &file_local_proto_msgTypes[78]
+	mi := &file_local_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5427,7 +5528,7 @@ func (x *DiskUsageResponse) String() string {
 func (*DiskUsageResponse) ProtoMessage() {}
 
 func (x *DiskUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[78]
+	mi := &file_local_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5440,7 +5541,7 @@ func (x *DiskUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsageResponse.ProtoReflect.Descriptor instead.
 func (*DiskUsageResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{78}
+	return file_local_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *DiskUsageResponse) GetLayers() int64 {
@@ -5482,7 +5583,7 @@ type ImageUsage struct {
 
 func (x *ImageUsage) Reset() {
 	*x = ImageUsage{}
-	mi := &file_local_proto_msgTypes[79]
+	mi := &file_local_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5494,7 +5595,7 @@ func (x *ImageUsage) String() string {
 func (*ImageUsage) ProtoMessage() {}
 
 func (x *ImageUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[79]
+	mi := &file_local_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5507,7 +5608,7 @@ func (x *ImageUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageUsage.ProtoReflect.Descriptor instead.
 func (*ImageUsage) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{79}
+	return file_local_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ImageUsage) GetImage() *Image {
@@ -5542,7 +5643,7 @@ type VolumeUsage struct {
 
 func (x *VolumeUsage) Reset() {
 	*x = VolumeUsage{}
-	mi := &file_local_proto_msgTypes[80]
+	mi := &file_local_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5554,7 +5655,7 @@ func (x *VolumeUsage) String() string {
 func (*VolumeUsage) ProtoMessage() {}
 
 func (x *VolumeUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[80]
+	mi := &file_local_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5567,7 +5668,7 @@ func (x *VolumeUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeUsage.ProtoReflect.Descriptor instead.
 func (*VolumeUsage) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{80}
+	return file_local_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *VolumeUsage) GetVolume() *Volume {
@@ -5608,7 +5709,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_local_proto_msgTypes[81]
+	mi := &file_local_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5620,7 +5721,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[81]
+	mi := &file_local_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5633,7 +5734,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{81}
+	return file_local_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Image) GetId() string {
@@ -5708,7 +5809,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_local_proto_msgTypes[82]
+	mi := &file_local_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5720,7 +5821,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[82]
+	mi := &file_local_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5733,7 +5834,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{82}
+	return file_local_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ListImagesRequest) GetAll() bool {
@@ -5752,7 +5853,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_local_proto_msgTypes[83]
+	mi := &file_local_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5764,7 +5865,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[83]
+	mi := &file_local_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5777,7 +5878,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{83}
+	return file_local_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListImagesResponse) GetImages() []*Image {
@@ -5796,7 +5897,7 @@ type InspectImageRequest struct {
 
 func (x *InspectImageRequest) Reset() {
 	*x = InspectImageRequest{}
-	mi := &file_local_proto_msgTypes[84]
+	mi := &file_local_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5808,7 +5909,7 @@ func (x *InspectImageRequest) String() string {
 func (*InspectImageRequest) ProtoMessage() {}
 
 func (x *InspectImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[84]
+	mi := &file_local_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5821,7 +5922,7 @@ func (x *InspectImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectImageRequest.ProtoReflect.Descriptor instead.
 func (*InspectImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{84}
+	return file_local_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *InspectImageRequest) GetRef() string {
@@ -5840,7 +5941,7 @@ type InspectImageResponse struct {
 
 func (x *InspectImageResponse) Reset() {
 	*x = InspectImageResponse{}
-	mi := &file_local_proto_msgTypes[85]
+	mi := &file_local_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5852,7 +5953,7 @@ func (x *InspectImageResponse) String() string {
 func (*InspectImageResponse) ProtoMessage() {}
 
 func (x *InspectImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[85]
+	mi := &file_local_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5865,7 +5966,7 @@ func (x *InspectImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectImageResponse.ProtoReflect.Descriptor instead.
 func (*InspectImageResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{85}
+	return file_local_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *InspectImageResponse) GetImage() *Image {
@@ -5885,7 +5986,7 @@ type TagImageRequest struct {
 
 func (x *TagImageRequest) Reset() {
 	*x = TagImageRequest{}
-	mi := &file_local_proto_msgTypes[86]
+	mi := &file_local_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5897,7 +5998,7 @@ func (x *TagImageRequest) String() string {
 func (*TagImageRequest) ProtoMessage() {}
 
 func (x *TagImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[86]
+	mi := &file_local_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5910,7 +6011,7 @@ func (x *TagImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagImageRequest.ProtoReflect.Descriptor instead.
 func (*TagImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{86}
+	return file_local_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *TagImageRequest) GetSource() string {
@@ -5935,7 +6036,7 @@ type TagImageResponse struct {
 
 func (x *TagImageResponse) Reset() {
 	*x = TagImageResponse{}
-	mi := &file_local_proto_msgTypes[87]
+	mi := &file_local_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5947,7 +6048,7 @@ func (x *TagImageResponse) String() string {
 func (*TagImageResponse) ProtoMessage() {}
 
 func (x *TagImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[87]
+	mi := &file_local_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5960,7 +6061,7 @@ func (x *TagImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagImageResponse.ProtoReflect.Descriptor instead.
 func (*TagImageResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{87}
+	return file_local_proto_rawDescGZIP(), []int{88}
 }
 
 type RemoveImageRequest struct {
@@ -5973,7 +6074,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_local_proto_msgTypes[88]
+	mi := &file_local_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5985,7 +6086,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[88]
+	mi := &file_local_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5998,7 +6099,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{88}
+	return file_local_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *RemoveImageRequest) GetRef() string {
@@ -6025,7 +6126,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_local_proto_msgTypes[89]
+	mi := &file_local_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6037,7 +6138,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[89]
+	mi := &file_local_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6050,7 +6151,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{89}
+	return file_local_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *RemoveImageResponse) GetUntagged() []string {
@@ -6077,7 +6178,7 @@ type RegistryAuth struct {
 
 func (x *RegistryAuth) Reset() {
 	*x = RegistryAuth{}
-	mi := &file_local_proto_msgTypes[90]
+	mi := &file_local_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6089,7 +6190,7 @@ func (x *RegistryAuth) String() string {
 func (*RegistryAuth) ProtoMessage() {}
 
 func (x *RegistryAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[90]
+	mi := &file_local_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6102,7 +6203,7 @@ func (x *RegistryAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryAuth.ProtoReflect.Descriptor instead.
 func (*RegistryAuth) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{90}
+	return file_local_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *RegistryAuth) GetUsername() string {
@@ -6130,7 +6231,7 @@ type PullImageRequest struct {
 
 func (x *PullImageRequest) Reset() {
 	*x = PullImageRequest{}
-	mi := &file_local_proto_msgTypes[91]
+	mi := &file_local_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6142,7 +6243,7 @@ func (x *PullImageRequest) String() string {
 func (*PullImageRequest) ProtoMessage() {}
 
 func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[91]
+	mi := &file_local_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6155,7 +6256,7 @@ func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageRequest.ProtoReflect.Descriptor instead.
 func (*PullImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{91}
+	return file_local_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *PullImageRequest) GetRef() string {
@@ -6193,7 +6294,7 @@ type ImageUpload struct {
 
 func (x *ImageUpload) Reset() {
 	*x = ImageUpload{}
-	mi := &file_local_proto_msgTypes[92]
+	mi := &file_local_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6205,7 +6306,7 @@ func (x *ImageUpload) String() string {
 func (*ImageUpload) ProtoMessage() {}
 
 func (x *ImageUpload) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[92]
+	mi := &file_local_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6218,7 +6319,7 @@ func (x *ImageUpload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageUpload.ProtoReflect.Descriptor instead.
 func (*ImageUpload) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{92}
+	return file_local_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *ImageUpload) GetRef() string {
@@ -6270,7 +6371,7 @@ type ImageProgress struct {
 
 func (x *ImageProgress) Reset() {
 	*x = ImageProgress{}
-	mi := &file_local_proto_msgTypes[93]
+	mi := &file_local_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6282,7 +6383,7 @@ func (x *ImageProgress) String() string {
 func (*ImageProgress) ProtoMessage() {}
 
 func (x *ImageProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[93]
+	mi := &file_local_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6295,7 +6396,7 @@ func (x *ImageProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageProgress.ProtoReflect.Descriptor instead.
 func (*ImageProgress) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{93}
+	return file_local_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *ImageProgress) GetId() string {
@@ -6349,7 +6450,7 @@ type SaveImageRequest struct {
 
 func (x *SaveImageRequest) Reset() {
 	*x = SaveImageRequest{}
-	mi := &file_local_proto_msgTypes[94]
+	mi := &file_local_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6361,7 +6462,7 @@ func (x *SaveImageRequest) String() string {
 func (*SaveImageRequest) ProtoMessage() {}
 
 func (x *SaveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[94]
+	mi := &file_local_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6374,7 +6475,7 @@ func (x *SaveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveImageRequest.ProtoReflect.Descriptor instead.
 func (*SaveImageRequest) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{94}
+	return file_local_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *SaveImageRequest) GetRefs() []string {
@@ -6393,7 +6494,7 @@ type ImageData struct {
 
 func (x *ImageData) Reset() {
 	*x = ImageData{}
-	mi := &file_local_proto_msgTypes[95]
+	mi := &file_local_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6405,7 +6506,7 @@ func (x *ImageData) String() string {
 func (*ImageData) ProtoMessage() {}
 
 func (x *ImageData) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[95]
+	mi := &file_local_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6418,7 +6519,7 @@ func (x *ImageData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageData.ProtoReflect.Descriptor instead.
 func (*ImageData) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{95}
+	return file_local_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *ImageData) GetData() []byte {
@@ -6437,7 +6538,7 @@ type TopResponse_Row struct {
 
 func (x *TopResponse_Row) Reset() {
 	*x = TopResponse_Row{}
-	mi := &file_local_proto_msgTypes[100]
+	mi := &file_local_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6449,7 +6550,7 @@ func (x *TopResponse_Row) String() string {
 func (*TopResponse_Row) ProtoMessage() {}
 
 func (x *TopResponse_Row) ProtoReflect() protoreflect.Message {
-	mi := &file_local_proto_msgTypes[100]
+	mi := &file_local_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6462,7 +6563,7 @@ func (x *TopResponse_Row) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopResponse_Row.ProtoReflect.Descriptor instead.
 func (*TopResponse_Row) Descriptor() ([]byte, []int) {
-	return file_local_proto_rawDescGZIP(), []int{61, 0}
+	return file_local_proto_rawDescGZIP(), []int{62, 0}
 }
 
 func (x *TopResponse_Row) GetValues() []string {
@@ -6615,9 +6716,19 @@ const file_local_proto_rawDesc = "" +
 	"\x16ListContainersResponse\x124\n" +
 	"\n" +
 	"containers\x18\x01 \x03(\v2\x14.shoal.api.ContainerR\n" +
-	"containers\"N\n" +
+	"containers\"\x85\x01\n" +
 	"\x18InspectContainerResponse\x122\n" +
-	"\tcontainer\x18\x01 \x01(\v2\x14.shoal.api.ContainerR\tcontainer\"\xae\f\n" +
+	"\tcontainer\x18\x01 \x01(\v2\x14.shoal.api.ContainerR\tcontainer\x125\n" +
+	"\adetails\x18\x02 \x01(\v2\x1b.shoal.api.ContainerDetailsR\adetails\"\xf9\x01\n" +
+	"\x10ContainerDetails\x12\x1c\n" +
+	"\tdirectory\x18\x01 \x01(\tR\tdirectory\x12\x12\n" +
+	"\x04root\x18\x02 \x01(\tR\x04root\x12\x1d\n" +
+	"\n" +
+	"lower_dirs\x18\x03 \x03(\tR\tlowerDirs\x12\x1b\n" +
+	"\tupper_dir\x18\x04 \x01(\tR\bupperDir\x12\x19\n" +
+	"\bwork_dir\x18\x05 \x01(\tR\aworkDir\x129\n" +
+	"\vhealthcheck\x18\x06 \x01(\v2\x17.shoal.api.HealthConfigR\vhealthcheck\x12!\n" +
+	"\fvolumes_from\x18\a \x03(\tR\vvolumesFrom\"\xae\f\n" +
 	"\tContainer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x129\n" +
@@ -7075,7 +7186,7 @@ func file_local_proto_rawDescGZIP() []byte {
 }
 
 var file_local_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_local_proto_msgTypes = make([]protoimpl.MessageInfo, 102)
+var file_local_proto_msgTypes = make([]protoimpl.MessageInfo, 103)
 var file_local_proto_goTypes = []any{
 	(ContainerState)(0),                // 0: shoal.api.ContainerState
 	(ClusterInfo_State)(0),             // 1: shoal.api.ClusterInfo.State
@@ -7109,266 +7220,270 @@ var file_local_proto_goTypes = []any{
 	(*ListContainersRequest)(nil),      // 29: shoal.api.ListContainersRequest
 	(*ListContainersResponse)(nil),     // 30: shoal.api.ListContainersResponse
 	(*InspectContainerResponse)(nil),   // 31: shoal.api.InspectContainerResponse
-	(*Container)(nil),                  // 32: shoal.api.Container
-	(*HealthResult)(nil),               // 33: shoal.api.HealthResult
-	(*MountPoint)(nil),                 // 34: shoal.api.MountPoint
-	(*NetworkEndpoint)(nil),            // 35: shoal.api.NetworkEndpoint
-	(*ContainerLogsRequest)(nil),       // 36: shoal.api.ContainerLogsRequest
-	(*StatsRequest)(nil),               // 37: shoal.api.StatsRequest
-	(*StatsMessage)(nil),               // 38: shoal.api.StatsMessage
-	(*ContainerStats)(nil),             // 39: shoal.api.ContainerStats
-	(*StreamInput)(nil),                // 40: shoal.api.StreamInput
-	(*AttachOpen)(nil),                 // 41: shoal.api.AttachOpen
-	(*ExecOpen)(nil),                   // 42: shoal.api.ExecOpen
-	(*TerminalSize)(nil),               // 43: shoal.api.TerminalSize
-	(*StreamOutput)(nil),               // 44: shoal.api.StreamOutput
-	(*StreamExit)(nil),                 // 45: shoal.api.StreamExit
-	(*LocalNetwork)(nil),               // 46: shoal.api.LocalNetwork
-	(*CreateLocalNetworkRequest)(nil),  // 47: shoal.api.CreateLocalNetworkRequest
-	(*CreateLocalNetworkResponse)(nil), // 48: shoal.api.CreateLocalNetworkResponse
-	(*ListLocalNetworksRequest)(nil),   // 49: shoal.api.ListLocalNetworksRequest
-	(*ListLocalNetworksResponse)(nil),  // 50: shoal.api.ListLocalNetworksResponse
-	(*RemoveLocalNetworkRequest)(nil),  // 51: shoal.api.RemoveLocalNetworkRequest
-	(*RemoveLocalNetworkResponse)(nil), // 52: shoal.api.RemoveLocalNetworkResponse
-	(*Volume)(nil),                     // 53: shoal.api.Volume
-	(*CreateVolumeRequest)(nil),        // 54: shoal.api.CreateVolumeRequest
-	(*CreateVolumeResponse)(nil),       // 55: shoal.api.CreateVolumeResponse
-	(*ListVolumesRequest)(nil),         // 56: shoal.api.ListVolumesRequest
-	(*ListVolumesResponse)(nil),        // 57: shoal.api.ListVolumesResponse
-	(*RemoveVolumeRequest)(nil),        // 58: shoal.api.RemoveVolumeRequest
-	(*RemoveVolumeResponse)(nil),       // 59: shoal.api.RemoveVolumeResponse
-	(*RenameContainerRequest)(nil),     // 60: shoal.api.RenameContainerRequest
-	(*UpdateContainerRequest)(nil),     // 61: shoal.api.UpdateContainerRequest
-	(*UpdateContainerResponse)(nil),    // 62: shoal.api.UpdateContainerResponse
-	(*TopRequest)(nil),                 // 63: shoal.api.TopRequest
-	(*TopResponse)(nil),                // 64: shoal.api.TopResponse
-	(*DiffResponse)(nil),               // 65: shoal.api.DiffResponse
-	(*FileChange)(nil),                 // 66: shoal.api.FileChange
-	(*CommitRequest)(nil),              // 67: shoal.api.CommitRequest
-	(*CommitResponse)(nil),             // 68: shoal.api.CommitResponse
-	(*ArchiveChunk)(nil),               // 69: shoal.api.ArchiveChunk
-	(*CopyFromRequest)(nil),            // 70: shoal.api.CopyFromRequest
-	(*CopyToRequest)(nil),              // 71: shoal.api.CopyToRequest
-	(*CopyToResponse)(nil),             // 72: shoal.api.CopyToResponse
-	(*PathStat)(nil),                   // 73: shoal.api.PathStat
-	(*EventsRequest)(nil),              // 74: shoal.api.EventsRequest
-	(*Event)(nil),                      // 75: shoal.api.Event
-	(*ConnectNetworkRequest)(nil),      // 76: shoal.api.ConnectNetworkRequest
-	(*DisconnectNetworkRequest)(nil),   // 77: shoal.api.DisconnectNetworkRequest
-	(*PruneRequest)(nil),               // 78: shoal.api.PruneRequest
-	(*PruneResponse)(nil),              // 79: shoal.api.PruneResponse
-	(*DiskUsageRequest)(nil),           // 80: shoal.api.DiskUsageRequest
-	(*DiskUsageResponse)(nil),          // 81: shoal.api.DiskUsageResponse
-	(*ImageUsage)(nil),                 // 82: shoal.api.ImageUsage
-	(*VolumeUsage)(nil),                // 83: shoal.api.VolumeUsage
-	(*Image)(nil),                      // 84: shoal.api.Image
-	(*ListImagesRequest)(nil),          // 85: shoal.api.ListImagesRequest
-	(*ListImagesResponse)(nil),         // 86: shoal.api.ListImagesResponse
-	(*InspectImageRequest)(nil),        // 87: shoal.api.InspectImageRequest
-	(*InspectImageResponse)(nil),       // 88: shoal.api.InspectImageResponse
-	(*TagImageRequest)(nil),            // 89: shoal.api.TagImageRequest
-	(*TagImageResponse)(nil),           // 90: shoal.api.TagImageResponse
-	(*RemoveImageRequest)(nil),         // 91: shoal.api.RemoveImageRequest
-	(*RemoveImageResponse)(nil),        // 92: shoal.api.RemoveImageResponse
-	(*RegistryAuth)(nil),               // 93: shoal.api.RegistryAuth
-	(*PullImageRequest)(nil),           // 94: shoal.api.PullImageRequest
-	(*ImageUpload)(nil),                // 95: shoal.api.ImageUpload
-	(*ImageProgress)(nil),              // 96: shoal.api.ImageProgress
-	(*SaveImageRequest)(nil),           // 97: shoal.api.SaveImageRequest
-	(*ImageData)(nil),                  // 98: shoal.api.ImageData
-	nil,                                // 99: shoal.api.LocalNetwork.LabelsEntry
-	nil,                                // 100: shoal.api.LocalNetwork.OptionsEntry
-	nil,                                // 101: shoal.api.Volume.LabelsEntry
-	nil,                                // 102: shoal.api.Volume.OptionsEntry
-	(*TopResponse_Row)(nil),            // 103: shoal.api.TopResponse.Row
-	nil,                                // 104: shoal.api.Event.AttributesEntry
-	(NodeRole)(0),                      // 105: shoal.api.NodeRole
-	(*ClusterSpec)(nil),                // 106: shoal.api.ClusterSpec
-	(*ContainerSpec)(nil),              // 107: shoal.api.ContainerSpec
-	(*PortBinding)(nil),                // 108: shoal.api.PortBinding
-	(*durationpb.Duration)(nil),        // 109: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 110: google.protobuf.Timestamp
-	(*Mount)(nil),                      // 111: shoal.api.Mount
-	(*LogOptions)(nil),                 // 112: shoal.api.LogOptions
-	(*IPAMConfig)(nil),                 // 113: shoal.api.IPAMConfig
-	(*ContainerLimits)(nil),            // 114: shoal.api.ContainerLimits
-	(*Platform)(nil),                   // 115: shoal.api.Platform
-	(*LogLine)(nil),                    // 116: shoal.api.LogLine
+	(*ContainerDetails)(nil),           // 32: shoal.api.ContainerDetails
+	(*Container)(nil),                  // 33: shoal.api.Container
+	(*HealthResult)(nil),               // 34: shoal.api.HealthResult
+	(*MountPoint)(nil),                 // 35: shoal.api.MountPoint
+	(*NetworkEndpoint)(nil),            // 36: shoal.api.NetworkEndpoint
+	(*ContainerLogsRequest)(nil),       // 37: shoal.api.ContainerLogsRequest
+	(*StatsRequest)(nil),               // 38: shoal.api.StatsRequest
+	(*StatsMessage)(nil),               // 39: shoal.api.StatsMessage
+	(*ContainerStats)(nil),             // 40: shoal.api.ContainerStats
+	(*StreamInput)(nil),                // 41: shoal.api.StreamInput
+	(*AttachOpen)(nil),                 // 42: shoal.api.AttachOpen
+	(*ExecOpen)(nil),                   // 43: shoal.api.ExecOpen
+	(*TerminalSize)(nil),               // 44: shoal.api.TerminalSize
+	(*StreamOutput)(nil),               // 45: shoal.api.StreamOutput
+	(*StreamExit)(nil),                 // 46: shoal.api.StreamExit
+	(*LocalNetwork)(nil),               // 47: shoal.api.LocalNetwork
+	(*CreateLocalNetworkRequest)(nil),  // 48: shoal.api.CreateLocalNetworkRequest
+	(*CreateLocalNetworkResponse)(nil), // 49: shoal.api.CreateLocalNetworkResponse
+	(*ListLocalNetworksRequest)(nil),   // 50: shoal.api.ListLocalNetworksRequest
+	(*ListLocalNetworksResponse)(nil),  // 51: shoal.api.ListLocalNetworksResponse
+	(*RemoveLocalNetworkRequest)(nil),  // 52: shoal.api.RemoveLocalNetworkRequest
+	(*RemoveLocalNetworkResponse)(nil), // 53: shoal.api.RemoveLocalNetworkResponse
+	(*Volume)(nil),                     // 54: shoal.api.Volume
+	(*CreateVolumeRequest)(nil),        // 55: shoal.api.CreateVolumeRequest
+	(*CreateVolumeResponse)(nil),       // 56: shoal.api.CreateVolumeResponse
+	(*ListVolumesRequest)(nil),         // 57: shoal.api.ListVolumesRequest
+	(*ListVolumesResponse)(nil),        // 58: shoal.api.ListVolumesResponse
+	(*RemoveVolumeRequest)(nil),        // 59: shoal.api.RemoveVolumeRequest
+	(*RemoveVolumeResponse)(nil),       // 60: shoal.api.RemoveVolumeResponse
+	(*RenameContainerRequest)(nil),     // 61: shoal.api.RenameContainerRequest
+	(*UpdateContainerRequest)(nil),     // 62: shoal.api.UpdateContainerRequest
+	(*UpdateContainerResponse)(nil),    // 63: shoal.api.UpdateContainerResponse
+	(*TopRequest)(nil),                 // 64: shoal.api.TopRequest
+	(*TopResponse)(nil),                // 65: shoal.api.TopResponse
+	(*DiffResponse)(nil),               // 66: shoal.api.DiffResponse
+	(*FileChange)(nil),                 // 67: shoal.api.FileChange
+	(*CommitRequest)(nil),              // 68: shoal.api.CommitRequest
+	(*CommitResponse)(nil),             // 69: shoal.api.CommitResponse
+	(*ArchiveChunk)(nil),               // 70: shoal.api.ArchiveChunk
+	(*CopyFromRequest)(nil),            // 71: shoal.api.CopyFromRequest
+	(*CopyToRequest)(nil),              // 72: shoal.api.CopyToRequest
+	(*CopyToResponse)(nil),             // 73: shoal.api.CopyToResponse
+	(*PathStat)(nil),                   // 74: shoal.api.PathStat
+	(*EventsRequest)(nil),              // 75: shoal.api.EventsRequest
+	(*Event)(nil),                      // 76: shoal.api.Event
+	(*ConnectNetworkRequest)(nil),      // 77: shoal.api.ConnectNetworkRequest
+	(*DisconnectNetworkRequest)(nil),   // 78: shoal.api.DisconnectNetworkRequest
+	(*PruneRequest)(nil),               // 79: shoal.api.PruneRequest
+	(*PruneResponse)(nil),              // 80: shoal.api.PruneResponse
+	(*DiskUsageRequest)(nil),           // 81: shoal.api.DiskUsageRequest
+	(*DiskUsageResponse)(nil),          // 82: shoal.api.DiskUsageResponse
+	(*ImageUsage)(nil),                 // 83: shoal.api.ImageUsage
+	(*VolumeUsage)(nil),                // 84: shoal.api.VolumeUsage
+	(*Image)(nil),                      // 85: shoal.api.Image
+	(*ListImagesRequest)(nil),          // 86: shoal.api.ListImagesRequest
+	(*ListImagesResponse)(nil),         // 87: shoal.api.ListImagesResponse
+	(*InspectImageRequest)(nil),        // 88: shoal.api.InspectImageRequest
+	(*InspectImageResponse)(nil),       // 89: shoal.api.InspectImageResponse
+	(*TagImageRequest)(nil),            // 90: shoal.api.TagImageRequest
+	(*TagImageResponse)(nil),           // 91: shoal.api.TagImageResponse
+	(*RemoveImageRequest)(nil),         // 92: shoal.api.RemoveImageRequest
+	(*RemoveImageResponse)(nil),        // 93: shoal.api.RemoveImageResponse
+	(*RegistryAuth)(nil),               // 94: shoal.api.RegistryAuth
+	(*PullImageRequest)(nil),           // 95: shoal.api.PullImageRequest
+	(*ImageUpload)(nil),                // 96: shoal.api.ImageUpload
+	(*ImageProgress)(nil),              // 97: shoal.api.ImageProgress
+	(*SaveImageRequest)(nil),           // 98: shoal.api.SaveImageRequest
+	(*ImageData)(nil),                  // 99: shoal.api.ImageData
+	nil,                                // 100: shoal.api.LocalNetwork.LabelsEntry
+	nil,                                // 101: shoal.api.LocalNetwork.OptionsEntry
+	nil,                                // 102: shoal.api.Volume.LabelsEntry
+	nil,                                // 103: shoal.api.Volume.OptionsEntry
+	(*TopResponse_Row)(nil),            // 104: shoal.api.TopResponse.Row
+	nil,                                // 105: shoal.api.Event.AttributesEntry
+	(NodeRole)(0),                      // 106: shoal.api.NodeRole
+	(*ClusterSpec)(nil),                // 107: shoal.api.ClusterSpec
+	(*ContainerSpec)(nil),              // 108: shoal.api.ContainerSpec
+	(*PortBinding)(nil),                // 109: shoal.api.PortBinding
+	(*durationpb.Duration)(nil),        // 110: google.protobuf.Duration
+	(*HealthConfig)(nil),               // 111: shoal.api.HealthConfig
+	(*timestamppb.Timestamp)(nil),      // 112: google.protobuf.Timestamp
+	(*Mount)(nil),                      // 113: shoal.api.Mount
+	(*LogOptions)(nil),                 // 114: shoal.api.LogOptions
+	(*IPAMConfig)(nil),                 // 115: shoal.api.IPAMConfig
+	(*ContainerLimits)(nil),            // 116: shoal.api.ContainerLimits
+	(*Platform)(nil),                   // 117: shoal.api.Platform
+	(*LogLine)(nil),                    // 118: shoal.api.LogLine
 }
 var file_local_proto_depIdxs = []int32{
 	5,   // 0: shoal.api.InfoResponse.cluster:type_name -> shoal.api.ClusterInfo
 	1,   // 1: shoal.api.ClusterInfo.state:type_name -> shoal.api.ClusterInfo.State
-	105, // 2: shoal.api.ClusterInfo.role:type_name -> shoal.api.NodeRole
-	106, // 3: shoal.api.InitClusterRequest.spec:type_name -> shoal.api.ClusterSpec
-	105, // 4: shoal.api.JoinClusterResponse.role:type_name -> shoal.api.NodeRole
-	107, // 5: shoal.api.CreateContainerRequest.spec:type_name -> shoal.api.ContainerSpec
+	106, // 2: shoal.api.ClusterInfo.role:type_name -> shoal.api.NodeRole
+	107, // 3: shoal.api.InitClusterRequest.spec:type_name -> shoal.api.ClusterSpec
+	106, // 4: shoal.api.JoinClusterResponse.role:type_name -> shoal.api.NodeRole
+	108, // 5: shoal.api.CreateContainerRequest.spec:type_name -> shoal.api.ContainerSpec
 	15,  // 6: shoal.api.CreateContainerRequest.networks:type_name -> shoal.api.LocalNetworkAttachment
-	108, // 7: shoal.api.CreateContainerRequest.ports:type_name -> shoal.api.PortBinding
+	109, // 7: shoal.api.CreateContainerRequest.ports:type_name -> shoal.api.PortBinding
 	14,  // 8: shoal.api.CreateContainerRequest.restart:type_name -> shoal.api.LocalRestartPolicy
-	109, // 9: shoal.api.StopContainerRequest.timeout:type_name -> google.protobuf.Duration
-	32,  // 10: shoal.api.ListContainersResponse.containers:type_name -> shoal.api.Container
-	32,  // 11: shoal.api.InspectContainerResponse.container:type_name -> shoal.api.Container
-	110, // 12: shoal.api.Container.created_at:type_name -> google.protobuf.Timestamp
-	107, // 13: shoal.api.Container.spec:type_name -> shoal.api.ContainerSpec
-	15,  // 14: shoal.api.Container.networks:type_name -> shoal.api.LocalNetworkAttachment
-	108, // 15: shoal.api.Container.ports:type_name -> shoal.api.PortBinding
-	14,  // 16: shoal.api.Container.restart:type_name -> shoal.api.LocalRestartPolicy
-	0,   // 17: shoal.api.Container.state:type_name -> shoal.api.ContainerState
-	110, // 18: shoal.api.Container.started_at:type_name -> google.protobuf.Timestamp
-	110, // 19: shoal.api.Container.finished_at:type_name -> google.protobuf.Timestamp
-	34,  // 20: shoal.api.Container.mounts:type_name -> shoal.api.MountPoint
-	35,  // 21: shoal.api.Container.endpoints:type_name -> shoal.api.NetworkEndpoint
-	33,  // 22: shoal.api.Container.health_log:type_name -> shoal.api.HealthResult
-	108, // 23: shoal.api.Container.port_bindings:type_name -> shoal.api.PortBinding
-	110, // 24: shoal.api.HealthResult.start:type_name -> google.protobuf.Timestamp
-	110, // 25: shoal.api.HealthResult.end:type_name -> google.protobuf.Timestamp
-	111, // 26: shoal.api.MountPoint.mount:type_name -> shoal.api.Mount
-	112, // 27: shoal.api.ContainerLogsRequest.options:type_name -> shoal.api.LogOptions
-	39,  // 28: shoal.api.StatsMessage.stats:type_name -> shoal.api.ContainerStats
-	110, // 29: shoal.api.ContainerStats.time:type_name -> google.protobuf.Timestamp
-	41,  // 30: shoal.api.StreamInput.attach:type_name -> shoal.api.AttachOpen
-	42,  // 31: shoal.api.StreamInput.exec:type_name -> shoal.api.ExecOpen
-	43,  // 32: shoal.api.StreamInput.resize:type_name -> shoal.api.TerminalSize
-	43,  // 33: shoal.api.ExecOpen.size:type_name -> shoal.api.TerminalSize
-	45,  // 34: shoal.api.StreamOutput.exit:type_name -> shoal.api.StreamExit
-	110, // 35: shoal.api.LocalNetwork.created_at:type_name -> google.protobuf.Timestamp
-	113, // 36: shoal.api.LocalNetwork.ipam:type_name -> shoal.api.IPAMConfig
-	99,  // 37: shoal.api.LocalNetwork.labels:type_name -> shoal.api.LocalNetwork.LabelsEntry
-	100, // 38: shoal.api.LocalNetwork.options:type_name -> shoal.api.LocalNetwork.OptionsEntry
-	35,  // 39: shoal.api.LocalNetwork.endpoints:type_name -> shoal.api.NetworkEndpoint
-	46,  // 40: shoal.api.CreateLocalNetworkRequest.network:type_name -> shoal.api.LocalNetwork
-	46,  // 41: shoal.api.CreateLocalNetworkResponse.network:type_name -> shoal.api.LocalNetwork
-	46,  // 42: shoal.api.ListLocalNetworksResponse.networks:type_name -> shoal.api.LocalNetwork
-	110, // 43: shoal.api.Volume.created_at:type_name -> google.protobuf.Timestamp
-	101, // 44: shoal.api.Volume.labels:type_name -> shoal.api.Volume.LabelsEntry
-	102, // 45: shoal.api.Volume.options:type_name -> shoal.api.Volume.OptionsEntry
-	53,  // 46: shoal.api.CreateVolumeRequest.volume:type_name -> shoal.api.Volume
-	53,  // 47: shoal.api.CreateVolumeResponse.volume:type_name -> shoal.api.Volume
-	53,  // 48: shoal.api.ListVolumesResponse.volumes:type_name -> shoal.api.Volume
-	114, // 49: shoal.api.UpdateContainerRequest.limits:type_name -> shoal.api.ContainerLimits
-	14,  // 50: shoal.api.UpdateContainerRequest.restart:type_name -> shoal.api.LocalRestartPolicy
-	103, // 51: shoal.api.TopResponse.processes:type_name -> shoal.api.TopResponse.Row
-	66,  // 52: shoal.api.DiffResponse.changes:type_name -> shoal.api.FileChange
-	2,   // 53: shoal.api.FileChange.kind:type_name -> shoal.api.FileChange.Kind
-	110, // 54: shoal.api.PathStat.modified:type_name -> google.protobuf.Timestamp
-	110, // 55: shoal.api.EventsRequest.since:type_name -> google.protobuf.Timestamp
-	110, // 56: shoal.api.EventsRequest.until:type_name -> google.protobuf.Timestamp
-	104, // 57: shoal.api.Event.attributes:type_name -> shoal.api.Event.AttributesEntry
-	110, // 58: shoal.api.Event.time:type_name -> google.protobuf.Timestamp
-	15,  // 59: shoal.api.ConnectNetworkRequest.network:type_name -> shoal.api.LocalNetworkAttachment
-	82,  // 60: shoal.api.DiskUsageResponse.images:type_name -> shoal.api.ImageUsage
-	32,  // 61: shoal.api.DiskUsageResponse.containers:type_name -> shoal.api.Container
-	83,  // 62: shoal.api.DiskUsageResponse.volumes:type_name -> shoal.api.VolumeUsage
-	84,  // 63: shoal.api.ImageUsage.image:type_name -> shoal.api.Image
-	53,  // 64: shoal.api.VolumeUsage.volume:type_name -> shoal.api.Volume
-	110, // 65: shoal.api.Image.created_at:type_name -> google.protobuf.Timestamp
-	115, // 66: shoal.api.Image.platform:type_name -> shoal.api.Platform
-	84,  // 67: shoal.api.ListImagesResponse.images:type_name -> shoal.api.Image
-	84,  // 68: shoal.api.InspectImageResponse.image:type_name -> shoal.api.Image
-	93,  // 69: shoal.api.PullImageRequest.auth:type_name -> shoal.api.RegistryAuth
-	115, // 70: shoal.api.PullImageRequest.platform:type_name -> shoal.api.Platform
-	115, // 71: shoal.api.ImageUpload.platform:type_name -> shoal.api.Platform
-	3,   // 72: shoal.api.Local.Info:input_type -> shoal.api.InfoRequest
-	6,   // 73: shoal.api.Local.InitCluster:input_type -> shoal.api.InitClusterRequest
-	8,   // 74: shoal.api.Local.JoinCluster:input_type -> shoal.api.JoinClusterRequest
-	10,  // 75: shoal.api.Local.LeaveCluster:input_type -> shoal.api.LeaveClusterRequest
-	12,  // 76: shoal.api.Local.CheckNetwork:input_type -> shoal.api.CheckNetworkRequest
-	16,  // 77: shoal.api.Containers.Create:input_type -> shoal.api.CreateContainerRequest
-	20,  // 78: shoal.api.Containers.Start:input_type -> shoal.api.StartContainerRequest
-	22,  // 79: shoal.api.Containers.Stop:input_type -> shoal.api.StopContainerRequest
-	24,  // 80: shoal.api.Containers.Kill:input_type -> shoal.api.KillContainerRequest
-	22,  // 81: shoal.api.Containers.Restart:input_type -> shoal.api.StopContainerRequest
-	18,  // 82: shoal.api.Containers.Pause:input_type -> shoal.api.ContainerRequest
-	18,  // 83: shoal.api.Containers.Unpause:input_type -> shoal.api.ContainerRequest
-	26,  // 84: shoal.api.Containers.Wait:input_type -> shoal.api.WaitContainerRequest
-	28,  // 85: shoal.api.Containers.Remove:input_type -> shoal.api.RemoveContainerRequest
-	29,  // 86: shoal.api.Containers.List:input_type -> shoal.api.ListContainersRequest
-	18,  // 87: shoal.api.Containers.Inspect:input_type -> shoal.api.ContainerRequest
-	36,  // 88: shoal.api.Containers.Logs:input_type -> shoal.api.ContainerLogsRequest
-	37,  // 89: shoal.api.Containers.Stats:input_type -> shoal.api.StatsRequest
-	40,  // 90: shoal.api.Containers.Attach:input_type -> shoal.api.StreamInput
-	40,  // 91: shoal.api.Containers.Exec:input_type -> shoal.api.StreamInput
-	47,  // 92: shoal.api.Containers.CreateNetwork:input_type -> shoal.api.CreateLocalNetworkRequest
-	49,  // 93: shoal.api.Containers.ListNetworks:input_type -> shoal.api.ListLocalNetworksRequest
-	51,  // 94: shoal.api.Containers.RemoveNetwork:input_type -> shoal.api.RemoveLocalNetworkRequest
-	54,  // 95: shoal.api.Containers.CreateVolume:input_type -> shoal.api.CreateVolumeRequest
-	56,  // 96: shoal.api.Containers.ListVolumes:input_type -> shoal.api.ListVolumesRequest
-	58,  // 97: shoal.api.Containers.RemoveVolume:input_type -> shoal.api.RemoveVolumeRequest
-	60,  // 98: shoal.api.Containers.Rename:input_type -> shoal.api.RenameContainerRequest
-	61,  // 99: shoal.api.Containers.Update:input_type -> shoal.api.UpdateContainerRequest
-	63,  // 100: shoal.api.Containers.Top:input_type -> shoal.api.TopRequest
-	18,  // 101: shoal.api.Containers.Diff:input_type -> shoal.api.ContainerRequest
-	67,  // 102: shoal.api.Containers.Commit:input_type -> shoal.api.CommitRequest
-	18,  // 103: shoal.api.Containers.Export:input_type -> shoal.api.ContainerRequest
-	70,  // 104: shoal.api.Containers.CopyFrom:input_type -> shoal.api.CopyFromRequest
-	71,  // 105: shoal.api.Containers.CopyTo:input_type -> shoal.api.CopyToRequest
-	70,  // 106: shoal.api.Containers.StatPath:input_type -> shoal.api.CopyFromRequest
-	74,  // 107: shoal.api.Containers.Events:input_type -> shoal.api.EventsRequest
-	76,  // 108: shoal.api.Containers.ConnectNetwork:input_type -> shoal.api.ConnectNetworkRequest
-	77,  // 109: shoal.api.Containers.DisconnectNetwork:input_type -> shoal.api.DisconnectNetworkRequest
-	78,  // 110: shoal.api.Containers.Prune:input_type -> shoal.api.PruneRequest
-	80,  // 111: shoal.api.Containers.DiskUsage:input_type -> shoal.api.DiskUsageRequest
-	85,  // 112: shoal.api.Images.List:input_type -> shoal.api.ListImagesRequest
-	87,  // 113: shoal.api.Images.Inspect:input_type -> shoal.api.InspectImageRequest
-	89,  // 114: shoal.api.Images.Tag:input_type -> shoal.api.TagImageRequest
-	91,  // 115: shoal.api.Images.Remove:input_type -> shoal.api.RemoveImageRequest
-	94,  // 116: shoal.api.Images.Pull:input_type -> shoal.api.PullImageRequest
-	95,  // 117: shoal.api.Images.Load:input_type -> shoal.api.ImageUpload
-	95,  // 118: shoal.api.Images.Import:input_type -> shoal.api.ImageUpload
-	97,  // 119: shoal.api.Images.Save:input_type -> shoal.api.SaveImageRequest
-	4,   // 120: shoal.api.Local.Info:output_type -> shoal.api.InfoResponse
-	7,   // 121: shoal.api.Local.InitCluster:output_type -> shoal.api.InitClusterResponse
-	9,   // 122: shoal.api.Local.JoinCluster:output_type -> shoal.api.JoinClusterResponse
-	11,  // 123: shoal.api.Local.LeaveCluster:output_type -> shoal.api.LeaveClusterResponse
-	13,  // 124: shoal.api.Local.CheckNetwork:output_type -> shoal.api.CheckNetworkResponse
-	17,  // 125: shoal.api.Containers.Create:output_type -> shoal.api.CreateContainerResponse
-	21,  // 126: shoal.api.Containers.Start:output_type -> shoal.api.StartContainerResponse
-	23,  // 127: shoal.api.Containers.Stop:output_type -> shoal.api.StopContainerResponse
-	25,  // 128: shoal.api.Containers.Kill:output_type -> shoal.api.KillContainerResponse
-	23,  // 129: shoal.api.Containers.Restart:output_type -> shoal.api.StopContainerResponse
-	19,  // 130: shoal.api.Containers.Pause:output_type -> shoal.api.ContainerResponse
-	19,  // 131: shoal.api.Containers.Unpause:output_type -> shoal.api.ContainerResponse
-	27,  // 132: shoal.api.Containers.Wait:output_type -> shoal.api.WaitContainerResponse
-	19,  // 133: shoal.api.Containers.Remove:output_type -> shoal.api.ContainerResponse
-	30,  // 134: shoal.api.Containers.List:output_type -> shoal.api.ListContainersResponse
-	31,  // 135: shoal.api.Containers.Inspect:output_type -> shoal.api.InspectContainerResponse
-	116, // 136: shoal.api.Containers.Logs:output_type -> shoal.api.LogLine
-	38,  // 137: shoal.api.Containers.Stats:output_type -> shoal.api.StatsMessage
-	44,  // 138: shoal.api.Containers.Attach:output_type -> shoal.api.StreamOutput
-	44,  // 139: shoal.api.Containers.Exec:output_type -> shoal.api.StreamOutput
-	48,  // 140: shoal.api.Containers.CreateNetwork:output_type -> shoal.api.CreateLocalNetworkResponse
-	50,  // 141: shoal.api.Containers.ListNetworks:output_type -> shoal.api.ListLocalNetworksResponse
-	52,  // 142: shoal.api.Containers.RemoveNetwork:output_type -> shoal.api.RemoveLocalNetworkResponse
-	55,  // 143: shoal.api.Containers.CreateVolume:output_type -> shoal.api.CreateVolumeResponse
-	57,  // 144: shoal.api.Containers.ListVolumes:output_type -> shoal.api.ListVolumesResponse
-	59,  // 145: shoal.api.Containers.RemoveVolume:output_type -> shoal.api.RemoveVolumeResponse
-	19,  // 146: shoal.api.Containers.Rename:output_type -> shoal.api.ContainerResponse
-	62,  // 147: shoal.api.Containers.Update:output_type -> shoal.api.UpdateContainerResponse
-	64,  // 148: shoal.api.Containers.Top:output_type -> shoal.api.TopResponse
-	65,  // 149: shoal.api.Containers.Diff:output_type -> shoal.api.DiffResponse
-	68,  // 150: shoal.api.Containers.Commit:output_type -> shoal.api.CommitResponse
-	69,  // 151: shoal.api.Containers.Export:output_type -> shoal.api.ArchiveChunk
-	69,  // 152: shoal.api.Containers.CopyFrom:output_type -> shoal.api.ArchiveChunk
-	72,  // 153: shoal.api.Containers.CopyTo:output_type -> shoal.api.CopyToResponse
-	73,  // 154: shoal.api.Containers.StatPath:output_type -> shoal.api.PathStat
-	75,  // 155: shoal.api.Containers.Events:output_type -> shoal.api.Event
-	19,  // 156: shoal.api.Containers.ConnectNetwork:output_type -> shoal.api.ContainerResponse
-	19,  // 157: shoal.api.Containers.DisconnectNetwork:output_type -> shoal.api.ContainerResponse
-	79,  // 158: shoal.api.Containers.Prune:output_type -> shoal.api.PruneResponse
-	81,  // 159: shoal.api.Containers.DiskUsage:output_type -> shoal.api.DiskUsageResponse
-	86,  // 160: shoal.api.Images.List:output_type -> shoal.api.ListImagesResponse
-	88,  // 161: shoal.api.Images.Inspect:output_type -> shoal.api.InspectImageResponse
-	90,  // 162: shoal.api.Images.Tag:output_type -> shoal.api.TagImageResponse
-	92,  // 163: shoal.api.Images.Remove:output_type -> shoal.api.RemoveImageResponse
-	96,  // 164: shoal.api.Images.Pull:output_type -> shoal.api.ImageProgress
-	96,  // 165: shoal.api.Images.Load:output_type -> shoal.api.ImageProgress
-	96,  // 166: shoal.api.Images.Import:output_type -> shoal.api.ImageProgress
-	98,  // 167: shoal.api.Images.Save:output_type -> shoal.api.ImageData
-	120, // [120:168] is the sub-list for method output_type
-	72,  // [72:120] is the sub-list for method input_type
-	72,  // [72:72] is the sub-list for extension type_name
-	72,  // [72:72] is the sub-list for extension extendee
-	0,   // [0:72] is the sub-list for field type_name
+	110, // 9: shoal.api.StopContainerRequest.timeout:type_name -> google.protobuf.Duration
+	33,  // 10: shoal.api.ListContainersResponse.containers:type_name -> shoal.api.Container
+	33,  // 11: shoal.api.InspectContainerResponse.container:type_name -> shoal.api.Container
+	32,  // 12: shoal.api.InspectContainerResponse.details:type_name -> shoal.api.ContainerDetails
+	111, // 13: shoal.api.ContainerDetails.healthcheck:type_name -> shoal.api.HealthConfig
+	112, // 14: shoal.api.Container.created_at:type_name -> google.protobuf.Timestamp
+	108, // 15: shoal.api.Container.spec:type_name -> shoal.api.ContainerSpec
+	15,  // 16: shoal.api.Container.networks:type_name -> shoal.api.LocalNetworkAttachment
+	109, // 17: shoal.api.Container.ports:type_name -> shoal.api.PortBinding
+	14,  // 18: shoal.api.Container.restart:type_name -> shoal.api.LocalRestartPolicy
+	0,   // 19: shoal.api.Container.state:type_name -> shoal.api.ContainerState
+	112, // 20: shoal.api.Container.started_at:type_name -> google.protobuf.Timestamp
+	112, // 21: shoal.api.Container.finished_at:type_name -> google.protobuf.Timestamp
+	35,  // 22: shoal.api.Container.mounts:type_name -> shoal.api.MountPoint
+	36,  // 23: shoal.api.Container.endpoints:type_name -> shoal.api.NetworkEndpoint
+	34,  // 24: shoal.api.Container.health_log:type_name -> shoal.api.HealthResult
+	109, // 25: shoal.api.Container.port_bindings:type_name -> shoal.api.PortBinding
+	112, // 26: shoal.api.HealthResult.start:type_name -> google.protobuf.Timestamp
+	112, // 27: shoal.api.HealthResult.end:type_name -> google.protobuf.Timestamp
+	113, // 28: shoal.api.MountPoint.mount:type_name -> shoal.api.Mount
+	114, // 29: shoal.api.ContainerLogsRequest.options:type_name -> shoal.api.LogOptions
+	40,  // 30: shoal.api.StatsMessage.stats:type_name -> shoal.api.ContainerStats
+	112, // 31: shoal.api.ContainerStats.time:type_name -> google.protobuf.Timestamp
+	42,  // 32: shoal.api.StreamInput.attach:type_name -> shoal.api.AttachOpen
+	43,  // 33: shoal.api.StreamInput.exec:type_name -> shoal.api.ExecOpen
+	44,  // 34: shoal.api.StreamInput.resize:type_name -> shoal.api.TerminalSize
+	44,  // 35: shoal.api.ExecOpen.size:type_name -> shoal.api.TerminalSize
+	46,  // 36: shoal.api.StreamOutput.exit:type_name -> shoal.api.StreamExit
+	112, // 37: shoal.api.LocalNetwork.created_at:type_name -> google.protobuf.Timestamp
+	115, // 38: shoal.api.LocalNetwork.ipam:type_name -> shoal.api.IPAMConfig
+	100, // 39: shoal.api.LocalNetwork.labels:type_name -> shoal.api.LocalNetwork.LabelsEntry
+	101, // 40: shoal.api.LocalNetwork.options:type_name -> shoal.api.LocalNetwork.OptionsEntry
+	36,  // 41: shoal.api.LocalNetwork.endpoints:type_name -> shoal.api.NetworkEndpoint
+	47,  // 42: shoal.api.CreateLocalNetworkRequest.network:type_name -> shoal.api.LocalNetwork
+	47,  // 43: shoal.api.CreateLocalNetworkResponse.network:type_name -> shoal.api.LocalNetwork
+	47,  // 44: shoal.api.ListLocalNetworksResponse.networks:type_name -> shoal.api.LocalNetwork
+	112, // 45: shoal.api.Volume.created_at:type_name -> google.protobuf.Timestamp
+	102, // 46: shoal.api.Volume.labels:type_name -> shoal.api.Volume.LabelsEntry
+	103, // 47: shoal.api.Volume.options:type_name -> shoal.api.Volume.OptionsEntry
+	54,  // 48: shoal.api.CreateVolumeRequest.volume:type_name -> shoal.api.Volume
+	54,  // 49: shoal.api.CreateVolumeResponse.volume:type_name -> shoal.api.Volume
+	54,  // 50: shoal.api.ListVolumesResponse.volumes:type_name -> shoal.api.Volume
+	116, // 51: shoal.api.UpdateContainerRequest.limits:type_name -> shoal.api.ContainerLimits
+	14,  // 52: shoal.api.UpdateContainerRequest.restart:type_name -> shoal.api.LocalRestartPolicy
+	104, // 53: shoal.api.TopResponse.processes:type_name -> shoal.api.TopResponse.Row
+	67,  // 54: shoal.api.DiffResponse.changes:type_name -> shoal.api.FileChange
+	2,   // 55: shoal.api.FileChange.kind:type_name -> shoal.api.FileChange.Kind
+	112, // 56: shoal.api.PathStat.modified:type_name -> google.protobuf.Timestamp
+	112, // 57: shoal.api.EventsRequest.since:type_name -> google.protobuf.Timestamp
+	112, // 58: shoal.api.EventsRequest.until:type_name -> google.protobuf.Timestamp
+	105, // 59: shoal.api.Event.attributes:type_name -> shoal.api.Event.AttributesEntry
+	112, // 60: shoal.api.Event.time:type_name -> google.protobuf.Timestamp
+	15,  // 61: shoal.api.ConnectNetworkRequest.network:type_name -> shoal.api.LocalNetworkAttachment
+	83,  // 62: shoal.api.DiskUsageResponse.images:type_name -> shoal.api.ImageUsage
+	33,  // 63: shoal.api.DiskUsageResponse.containers:type_name -> shoal.api.Container
+	84,  // 64: shoal.api.DiskUsageResponse.volumes:type_name -> shoal.api.VolumeUsage
+	85,  // 65: shoal.api.ImageUsage.image:type_name -> shoal.api.Image
+	54,  // 66: shoal.api.VolumeUsage.volume:type_name -> shoal.api.Volume
+	112, // 67: shoal.api.Image.created_at:type_name -> google.protobuf.Timestamp
+	117, // 68: shoal.api.Image.platform:type_name -> shoal.api.Platform
+	85,  // 69: shoal.api.ListImagesResponse.images:type_name -> shoal.api.Image
+	85,  // 70: shoal.api.InspectImageResponse.image:type_name -> shoal.api.Image
+	94,  // 71: shoal.api.PullImageRequest.auth:type_name -> shoal.api.RegistryAuth
+	117, // 72: shoal.api.PullImageRequest.platform:type_name -> shoal.api.Platform
+	117, // 73: shoal.api.ImageUpload.platform:type_name -> shoal.api.Platform
+	3,   // 74: shoal.api.Local.Info:input_type -> shoal.api.InfoRequest
+	6,   // 75: shoal.api.Local.InitCluster:input_type -> shoal.api.InitClusterRequest
+	8,   // 76: shoal.api.Local.JoinCluster:input_type -> shoal.api.JoinClusterRequest
+	10,  // 77: shoal.api.Local.LeaveCluster:input_type -> shoal.api.LeaveClusterRequest
+	12,  // 78: shoal.api.Local.CheckNetwork:input_type -> shoal.api.CheckNetworkRequest
+	16,  // 79: shoal.api.Containers.Create:input_type -> shoal.api.CreateContainerRequest
+	20,  // 80: shoal.api.Containers.Start:input_type -> shoal.api.StartContainerRequest
+	22,  // 81: shoal.api.Containers.Stop:input_type -> shoal.api.StopContainerRequest
+	24,  // 82: shoal.api.Containers.Kill:input_type -> shoal.api.KillContainerRequest
+	22,  // 83: shoal.api.Containers.Restart:input_type -> shoal.api.StopContainerRequest
+	18,  // 84: shoal.api.Containers.Pause:input_type -> shoal.api.ContainerRequest
+	18,  // 85: shoal.api.Containers.Unpause:input_type -> shoal.api.ContainerRequest
+	26,  // 86: shoal.api.Containers.Wait:input_type -> shoal.api.WaitContainerRequest
+	28,  // 87: shoal.api.Containers.Remove:input_type -> shoal.api.RemoveContainerRequest
+	29,  // 88: shoal.api.Containers.List:input_type -> shoal.api.ListContainersRequest
+	18,  // 89: shoal.api.Containers.Inspect:input_type -> shoal.api.ContainerRequest
+	37,  // 90: shoal.api.Containers.Logs:input_type -> shoal.api.ContainerLogsRequest
+	38,  // 91: shoal.api.Containers.Stats:input_type -> shoal.api.StatsRequest
+	41,  // 92: shoal.api.Containers.Attach:input_type -> shoal.api.StreamInput
+	41,  // 93: shoal.api.Containers.Exec:input_type -> shoal.api.StreamInput
+	48,  // 94: shoal.api.Containers.CreateNetwork:input_type -> shoal.api.CreateLocalNetworkRequest
+	50,  // 95: shoal.api.Containers.ListNetworks:input_type -> shoal.api.ListLocalNetworksRequest
+	52,  // 96: shoal.api.Containers.RemoveNetwork:input_type -> shoal.api.RemoveLocalNetworkRequest
+	55,  // 97: shoal.api.Containers.CreateVolume:input_type -> shoal.api.CreateVolumeRequest
+	57,  // 98: shoal.api.Containers.ListVolumes:input_type -> shoal.api.ListVolumesRequest
+	59,  // 99: shoal.api.Containers.RemoveVolume:input_type -> shoal.api.RemoveVolumeRequest
+	61,  // 100: shoal.api.Containers.Rename:input_type -> shoal.api.RenameContainerRequest
+	62,  // 101: shoal.api.Containers.Update:input_type -> shoal.api.UpdateContainerRequest
+	64,  // 102: shoal.api.Containers.Top:input_type -> shoal.api.TopRequest
+	18,  // 103: shoal.api.Containers.Diff:input_type -> shoal.api.ContainerRequest
+	68,  // 104: shoal.api.Containers.Commit:input_type -> shoal.api.CommitRequest
+	18,  // 105: shoal.api.Containers.Export:input_type -> shoal.api.ContainerRequest
+	71,  // 106: shoal.api.Containers.CopyFrom:input_type -> shoal.api.CopyFromRequest
+	72,  // 107: shoal.api.Containers.CopyTo:input_type -> shoal.api.CopyToRequest
+	71,  // 108: shoal.api.Containers.StatPath:input_type -> shoal.api.CopyFromRequest
+	75,  // 109: shoal.api.Containers.Events:input_type -> shoal.api.EventsRequest
+	77,  // 110: shoal.api.Containers.ConnectNetwork:input_type -> shoal.api.ConnectNetworkRequest
+	78,  // 111: shoal.api.Containers.DisconnectNetwork:input_type -> shoal.api.DisconnectNetworkRequest
+	79,  // 112: shoal.api.Containers.Prune:input_type -> shoal.api.PruneRequest
+	81,  // 113: shoal.api.Containers.DiskUsage:input_type -> shoal.api.DiskUsageRequest
+	86,  // 114: shoal.api.Images.List:input_type -> shoal.api.ListImagesRequest
+	88,  // 115: shoal.api.Images.Inspect:input_type -> shoal.api.InspectImageRequest
+	90,  // 116: shoal.api.Images.Tag:input_type -> shoal.api.TagImageRequest
+	92,  // 117: shoal.api.Images.Remove:input_type -> shoal.api.RemoveImageRequest
+	95,  // 118: shoal.api.Images.Pull:input_type -> shoal.api.PullImageRequest
+	96,  // 119: shoal.api.Images.Load:input_type -> shoal.api.ImageUpload
+	96,  // 120: shoal.api.Images.Import:input_type -> shoal.api.ImageUpload
+	98,  // 121: shoal.api.Images.Save:input_type -> shoal.api.SaveImageRequest
+	4,   // 122: shoal.api.Local.Info:output_type -> shoal.api.InfoResponse
+	7,   // 123: shoal.api.Local.InitCluster:output_type -> shoal.api.InitClusterResponse
+	9,   // 124: shoal.api.Local.JoinCluster:output_type -> shoal.api.JoinClusterResponse
+	11,  // 125: shoal.api.Local.LeaveCluster:output_type -> shoal.api.LeaveClusterResponse
+	13,  // 126: shoal.api.Local.CheckNetwork:output_type -> shoal.api.CheckNetworkResponse
+	17,  // 127: shoal.api.Containers.Create:output_type -> shoal.api.CreateContainerResponse
+	21,  // 128: shoal.api.Containers.Start:output_type -> shoal.api.StartContainerResponse
+	23,  // 129: shoal.api.Containers.Stop:output_type -> shoal.api.StopContainerResponse
+	25,  // 130: shoal.api.Containers.Kill:output_type -> shoal.api.KillContainerResponse
+	23,  // 131: shoal.api.Containers.Restart:output_type -> shoal.api.StopContainerResponse
+	19,  // 132: shoal.api.Containers.Pause:output_type -> shoal.api.ContainerResponse
+	19,  // 133: shoal.api.Containers.Unpause:output_type -> shoal.api.ContainerResponse
+	27,  // 134: shoal.api.Containers.Wait:output_type -> shoal.api.WaitContainerResponse
+	19,  // 135: shoal.api.Containers.Remove:output_type -> shoal.api.ContainerResponse
+	30,  // 136: shoal.api.Containers.List:output_type -> shoal.api.ListContainersResponse
+	31,  // 137: shoal.api.Containers.Inspect:output_type -> shoal.api.InspectContainerResponse
+	118, // 138: shoal.api.Containers.Logs:output_type -> shoal.api.LogLine
+	39,  // 139: shoal.api.Containers.Stats:output_type -> shoal.api.StatsMessage
+	45,  // 140: shoal.api.Containers.Attach:output_type -> shoal.api.StreamOutput
+	45,  // 141: shoal.api.Containers.Exec:output_type -> shoal.api.StreamOutput
+	49,  // 142: shoal.api.Containers.CreateNetwork:output_type -> shoal.api.CreateLocalNetworkResponse
+	51,  // 143: shoal.api.Containers.ListNetworks:output_type -> shoal.api.ListLocalNetworksResponse
+	53,  // 144: shoal.api.Containers.RemoveNetwork:output_type -> shoal.api.RemoveLocalNetworkResponse
+	56,  // 145: shoal.api.Containers.CreateVolume:output_type -> shoal.api.CreateVolumeResponse
+	58,  // 146: shoal.api.Containers.ListVolumes:output_type -> shoal.api.ListVolumesResponse
+	60,  // 147: shoal.api.Containers.RemoveVolume:output_type -> shoal.api.RemoveVolumeResponse
+	19,  // 148: shoal.api.Containers.Rename:output_type -> shoal.api.ContainerResponse
+	63,  // 149: shoal.api.Containers.Update:output_type -> shoal.api.UpdateContainerResponse
+	65,  // 150: shoal.api.Containers.Top:output_type -> shoal.api.TopResponse
+	66,  // 151: shoal.api.Containers.Diff:output_type -> shoal.api.DiffResponse
+	69,  // 152: shoal.api.Containers.Commit:output_type -> shoal.api.CommitResponse
+	70,  // 153: shoal.api.Containers.Export:output_type -> shoal.api.ArchiveChunk
+	70,  // 154: shoal.api.Containers.CopyFrom:output_type -> shoal.api.ArchiveChunk
+	73,  // 155: shoal.api.Containers.CopyTo:output_type -> shoal.api.CopyToResponse
+	74,  // 156: shoal.api.Containers.StatPath:output_type -> shoal.api.PathStat
+	76,  // 157: shoal.api.Containers.Events:output_type -> shoal.api.Event
+	19,  // 158: shoal.api.Containers.ConnectNetwork:output_type -> shoal.api.ContainerResponse
+	19,  // 159: shoal.api.Containers.DisconnectNetwork:output_type -> shoal.api.ContainerResponse
+	80,  // 160: shoal.api.Containers.Prune:output_type -> shoal.api.PruneResponse
+	82,  // 161: shoal.api.Containers.DiskUsage:output_type -> shoal.api.DiskUsageResponse
+	87,  // 162: shoal.api.Images.List:output_type -> shoal.api.ListImagesResponse
+	89,  // 163: shoal.api.Images.Inspect:output_type -> shoal.api.InspectImageResponse
+	91,  // 164: shoal.api.Images.Tag:output_type -> shoal.api.TagImageResponse
+	93,  // 165: shoal.api.Images.Remove:output_type -> shoal.api.RemoveImageResponse
+	97,  // 166: shoal.api.Images.Pull:output_type -> shoal.api.ImageProgress
+	97,  // 167: shoal.api.Images.Load:output_type -> shoal.api.ImageProgress
+	97,  // 168: shoal.api.Images.Import:output_type -> shoal.api.ImageProgress
+	99,  // 169: shoal.api.Images.Save:output_type -> shoal.api.ImageData
+	122, // [122:170] is the sub-list for method output_type
+	74,  // [74:122] is the sub-list for method input_type
+	74,  // [74:74] is the sub-list for extension type_name
+	74,  // [74:74] is the sub-list for extension extendee
+	0,   // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_local_proto_init() }
@@ -7379,7 +7494,7 @@ func file_local_proto_init() {
 	file_types_proto_init()
 	file_objects_proto_init()
 	file_control_proto_init()
-	file_local_proto_msgTypes[37].OneofWrappers = []any{
+	file_local_proto_msgTypes[38].OneofWrappers = []any{
 		(*StreamInput_Attach)(nil),
 		(*StreamInput_Exec)(nil),
 		(*StreamInput_Stdin)(nil),
@@ -7388,7 +7503,7 @@ func file_local_proto_init() {
 		(*StreamInput_Signal)(nil),
 		(*StreamInput_Detach)(nil),
 	}
-	file_local_proto_msgTypes[41].OneofWrappers = []any{
+	file_local_proto_msgTypes[42].OneofWrappers = []any{
 		(*StreamOutput_Stdout)(nil),
 		(*StreamOutput_Stderr)(nil),
 		(*StreamOutput_Exit)(nil),
@@ -7400,7 +7515,7 @@ func file_local_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_local_proto_rawDesc), len(file_local_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   102,
+			NumMessages:   103,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
