@@ -55,9 +55,10 @@ func (e *Engine) end(c *container) error {
 	return err
 }
 
-// begun reads what a daemon before this one has begun and not ended; nothing, if it cannot be read.
+// begun reads what a daemon before this one has begun and not ended; nothing, if it cannot be read. c.op need not be held: of a
+// container that is being removed it finds nothing, since its directory has another name by then.
 func (e *Engine) begun(c *container) (u unfinished) {
-	b, err := os.ReadFile(filepath.Join(c.dir, unfinishedFile))
+	b, err := os.ReadFile(filepath.Join(e.rowDir(c.id), unfinishedFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return unfinished{}
 	}
