@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/shoal-dev/shoal/proto/api"
@@ -71,8 +72,42 @@ func saveMessage(path string, m proto.Message, sync bool) error {
 	return writeFile(path, data, rowFilePerm, sync)
 }
 
+// saveState writes the row as it is now. On a full disk it goes over the old one, whose blocks are there: the container that has
+// filled the disk must still be stopped and removed.
 func saveState(dir string, row *api.Container) error {
-	return saveMessage(filepath.Join(dir, stateFile), row, false)
+	path := filepath.Join(dir, stateFile)
+	err := saveMessage(path, row, false)
+	if isFull(err) && overwrite(path, row) == nil {
+		return nil
+	}
+	return err
+}
+
+func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+// overwrite replaces a file's content in its place, if that takes no more room. A daemon that is killed between the two steps leaves
+// a row that cannot be read; the one as created counts then.
+func overwrite(path string, m proto.Message) error {
+	data, err := proto.Marshal(m)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if int64(len(data)) > st.Blocks*512 {
+		return unix.ENOSPC
+	}
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return err
+	}
+	return f.Truncate(int64(len(data)))
 }
 
 // saveNew writes the files that a created container begins with. A service's task is not worth a sync: after a power cut the

@@ -101,7 +101,11 @@ func (e *Engine) markStopped(ctx context.Context, c *container) (running bool, e
 	row := c.get()
 	switch {
 	case active(row.State):
-		return true, c.update(func(row *api.Container) { row.StoppedByUser = true })
+		if err := c.update(func(row *api.Container) { row.StoppedByUser = true }); err != nil {
+			// Better stopped than written down: on a full disk the container may be what fills it.
+			e.log.Warn("a stop is not on disk: if the daemon dies now, a restart policy may start the container again", "container", row.Name, "error", err)
+		}
+		return true, nil
 	case row.State == api.ContainerState_RESTARTING:
 		return false, c.update(func(row *api.Container) {
 			row.StoppedByUser, row.State = true, api.ContainerState_EXITED
