@@ -29,8 +29,10 @@ type container struct {
 	exits   int                  // how often it ended since this daemon started
 	ending  func(*api.Container) // how the row on disk differs while an end is handled, see noteEnd
 	removed bool
-	leaving bool                  // its removal has given back all it held: it uses no volume any more
-	waiting []chan<- attachResult // attached before the start
+	leaving bool // its removal has given back all it held: it uses no volume any more
+	// removals is how many remove it by force: nobody can start it meanwhile.
+	removals int
+	waiting  []chan<- attachResult // attached before the start
 	// endRestart cancels a restart that waits for its time.
 	endRestart context.CancelFunc
 	// endHealth ends the health checks of the current run.

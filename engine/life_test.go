@@ -143,6 +143,24 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// TestRemoveByForce wins against somebody who starts the container all the time.
+func TestRemoveByForce(t *testing.T) {
+	l := openLab(t)
+	for range 5 {
+		id := l.run(request("", "sleep 1000"))
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for !errors.Is(l.Start(l.ctx(), id), ErrNotFound) {
+			}
+		}()
+		if err := l.Remove(l.ctx(), id, true, false); err != nil {
+			t.Error(err)
+		}
+		<-done
+	}
+}
+
 func TestRestartPolicies(t *testing.T) {
 	l := openLab(t)
 	policy := func(name string, max int32, script string) string {

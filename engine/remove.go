@@ -12,33 +12,64 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// Remove deletes a container and all that it held. Force kills it first. Volumes also removes its anonymous volumes.
+// Remove deletes a container and all that it held. Force kills it first, and lets nobody start it any more. Volumes also removes
+// its anonymous volumes.
 func (e *Engine) Remove(ctx context.Context, ref string, force, volumes bool) error {
 	c, err := e.find(ref)
 	if err != nil {
 		return err
 	}
-	row := c.get()
-	if active(row.State) || row.State == api.ContainerState_RESTARTING {
-		if !force {
-			return errorf(ErrPrecondition, "container %s is %s: stop it first, or remove it by force", row.Name, StateName(row.State))
+	if force {
+		c.removing(1)
+		defer c.removing(-1)
+	}
+	for { // twice if a start was under way
+		if err := e.stopToRemove(ctx, c, force); err != nil {
+			return err
 		}
-		now := time.Duration(0)
-		if err := e.stop(ctx, c, &now, ""); err != nil {
+		if started, err := e.removeStopped(ctx, c, volumes); !started || !force {
 			return err
 		}
 	}
+}
+
+func (c *container) removing(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.removals += n
+}
+
+func (c *container) isBeingRemoved() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.removals > 0
+}
+
+func (e *Engine) stopToRemove(ctx context.Context, c *container, force bool) error {
+	row := c.get()
+	if !active(row.State) && row.State != api.ContainerState_RESTARTING {
+		return nil
+	}
+	if !force {
+		return errorf(ErrPrecondition, "container %s is %s: stop it first, or remove it by force", row.Name, StateName(row.State))
+	}
+	now := time.Duration(0)
+	return e.stop(ctx, c, &now, "")
+}
+
+// removeStopped removes a container unless somebody has started it meanwhile, which is an error, too.
+func (e *Engine) removeStopped(ctx context.Context, c *container, volumes bool) (started bool, err error) {
 	if err := c.lock(ctx); err != nil {
-		return err
+		return false, err
 	}
 	defer c.unlock()
 	switch row := c.get(); {
 	case c.isRemoved():
-		return nil // somebody else was faster, or it was to be removed at its end
+		return false, nil // somebody else was faster, or it was to be removed at its end
 	case active(row.State):
-		return errorf(ErrPrecondition, "container %s was started meanwhile: stop it first", row.Name)
+		return true, errorf(ErrPrecondition, "container %s was started meanwhile: stop it first", row.Name)
 	}
-	return e.removeLocked(c, volumes)
+	return false, e.removeLocked(c, volumes)
 }
 
 // removeLocked deletes a container that does not run. The directory is renamed first: a daemon that dies after that

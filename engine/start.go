@@ -42,6 +42,8 @@ func (e *Engine) startLocked(ctx context.Context, c *container) error {
 		return errorf(ErrNotFound, "no such container: %s", row.Name)
 	case row.State == api.ContainerState_CONTAINER_RUNNING:
 		return nil
+	case c.isBeingRemoved():
+		return errorf(ErrPrecondition, "container %s is being removed: it cannot be started any more", row.Name)
 	case row.State == api.ContainerState_PAUSED:
 		return errorf(ErrPrecondition, "container %s is paused: unpause it", row.Name)
 	case row.State == api.ContainerState_DEAD:

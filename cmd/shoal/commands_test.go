@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,6 +97,27 @@ func TestErrors(t *testing.T) {
 				t.Errorf("exit code %d, want %d\n got %q\nwant %q", r.code, tc.code, r.err, want)
 			}
 		})
+	}
+}
+
+// TestSizeOnRequest: sizes take the daemon some time, and a format that shows them asks for them.
+func TestSizeOnRequest(t *testing.T) {
+	for format, want := range map[string]bool{"{{.Names}}": false, "{{.Names}} {{.Size}}": true} {
+		f := newFake(t)
+		f.run(t, "", "ps", "--format", format)
+		if got := f.containers.listed.GetSize(); got != want {
+			t.Errorf("--format %s asks for sizes: %v", format, got)
+		}
+	}
+}
+
+func TestStopForEver(t *testing.T) {
+	f := newFake(t)
+	if r := f.run(t, "", "stop", "-t", "-1", "web"); r.code != 0 || !slices.Contains(f.containers.calls, "stop web -1s") {
+		t.Errorf("%+v %v", r, f.containers.calls)
+	}
+	if r := f.run(t, "", "stop", "-t", "-2", "web"); r.code == 0 {
+		t.Error("-2 seconds were taken")
 	}
 }
 

@@ -38,6 +38,7 @@ func newContainerListCommand(c *cli) *cobra.Command {
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.size = f.size || strings.Contains(f.format, ".Size")
 			rows, err := c.containerRows(cmd.Context(), &f)
 			if err != nil {
 				return err

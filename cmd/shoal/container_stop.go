@@ -40,8 +40,8 @@ func newStopping(c *cli, verb, short string, do func(context.Context, *client.Cl
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var grace *durationpb.Duration
 			if cmd.Flags().Changed("timeout") {
-				if timeout < 0 {
-					return fmt.Errorf("invalid value %d for --timeout: use seconds from 0 up", timeout)
+				if timeout < -1 {
+					return fmt.Errorf("invalid value %d for --timeout: use seconds from 0 up, or -1 to wait until it ends by itself", timeout)
 				}
 				grace = durationpb.New(time.Duration(timeout) * time.Second)
 			}

@@ -358,6 +358,7 @@ type fakeContainers struct {
 	networks   []*api.LocalNetwork
 	volumes    []*api.Volume
 	created    *api.CreateContainerRequest
+	listed     *api.ListContainersRequest
 	updated    *api.UpdateContainerRequest
 	calls      []string
 	startErr   error
@@ -448,7 +449,8 @@ func (f *fakeContainers) Wait(context.Context, *api.WaitContainerRequest) (*api.
 	return &api.WaitContainerResponse{ExitCode: 3}, nil
 }
 
-func (f *fakeContainers) List(context.Context, *api.ListContainersRequest) (*api.ListContainersResponse, error) {
+func (f *fakeContainers) List(_ context.Context, r *api.ListContainersRequest) (*api.ListContainersResponse, error) {
+	f.listed = r
 	return &api.ListContainersResponse{Containers: f.containers}, nil
 }
 
