@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -118,6 +121,19 @@ func TestStopForEver(t *testing.T) {
 	}
 	if r := f.run(t, "", "stop", "-t", "-2", "web"); r.code == 0 {
 		t.Error("-2 seconds were taken")
+	}
+}
+
+// TestReaderGone: "shoal run ... | head -1" has nothing to say when head has gone.
+func TestReaderGone(t *testing.T) {
+	var said bytes.Buffer
+	c := &cli{err: &said}
+	gone := runError(&fs.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.EPIPE})
+	if code := c.report(gone); code != 141 || said.Len() > 0 {
+		t.Errorf("code %d, said %q", code, said.String())
+	}
+	if code := c.report(runError(&fs.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.ENOSPC})); code != 125 || said.Len() == 0 {
+		t.Errorf("a full disk: code %d, said %q", code, said.String())
 	}
 }
 

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
@@ -21,7 +24,8 @@ const (
 	exitNoExec  = 126
 	exitNoFile  = 127
 
-	exitInterrupted = 128 + 2 // SIGINT
+	exitInterrupted = 128 + 2  // SIGINT
+	exitPipe        = 128 + 13 // SIGPIPE
 )
 
 // exitError ends the program with a code of its own; err may be nil if all has been said.
@@ -47,6 +51,9 @@ func (c *cli) report(err error) int {
 	if errors.Is(err, context.Canceled) { // the person pressed ctrl-c and knows
 		return exitInterrupted
 	}
+	if readerGone(err) {
+		return exitPipe
+	}
 	code := exitFailure
 	var exit *exitError
 	if errors.As(err, &exit) {
@@ -57,6 +64,12 @@ func (c *cli) report(err error) int {
 	}
 	c.sayError(err)
 	return code
+}
+
+// readerGone: who read the output (head, less) has seen enough. Where signals are passed on to a container SIGPIPE does not end the program.
+func readerGone(err error) bool {
+	var path *fs.PathError
+	return errors.Is(err, syscall.EPIPE) && errors.As(err, &path) && path.Path == os.Stdout.Name()
 }
 
 // sayError prints one line to stderr.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,6 +38,9 @@ func newRootCommand(c *cli, args []string) *cobra.Command {
 	addSections(root)
 	addVerbs(root, c, args)
 	hideHelpFlags(root)
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		completeWords(root) // not for every command: the start of a run counts
+	}
 	return root
 }
 
