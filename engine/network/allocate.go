@@ -3,6 +3,7 @@
 package network
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -34,6 +35,12 @@ func (m *Manager) Check(want []*api.LocalNetworkAttachment, ports []*api.PortBin
 		if err := checkPort(p); err != nil {
 			return err
 		}
+	}
+	if err := checkTwice(ports); err != nil {
+		return err
+	}
+	if err := checkTwice(ports); err != nil {
+		return err
 	}
 	reachable := func(n *api.LocalNetwork) bool { return n.Driver == Bridge && !n.Internal }
 	if len(ports) > 0 && len(want) > 0 && !slices.ContainsFunc(networks, reachable) {
@@ -85,6 +92,30 @@ func checkPort(p *api.PortBinding) error {
 		}
 	}
 	return nil
+}
+
+// checkTwice refuses one port of the host for two of a container: at the start it would look as if another program had it.
+func checkTwice(ports []*api.PortBinding) error {
+	for i, p := range ports {
+		for _, q := range ports[:i] {
+			fixed := p.HostPort != 0 && p.HostPort == q.HostPort && p.HostPortEnd == 0 && q.HostPortEnd == 0
+			if fixed && cmp.Or(p.Protocol, "tcp") == cmp.Or(q.Protocol, "tcp") && sameHost(p.HostIp, q.HostIp) {
+				return fmt.Errorf("%w: port %d/%s of the host is published twice: give each port of the container one of its own",
+					ErrInvalid, p.HostPort, cmp.Or(p.Protocol, "tcp"))
+			}
+		}
+	}
+	return nil
+}
+
+// sameHost: no address is all of them, of both families.
+func sameHost(a, b string) bool {
+	x, err1 := netip.ParseAddr(a)
+	y, err2 := netip.ParseAddr(b)
+	if err1 != nil || err2 != nil {
+		return true
+	}
+	return x == y || x.Is4() == y.Is4() && (x.IsUnspecified() || y.IsUnspecified())
 }
 
 // Allocate chooses addresses for one container. used are the endpoints of all others: an address is free if none of them

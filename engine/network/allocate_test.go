@@ -87,3 +87,26 @@ func TestParseExposed(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestPublishedTwice(t *testing.T) {
+	at := func(ip string, port, end uint32, proto string) *api.PortBinding {
+		return &api.PortBinding{HostIp: ip, HostPort: port, HostPortEnd: end, Protocol: proto, ContainerPort: 80}
+	}
+	for _, c := range []struct {
+		a, b  *api.PortBinding
+		twice bool
+	}{
+		{at("", 80, 0, ""), at("", 80, 0, "tcp"), true},
+		{at("", 80, 0, ""), at("127.0.0.1", 80, 0, ""), true},
+		{at("0.0.0.0", 80, 0, ""), at("127.0.0.1", 80, 0, ""), true},
+		{at("127.0.0.2", 80, 0, ""), at("127.0.0.1", 80, 0, ""), false},
+		{at("0.0.0.0", 80, 0, ""), at("::1", 80, 0, ""), false},
+		{at("", 80, 0, "udp"), at("", 80, 0, "tcp"), false},
+		{at("", 0, 0, ""), at("", 0, 0, ""), false},
+		{at("", 80, 90, ""), at("", 80, 90, ""), false},
+	} {
+		if err := checkTwice([]*api.PortBinding{c.a, c.b}); (err != nil) != c.twice {
+			t.Errorf("%v, %v: %v", c.a, c.b, err)
+		}
+	}
+}

@@ -39,6 +39,7 @@ func TestRefusedNetworks(t *testing.T) {
 		"-o parent=":                                        mac(&api.LocalNetwork{}),
 		"parent none0: this host has no such":               mac(&api.LocalNetwork{Options: opt("parent", "none0")}),
 		"parent none0.10: this host has no such":            mac(&api.LocalNetwork{Options: opt("parent", "none0.10")}),
+		"parent lo: a loopback interface":                   mac(&api.LocalNetwork{Options: opt("parent", "lo")}),
 		"cannot be internal":                                mac(&api.LocalNetwork{Internal: true, Options: opt("parent", "up0")}),
 		"use bridge, passthru, private, vepa":               mac(&api.LocalNetwork{Options: opt("parent", "up0", "macvlan_mode", "x")}),
 		"use l2, l3, l3s":                                   {Driver: IPvlan, Options: opt("parent", "up0", "ipvlan_mode", "l4")},

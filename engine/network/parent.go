@@ -28,6 +28,9 @@ func (m *Manager) checkParent(n *api.LocalNetwork, o options) error {
 		return err
 	}
 	if l, err := m.link(o.parent); err != nil || l != nil {
+		if err == nil && l.Attrs().Flags&net.FlagLoopback != 0 {
+			err = fmt.Errorf("%w: parent %s: a loopback interface cannot be shared, name one that leads out of the host", ErrInvalid, o.parent)
+		}
 		return err
 	}
 	base, id, isVLAN := splitVLAN(o.parent)
