@@ -194,10 +194,15 @@ func networkNamesOf(k *api.Container) []string {
 			out = append(out, n.Network)
 		}
 	}
-	if len(out) == 0 {
-		out = append(out, orElse(k.NetworkMode, "bridge"))
+	if len(out) == 0 && hasNoNetwork(k.NetworkMode) {
+		out = append(out, k.NetworkMode)
 	}
 	return out
+}
+
+// hasNoNetwork knows the modes that are shown in a network's place. Of others a container may have been disconnected.
+func hasNoNetwork(mode string) bool {
+	return mode == "host" || mode == "none" || mode == "external" || strings.HasPrefix(mode, "container:")
 }
 
 func containerRow(k *api.Container, noTrunc bool) row {

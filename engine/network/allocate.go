@@ -39,9 +39,6 @@ func (m *Manager) Check(want []*api.LocalNetworkAttachment, ports []*api.PortBin
 	if err := checkTwice(ports); err != nil {
 		return err
 	}
-	if err := checkTwice(ports); err != nil {
-		return err
-	}
 	reachable := func(n *api.LocalNetwork) bool { return n.Driver == Bridge && !n.Internal }
 	if len(ports) > 0 && len(want) > 0 && !slices.ContainsFunc(networks, reachable) {
 		return fmt.Errorf("%w: ports cannot be published on network %s: that needs a bridge network that is not internal", ErrInvalid, networks[0].Name)

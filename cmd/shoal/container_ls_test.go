@@ -1,0 +1,22 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// TestNetworkNames: a container that was disconnected from its last network has none.
+func TestNetworkNames(t *testing.T) {
+	on := []*api.LocalNetworkAttachment{{Network: "mine"}}
+	for want, k := range map[string]*api.Container{
+		"":     {NetworkMode: "mine"},
+		"mine": {NetworkMode: "mine", Networks: on},
+		"host": {NetworkMode: "host"},
+	} {
+		if got := strings.Join(networkNamesOf(k), ","); got != want {
+			t.Errorf("%v: %q, want %q", k, got, want)
+		}
+	}
+}
