@@ -58,9 +58,24 @@ func group(cmd *cobra.Command, children ...*cobra.Command) *cobra.Command {
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {
+	if instead := dockerVerbs()[name]; instead != "" && !cmd.HasParent() {
+		return usageError(cmd, "unknown command '%s %s': %s", cmd.CommandPath(), name, instead)
+	}
 	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
 		return usageError(cmd, "unknown command '%s %s': did you mean '%s'?", cmd.CommandPath(), name, strings.Join(near, "' or '"))
 	}
 	return usageError(cmd, "unknown command '%s %s'", cmd.CommandPath(), name)
+}
+
+// dockerVerbs are verbs that Docker has and Shoal has not, with what to do instead: a guess by spelling would lead astray.
+func dockerVerbs() map[string]string {
+	const elsewhere = "build and push with another tool, then pull or load the image here"
+	return map[string]string{
+		"swarm": "use 'shoal cluster'", "stack": "use 'shoal service create' for each service",
+		"compose": "use 'shoal run' or 'shoal service create' for each service",
+		"login":   "pull takes the login that 'docker login' leaves in ~/.docker/config.json", "logout": "remove the login from ~/.docker/config.json",
+		"context": "use -H or SHOAL_HOST", "dockerd": "use 'shoal daemon'",
+		"build": elsewhere, "buildx": elsewhere, "builder": elsewhere, "push": elsewhere, "plugin": "a volume plugin is one that has a socket in /run/docker/plugins",
+	}
 }

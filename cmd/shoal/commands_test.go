@@ -27,6 +27,8 @@ func TestErrors(t *testing.T) {
 		code int
 	}{
 		{"quux", "unknown command 'shoal quux' (see 'shoal --help')", 1},
+		{"swarm init", "unknown command 'shoal swarm': use 'shoal cluster' (see 'shoal --help')", 1},
+		{"push web", "unknown command 'shoal push': build and push with another tool, then pull or load the image here (see 'shoal --help')", 1},
 		{"service crate", "unknown command 'shoal service crate': did you mean 'create'? (see 'shoal service --help')", 1},
 		{"run", "'shoal run' requires at least 1 argument (see 'shoal run --help')", 1},
 		{"run --foo x", "unknown flag: --foo (see 'shoal run --help')", 125},

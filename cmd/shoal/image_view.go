@@ -19,6 +19,7 @@ type imageView struct {
 	width  int
 	order  []string          // layers in the order they appeared
 	status map[string]string // of each layer, last shown
+	last   string            // the status of the whole that was shown last: it comes again while a long file is read
 }
 
 func newImageView(w io.Writer, quiet bool) *imageView {
@@ -30,7 +31,11 @@ func (v *imageView) show(m *api.ImageProgress) {
 	if v.quiet || m.Status == "" {
 		return
 	}
-	if m.Id == "" {
+	if m.Id == "" && m.Status == v.last {
+		return
+	}
+	if v.last = ""; m.Id == "" {
+		v.last = m.Status
 		fmt.Fprintln(v.w, m.Status)
 		v.order, v.status = nil, map[string]string{} // what stands above this line stays as it is
 		return
