@@ -110,7 +110,10 @@ func (s *shim) childSilent() {
 		return // the runtime is executed: its end tells more
 	}
 	if !s.ready {
-		s.abort("the container's first process died while it was made")
+		var status syscall.WaitStatus
+		syscall.Kill(s.init.pid, syscall.SIGKILL) // of one that is dying already the first cause counts
+		syscall.Wait4(s.init.pid, &status, 0, nil)
+		s.diedEarly(exitCode(status))
 		return
 	}
 	if s.startSent && s.failed == "" {
@@ -122,6 +125,19 @@ func (s *shim) childSilent() {
 		}
 	}
 	s.starter = s.failStart()
+}
+
+// diedEarly gives up: the first process is dead and reaped. A code above 128 is a signal's.
+func (s *shim) diedEarly(code int) {
+	s.init = process{} // its number may be another's now
+	s.abort("the container's first process died while it was made, exit code " + itoa(int64(code)))
+}
+
+func exitCode(status syscall.WaitStatus) int {
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
 }
 
 // failStart answers a start whose command did not execute.
@@ -140,10 +156,7 @@ func (s *shim) reap() {
 		if err != nil || pid <= 0 {
 			return
 		}
-		code := status.ExitStatus()
-		if status.Signaled() {
-			code = 128 + int(status.Signal())
-		}
+		code := exitCode(status)
 		if pid == s.init.pid {
 			s.initExited(code)
 			continue
@@ -170,7 +183,7 @@ func (s *shim) initExited(code int) {
 		}
 	}
 	if !s.ready {
-		s.abort("the container's first process died while it was made")
+		s.diedEarly(code)
 	}
 	s.drain(&s.out)
 	s.drain(&s.errs)
