@@ -13,8 +13,10 @@ import (
 func newClusterInfoCommand(c *cli) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use:               "info [OPTIONS]",
-		Short:             "Display this node's part in the cluster and the cluster's settings",
+		Use:   "info [OPTIONS]",
+		Short: "Display this node's part in the cluster and the cluster's settings",
+		Example: `  shoal cluster info
+  shoal cluster info -f '{{.LocalNodeState}} {{.NodeAddr}}'`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

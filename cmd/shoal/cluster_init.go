@@ -16,8 +16,10 @@ func newClusterInitCommand(c *cli) *cobra.Command {
 	var history uintOpt
 	var expiry, lostAfter durationOpt
 	cmd := &cobra.Command{
-		Use:               "init [OPTIONS]",
-		Short:             "Initialize a cluster",
+		Use:   "init [OPTIONS]",
+		Short: "Initialize a cluster",
+		Example: `  shoal cluster init --advertise-addr 10.0.0.1
+  shoal cluster init --advertise-addr eth1 --default-addr-pool 10.128.0.0/10 --lost-after 10s`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -16,8 +16,10 @@ const clusterPort = "2377"
 func newClusterJoinCommand(c *cli) *cobra.Command {
 	var req api.JoinClusterRequest
 	cmd := &cobra.Command{
-		Use:               "join [OPTIONS] HOST:PORT",
-		Short:             "Join a cluster as a node and/or manager",
+		Use:   "join [OPTIONS] HOST:PORT",
+		Short: "Join a cluster as a node and/or manager",
+		Example: `  shoal cluster join --token SHOAL-1-... 10.0.0.1:2377
+  shoal cluster join --token SHOAL-1-... --advertise-addr eth1 --data-path-addr eth2 10.0.0.1:2377`,
 		Args:              exactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -11,8 +11,10 @@ import (
 func newClusterLeaveCommand(c *cli) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use:               "leave [OPTIONS]",
-		Short:             "Leave the cluster",
+		Use:   "leave [OPTIONS]",
+		Short: "Leave the cluster",
+		Example: `  shoal cluster leave
+  shoal cluster leave --force     # a manager`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -12,8 +12,11 @@ import (
 func newClusterTokenCommand(c *cli) *cobra.Command {
 	var rotate, quiet bool
 	cmd := &cobra.Command{
-		Use:               "token [OPTIONS] (worker|manager)",
-		Short:             "Manage join tokens",
+		Use:   "token [OPTIONS] (worker|manager)",
+		Short: "Manage join tokens",
+		Example: `  shoal cluster token worker
+  shoal cluster token -q manager
+  shoal cluster token --rotate worker`,
 		Args:              exactArgs(1),
 		ValidArgsFunction: c.completeFirst(fixedNames("worker", "manager")),
 		RunE: func(cmd *cobra.Command, args []string) error {

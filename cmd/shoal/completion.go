@@ -18,6 +18,8 @@ func newCompletionCommand(c *cli) *cobra.Command {
   bash:  source <(shoal completion bash)
   zsh:   source <(shoal completion zsh)
   fish:  shoal completion fish | source`,
+		Example: `  shoal completion bash > ~/.local/share/bash-completion/completions/shoal
+  shoal completion fish > ~/.config/fish/completions/shoal.fish`,
 		Args:              exactArgs(1),
 		ValidArgsFunction: c.completeFirst(fixedNames("bash", "zsh", "fish")),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -64,8 +64,10 @@ func newContainerInspectCommand(c *cli) *cobra.Command {
 	var format string
 	var size bool
 	cmd := &cobra.Command{
-		Use:               "inspect [OPTIONS] CONTAINER [CONTAINER...]",
-		Short:             "Display detailed information on one or more containers",
+		Use:   "inspect [OPTIONS] CONTAINER [CONTAINER...]",
+		Short: "Display detailed information on one or more containers",
+		Example: `  shoal container inspect -f '{{.State.Status}} {{.State.ExitCode}}' web
+  shoal container inspect --size web`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.containerNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -42,8 +42,10 @@ func newContainerAttachCommand(c *cli) *cobra.Command {
 	var noStdin, sigProxy bool
 	var detachKeys string
 	cmd := &cobra.Command{
-		Use:               "attach [OPTIONS] CONTAINER",
-		Short:             "Attach local standard input, output, and error streams to a running container",
+		Use:   "attach [OPTIONS] CONTAINER",
+		Short: "Attach local standard input, output, and error streams to a running container",
+		Example: `  shoal attach --detach-keys ctrl-x web
+  shoal attach --no-stdin --sig-proxy=false web`,
 		Args:              exactArgs(1),
 		ValidArgsFunction: c.completeFirst(c.runningNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

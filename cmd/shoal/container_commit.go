@@ -12,8 +12,10 @@ func newContainerCommitCommand(c *cli) *cobra.Command {
 	r := &api.CommitRequest{}
 	change := listOpt{check: checkChange}
 	cmd := &cobra.Command{
-		Use:               "commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
-		Short:             "Create a new image from a container's changes",
+		Use:   "commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+		Short: "Create a new image from a container's changes",
+		Example: `  shoal commit -m 'with curl' web web:2
+  shoal commit -c 'ENV MODE=test' -c 'CMD ["/web"]' web web:test`,
 		Args:              rangeArgs(1, 2),
 		ValidArgsFunction: c.completeFirst(c.containerNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -34,6 +34,9 @@ Use '-' as the source to read a tar archive from stdin
 and extract it to a directory destination in a container.
 Use '-' as the destination to stream a tar archive of a
 container source to stdout.`,
+		Example: `  shoal cp site/. web:/srv
+  shoal cp -a web:/var/log ./logs
+  tar -C site -c . | shoal cp - web:/srv`,
 		Args:              exactArgs(2),
 		ValidArgsFunction: c.completeCopy,
 		RunE: func(cmd *cobra.Command, args []string) error {

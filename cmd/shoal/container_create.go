@@ -16,8 +16,10 @@ import (
 func newContainerCreateCommand(c *cli) *cobra.Command {
 	var o containerFlags
 	cmd := &cobra.Command{
-		Use:               "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
-		Short:             "Create a new container",
+		Use:   "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
+		Short: "Create a new container",
+		Example: `  shoal create --name web --restart unless-stopped -v data:/srv nginx
+  shoal create --name job --network none --read-only --tmpfs /tmp:size=16m job:1`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.completeFirst(c.imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

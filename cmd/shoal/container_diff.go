@@ -12,6 +12,7 @@ func newContainerDiffCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:               "diff CONTAINER",
 		Short:             "Inspect changes to files or directories on a container's filesystem",
+		Example:           `  shoal diff web`,
 		Args:              exactArgs(1),
 		ValidArgsFunction: c.completeFirst(c.containerNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -18,8 +18,11 @@ type execFlags struct {
 func newContainerExecCommand(c *cli) *cobra.Command {
 	o := execFlags{env: listOpt{check: checkEnv}}
 	cmd := &cobra.Command{
-		Use:               "exec [OPTIONS] CONTAINER COMMAND [ARG...]",
-		Short:             "Execute a command in a running container",
+		Use:   "exec [OPTIONS] CONTAINER COMMAND [ARG...]",
+		Short: "Execute a command in a running container",
+		Example: `  shoal exec -it web sh
+  shoal exec -u 1000 -w /srv -e LANG=C web ls
+  tar -C site -c . | shoal exec -i web tar -C /srv -x`,
 		Args:              minArgs(2),
 		ValidArgsFunction: c.completeFirst(c.runningNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

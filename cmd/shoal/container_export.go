@@ -13,8 +13,10 @@ import (
 func newContainerExportCommand(c *cli) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:               "export [OPTIONS] CONTAINER",
-		Short:             "Export a container's filesystem as a tar archive",
+		Use:   "export [OPTIONS] CONTAINER",
+		Short: "Export a container's filesystem as a tar archive",
+		Example: `  shoal export -o web.tar web
+  shoal export web | shoal import - web:flat`,
 		Args:              exactArgs(1),
 		ValidArgsFunction: c.completeFirst(c.containerNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -11,6 +11,7 @@ func newContainerKillCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "kill [OPTIONS] CONTAINER [CONTAINER...]",
 		Short:             "Kill one or more running containers",
+		Example:           `  shoal kill --signal HUP web`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.runningNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -12,8 +12,10 @@ import (
 func newContainerLogsCommand(c *cli) *cobra.Command {
 	var f logFlags
 	cmd := &cobra.Command{
-		Use:               "logs [OPTIONS] CONTAINER",
-		Short:             "Fetch the logs of a container",
+		Use:   "logs [OPTIONS] CONTAINER",
+		Short: "Fetch the logs of a container",
+		Example: `  shoal logs -f --tail 20 --since 10m web
+  shoal logs -t --since 2026-01-02T13:00:00 --until 2026-01-02T14:00:00 web`,
 		Args:              exactArgs(1),
 		ValidArgsFunction: c.completeFirst(c.containerNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -33,8 +33,11 @@ type psFlags struct {
 func newContainerListCommand(c *cli) *cobra.Command {
 	var f psFlags
 	cmd := &cobra.Command{
-		Use:               "ls [OPTIONS]",
-		Short:             "List containers",
+		Use:   "ls [OPTIONS]",
+		Short: "List containers",
+		Example: `  shoal ps -a --filter status=exited --filter label=app=web
+  shoal ps --format 'table {{.Names}}\t{{.Status}}\t{{.Ports}}'
+  shoal ps -q --filter ancestor=nginx`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

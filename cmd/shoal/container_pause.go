@@ -10,6 +10,7 @@ func newContainerPauseCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:               "pause CONTAINER [CONTAINER...]",
 		Short:             "Pause all processes within one or more containers",
+		Example:           `  shoal pause web db`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.containerNamesIn(api.ContainerState_CONTAINER_RUNNING)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -29,6 +30,7 @@ func newContainerUnpauseCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:               "unpause CONTAINER [CONTAINER...]",
 		Short:             "Unpause all processes within one or more containers",
+		Example:           `  shoal unpause web db`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.containerNamesIn(api.ContainerState_PAUSED)),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -12,8 +12,10 @@ import (
 
 func newContainerPortCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use:               "port CONTAINER [PRIVATE_PORT[/PROTO]]",
-		Short:             "List port mappings or a specific mapping for the container",
+		Use:   "port CONTAINER [PRIVATE_PORT[/PROTO]]",
+		Short: "List port mappings or a specific mapping for the container",
+		Example: `  shoal port web
+  shoal port web 53/udp`,
 		Args:              rangeArgs(1, 2),
 		ValidArgsFunction: c.completeFirst(c.runningNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

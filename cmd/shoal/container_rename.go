@@ -10,6 +10,7 @@ func newContainerRenameCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:               "rename CONTAINER NEW_NAME",
 		Short:             "Rename a container",
+		Example:           `  shoal rename web web-old`,
 		Args:              exactArgs(2),
 		ValidArgsFunction: c.completeFirst(c.containerNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -12,8 +12,10 @@ import (
 func newContainerRemoveCommand(c *cli) *cobra.Command {
 	var force, volumes bool
 	cmd := &cobra.Command{
-		Use:               "rm [OPTIONS] CONTAINER [CONTAINER...]",
-		Short:             "Remove one or more containers",
+		Use:   "rm [OPTIONS] CONTAINER [CONTAINER...]",
+		Short: "Remove one or more containers",
+		Example: `  shoal rm web db
+  shoal rm -f -v web     # running, and its anonymous volumes too`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.containerNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -24,8 +24,11 @@ type runFlags struct {
 func newContainerRunCommand(c *cli) *cobra.Command {
 	var o runFlags
 	cmd := &cobra.Command{
-		Use:               "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
-		Short:             "Create and run a new container from an image",
+		Use:   "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+		Short: "Create and run a new container from an image",
+		Example: `  shoal run -d --name web -p 8080:80 --memory 64m nginx
+  shoal run --rm -it alpine sh
+  shoal run --rm -v data:/data:ro -w /data alpine ls -l`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.completeFirst(c.imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -12,8 +12,10 @@ func newContainerStartCommand(c *cli) *cobra.Command {
 	var attach, interactive bool
 	var detachKeys string
 	cmd := &cobra.Command{
-		Use:               "start [OPTIONS] CONTAINER [CONTAINER...]",
-		Short:             "Start one or more stopped containers",
+		Use:   "start [OPTIONS] CONTAINER [CONTAINER...]",
+		Short: "Start one or more stopped containers",
+		Example: `  shoal start web db
+  shoal start -a -i shell`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.containerNamesIn(api.ContainerState_CREATED, api.ContainerState_EXITED)),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -24,8 +24,10 @@ func newContainerStatsCommand(c *cli) *cobra.Command {
 	var f listFlags
 	var all, noStream bool
 	cmd := &cobra.Command{
-		Use:               "stats [OPTIONS] [CONTAINER...]",
-		Short:             "Display a live stream of container(s) resource usage statistics",
+		Use:   "stats [OPTIONS] [CONTAINER...]",
+		Short: "Display a live stream of container(s) resource usage statistics",
+		Example: `  shoal stats web db
+  shoal stats --no-stream --format 'table {{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}'`,
 		ValidArgsFunction: c.complete(c.runningNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.stats(cmd.Context(), &f, args, all, !noStream)

@@ -35,6 +35,7 @@ func newStopping(c *cli, verb, short string, do func(context.Context, *client.Cl
 	cmd := &cobra.Command{
 		Use:               verb + " [OPTIONS] CONTAINER [CONTAINER...]",
 		Short:             short,
+		Example:           "  shoal " + verb + " --timeout 30 web db\n  shoal " + verb + " --signal INT web",
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.runningNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -12,8 +12,10 @@ import (
 
 func newContainerTopCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:               "top CONTAINER [ps OPTIONS]",
-		Short:             "Display the running processes of a container",
+		Use:   "top CONTAINER [ps OPTIONS]",
+		Short: "Display the running processes of a container",
+		Example: `  shoal top web
+  shoal top web -o pid,rss,args`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.completeFirst(c.runningNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -24,8 +24,10 @@ type containerUpdateFlags struct {
 func newContainerUpdateCommand(c *cli) *cobra.Command {
 	var o containerUpdateFlags
 	cmd := &cobra.Command{
-		Use:               "update [OPTIONS] CONTAINER [CONTAINER...]",
-		Short:             "Update configuration of one or more containers",
+		Use:   "update [OPTIONS] CONTAINER [CONTAINER...]",
+		Short: "Update configuration of one or more containers",
+		Example: `  shoal update --memory 128m --cpus 1.5 web
+  shoal update --restart on-failure:3 --pids-limit 200 web db`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.containerNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

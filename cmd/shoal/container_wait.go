@@ -12,6 +12,7 @@ func newContainerWaitCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:               "wait CONTAINER [CONTAINER...]",
 		Short:             "Block until one or more containers stop, then print their exit codes",
+		Example:           `  shoal wait job`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.runningNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -23,8 +23,11 @@ func newEventsCommand(c *cli) *cobra.Command {
 	var o eventsFlags
 	o.filter.allowed = []string{"container", "event", "image", "label", "network", "scope", "type", "volume"}
 	cmd := &cobra.Command{
-		Use:               "events [OPTIONS]",
-		Short:             "Get real time events from the server",
+		Use:   "events [OPTIONS]",
+		Short: "Get real time events from the server",
+		Example: `  shoal events --filter type=container --filter event=die
+  shoal events --since 1h --until 0s
+  shoal events --format '{{.Time}} {{.Action}} {{.Actor.Attributes.name}}'`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

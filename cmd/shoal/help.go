@@ -9,11 +9,12 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// printHelp writes a command's help as Docker lays it out: usage, sentence, aliases, options, commands.
+// printHelp writes a command's help as Docker lays it out: usage, sentence, aliases, options, commands. Examples are Shoal's own.
 func printHelp(cmd *cobra.Command, w io.Writer) {
 	fmt.Fprintf(w, "Usage:  %s\n\n%s\n", usageLine(cmd), longText(cmd))
 	printAliases(cmd, w)
 	printOptions(cmd.LocalNonPersistentFlags(), "Options:", w)
+	printExamples(cmd, w)
 	if cmd.HasAvailableSubCommands() {
 		printCommands(cmd, w)
 		if !cmd.HasParent() {
@@ -62,6 +63,12 @@ func printOptions(flags *pflag.FlagSet, title string, w io.Writer) {
 		return
 	}
 	fmt.Fprintf(w, "\n%s\n%s", title, flags.FlagUsagesWrapped(width(w, 80)))
+}
+
+func printExamples(cmd *cobra.Command, w io.Writer) {
+	if cmd.HasExample() {
+		fmt.Fprintf(w, "\nExamples:\n%s\n", cmd.Example)
+	}
 }
 
 // printCommands lists the children by section, in the order the sections were added.

@@ -17,7 +17,9 @@ func newImageImportCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import [OPTIONS] file|- [REPOSITORY[:TAG]]",
 		Short: "Import the contents from a tarball to create a filesystem image",
-		Args:  rangeArgs(1, 2),
+		Example: `  shoal import rootfs.tar base:1
+  tar -C rootfs -c . | shoal import -c 'CMD ["/bin/sh"]' -c 'ENV LANG=C' - base:1`,
+		Args: rangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if strings.Contains(args[0], "://") {
 				return fmt.Errorf("importing from a URL is not supported: download %s and import the file", args[0])

@@ -18,7 +18,9 @@ func newImageLoadCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "load [OPTIONS]",
 		Short: "Load an image from a tar archive or STDIN",
-		Args:  noArgs,
+		Example: `  shoal load -i web.tar
+  shoal load --platform linux/arm64 < web.tar`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := parsePlatform(platform)
 			if err != nil {

@@ -25,9 +25,12 @@ func newImageListCommand(c *cli) *cobra.Command {
 	var f listFlags
 	var all, digests bool
 	cmd := &cobra.Command{
-		Use:               "ls [OPTIONS] [REPOSITORY[:TAG]]",
-		Aliases:           []string{"list"},
-		Short:             "List images",
+		Use:     "ls [OPTIONS] [REPOSITORY[:TAG]]",
+		Aliases: []string{"list"},
+		Short:   "List images",
+		Example: `  shoal images --filter 'reference=registry.example.com/*'
+  shoal images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+  shoal images -q --filter dangling=true`,
 		Args:              rangeArgs(0, 1),
 		ValidArgsFunction: c.completeFirst(c.imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -14,6 +14,7 @@ func newImagePruneCommand(c *cli) *cobra.Command {
 		}
 		return &api.PruneRequest{Images: true}, "WARNING! This will remove all dangling images.", nil
 	})
+	cmd.Example = `  shoal image prune -a -f --filter until=168h`
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "Remove all unused images, not just dangling ones")
 	return cmd
 }

@@ -15,8 +15,10 @@ func newImagePullCommand(c *cli) *cobra.Command {
 	var quiet bool
 	var platform string
 	cmd := &cobra.Command{
-		Use:               "pull [OPTIONS] NAME[:TAG|@DIGEST]",
-		Short:             "Download an image from a registry",
+		Use:   "pull [OPTIONS] NAME[:TAG|@DIGEST]",
+		Short: "Download an image from a registry",
+		Example: `  shoal pull nginx:1.27
+  shoal pull --platform linux/arm64 registry.example.com:5000/team/web:2`,
 		Args:              exactArgs(1),
 		ValidArgsFunction: c.completeFirst(c.imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

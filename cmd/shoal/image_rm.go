@@ -12,9 +12,11 @@ import (
 func newImageRemoveCommand(c *cli) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use:               "rm [OPTIONS] IMAGE [IMAGE...]",
-		Aliases:           []string{"remove"},
-		Short:             "Remove one or more images",
+		Use:     "rm [OPTIONS] IMAGE [IMAGE...]",
+		Aliases: []string{"remove"},
+		Short:   "Remove one or more images",
+		Example: `  shoal rmi web:1 web:2
+  shoal rmi -f web`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -45,6 +47,7 @@ func newImageTagCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:               "tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
 		Short:             "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+		Example:           `  shoal tag web:2 registry.example.com/team/web:stable`,
 		Args:              exactArgs(2),
 		ValidArgsFunction: c.completeFirst(c.imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -61,8 +64,10 @@ func newImageTagCommand(c *cli) *cobra.Command {
 func newImageInspectCommand(c *cli) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use:               "inspect [OPTIONS] IMAGE [IMAGE...]",
-		Short:             "Display detailed information on one or more images",
+		Use:   "inspect [OPTIONS] IMAGE [IMAGE...]",
+		Short: "Display detailed information on one or more images",
+		Example: `  shoal image inspect -f '{{json .Config.Env}}' nginx
+  shoal image inspect -f '{{.Id}} {{.Os}}/{{.Architecture}}' nginx alpine`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

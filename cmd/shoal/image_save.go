@@ -17,8 +17,10 @@ import (
 func newImageSaveCommand(c *cli) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:               "save [OPTIONS] IMAGE [IMAGE...]",
-		Short:             "Save one or more images to a tar archive (streamed to STDOUT by default)",
+		Use:   "save [OPTIONS] IMAGE [IMAGE...]",
+		Short: "Save one or more images to a tar archive (streamed to STDOUT by default)",
+		Example: `  shoal save -o all.tar web:1 web:2
+  shoal save web:1 | ssh node2 shoal load`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -14,8 +14,10 @@ import (
 func newInfoCommand(c *cli) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use:               "info [OPTIONS]",
-		Short:             "Display system-wide information",
+		Use:   "info [OPTIONS]",
+		Short: "Display system-wide information",
+		Example: `  shoal info
+  shoal info -f '{{.Name}} {{.ContainersRunning}}'`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -99,8 +99,11 @@ func newInspectCommand(c *cli) *cobra.Command {
 	var size bool
 	kind := choiceOpt{choices: inspectKinds}
 	cmd := &cobra.Command{
-		Use:               "inspect [OPTIONS] NAME|ID [NAME|ID...]",
-		Short:             "Return low-level information on Shoal objects",
+		Use:   "inspect [OPTIONS] NAME|ID [NAME|ID...]",
+		Short: "Return low-level information on Shoal objects",
+		Example: `  shoal inspect -f '{{json .Mounts}}' web
+  shoal inspect --type volume data
+  shoal inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' web`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.allNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

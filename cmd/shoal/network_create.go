@@ -23,8 +23,11 @@ type networkCreateFlags struct {
 func newNetworkCreateCommand(c *cli) *cobra.Command {
 	o := networkCreateFlags{driver: choiceOpt{value: "bridge", choices: []string{"bridge", "macvlan", "ipvlan", "overlay"}}, label: listOpt{check: checkLabel}}
 	cmd := &cobra.Command{
-		Use:               "create [OPTIONS] NETWORK",
-		Short:             "Create a network",
+		Use:   "create [OPTIONS] NETWORK",
+		Short: "Create a network",
+		Example: `  shoal network create -d overlay app
+  shoal network create --subnet 172.30.0.0/24 --gateway 172.30.0.1 --internal back
+  shoal network create -d macvlan --subnet 192.168.1.0/24 --gateway 192.168.1.1 -o parent=eth0 lan`,
 		Args:              exactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -11,8 +11,10 @@ import (
 func newNetworkInspectCommand(c *cli) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use:               "inspect [OPTIONS] NETWORK [NETWORK...]",
-		Short:             "Display detailed information on one or more networks",
+		Use:   "inspect [OPTIONS] NETWORK [NETWORK...]",
+		Short: "Display detailed information on one or more networks",
+		Example: `  shoal network inspect -f '{{range .IPAM.Config}}{{.Subnet}} {{end}}' app
+  shoal network inspect -f '{{json .Containers}}' bridge`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.networkNamesAll),
 		RunE: func(cmd *cobra.Command, args []string) error {

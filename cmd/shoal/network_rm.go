@@ -13,6 +13,7 @@ func newNetworkRemoveCommand(c *cli) *cobra.Command {
 		Use:               "rm NETWORK [NETWORK...]",
 		Aliases:           []string{"remove"},
 		Short:             "Remove one or more networks",
+		Example:           `  shoal network rm app back`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.networkNamesAll),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -15,8 +15,10 @@ func newNodeInspectCommand(c *cli) *cobra.Command {
 	var format string
 	var human bool
 	cmd := &cobra.Command{
-		Use:               "inspect [OPTIONS] self|NODE [NODE...]",
-		Short:             "Display detailed information on one or more nodes",
+		Use:   "inspect [OPTIONS] self|NODE [NODE...]",
+		Short: "Display detailed information on one or more nodes",
+		Example: `  shoal node inspect --pretty self
+  shoal node inspect -f '{{json .Spec.Labels}}' node2`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.nodeNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

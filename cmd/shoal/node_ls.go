@@ -22,9 +22,11 @@ var nodeListing = listing{
 func newNodeListCommand(c *cli) *cobra.Command {
 	var f listFlags
 	cmd := &cobra.Command{
-		Use:               "ls [OPTIONS]",
-		Aliases:           []string{"list"},
-		Short:             "List nodes in the cluster",
+		Use:     "ls [OPTIONS]",
+		Aliases: []string{"list"},
+		Short:   "List nodes in the cluster",
+		Example: `  shoal node ls --filter role=manager
+  shoal node ls --format '{{.Hostname}} {{.Availability}} {{.Address}}'`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

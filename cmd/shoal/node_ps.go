@@ -9,8 +9,10 @@ import (
 func newNodePsCommand(c *cli) *cobra.Command {
 	var f taskFlags
 	cmd := &cobra.Command{
-		Use:               "ps [OPTIONS] [NODE...]",
-		Short:             "List tasks running on one or more nodes, defaults to current node",
+		Use:   "ps [OPTIONS] [NODE...]",
+		Short: "List tasks running on one or more nodes, defaults to current node",
+		Example: `  shoal node ps
+  shoal node ps --filter desired-state=running node2 node3`,
 		ValidArgsFunction: c.complete(c.nodeNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {

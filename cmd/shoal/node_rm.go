@@ -9,9 +9,11 @@ import (
 func newNodeRemoveCommand(c *cli) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use:               "rm [OPTIONS] NODE [NODE...]",
-		Aliases:           []string{"remove"},
-		Short:             "Remove one or more nodes from the cluster",
+		Use:     "rm [OPTIONS] NODE [NODE...]",
+		Aliases: []string{"remove"},
+		Short:   "Remove one or more nodes from the cluster",
+		Example: `  shoal node rm node3
+  shoal node rm --force node3     # though it is not down`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.nodeNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -19,8 +19,10 @@ func newNodeUpdateCommand(c *cli) *cobra.Command {
 	role := choiceOpt{choices: []string{"worker", "manager"}}
 	labelAdd, labelRm := listOpt{check: checkLabel}, listOpt{}
 	cmd := &cobra.Command{
-		Use:               "update [OPTIONS] NODE",
-		Short:             "Update a node",
+		Use:   "update [OPTIONS] NODE",
+		Short: "Update a node",
+		Example: `  shoal node update --availability drain node2     # moves its tasks away
+  shoal node update --label-add disk=ssd node2`,
 		Args:              exactArgs(1),
 		ValidArgsFunction: c.completeFirst(c.nodeNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,6 +59,7 @@ func newNodeRoleCommand(c *cli, verb, short string, role api.NodeRole) *cobra.Co
 	return &cobra.Command{
 		Use:               verb + " NODE [NODE...]",
 		Short:             short,
+		Example:           "  shoal node " + verb + " node2 node3",
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.nodeNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

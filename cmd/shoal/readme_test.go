@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 var (
@@ -31,17 +33,10 @@ func TestPagesShowCommandsThatExist(t *testing.T) {
 			if !strings.HasPrefix(line, "    ") || filepath.Base(page) == "cli.md" {
 				continue
 			}
-			for part := range strings.SplitSeq(comment.ReplaceAllString(line, ""), " | ") {
-				args := word.FindAllString(part, -1)
-				if len(args) > 0 && args[0] == "sudo" {
-					args = args[1:]
-				}
-				if len(args) < 2 || args[0] != "shoal" || strings.HasPrefix(args[1], "(") {
-					continue // or a drawing
-				}
+			for _, args := range commandsIn(line) {
 				seen++
-				if err := parses(args[1:]); err != nil {
-					t.Errorf("%s: %s: %v", filepath.Base(page), strings.TrimSpace(part), err)
+				if _, err := parses(args); err != nil {
+					t.Errorf("%s: shoal %s: %v", filepath.Base(page), strings.Join(args, " "), err)
 				}
 			}
 		}
@@ -51,18 +46,37 @@ func TestPagesShowCommandsThatExist(t *testing.T) {
 	}
 }
 
-func parses(args []string) error {
+// commandsIn finds the `shoal ...` of a line, which may stand on either side of a pipe, without the first word.
+func commandsIn(line string) (found [][]string) {
+	for part := range strings.SplitSeq(comment.ReplaceAllString(line, ""), " | ") {
+		args := word.FindAllString(part, -1)
+		if len(args) > 0 && args[0] == "sudo" {
+			args = args[1:]
+		}
+		if len(args) < 2 || args[0] != "shoal" || strings.HasPrefix(args[1], "(") {
+			continue // or a drawing
+		}
+		found = append(found, args[1:])
+	}
+	return found
+}
+
+// parses says which command a line means, or what is wrong with it.
+func parses(args []string) (*cobra.Command, error) {
 	args = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "&" }) // in the background
+	if i := slices.IndexFunc(args, func(a string) bool { return a == ">" || a == "<" }); i >= 0 {
+		args = args[:i] // the rest is a file
+	}
 	for i, a := range args {
 		args[i] = strings.Trim(a, "'")
 	}
 	root := newRootCommand(&cli{out: io.Discard, err: io.Discard}, nil)
 	cmd, rest, err := root.Traverse(args)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := cmd.ParseFlags(rest); err != nil {
-		return err
+		return nil, err
 	}
-	return cmd.ValidateArgs(cmd.Flags().Args())
+	return cmd, cmd.ValidateArgs(cmd.Flags().Args())
 }

@@ -24,8 +24,11 @@ type serviceCreateFlags struct {
 func newServiceCreateCommand(c *cli) *cobra.Command {
 	var o serviceCreateFlags
 	cmd := &cobra.Command{
-		Use:               "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
-		Short:             "Create a new service",
+		Use:   "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
+		Short: "Create a new service",
+		Example: `  shoal service create --name web --replicas 3 --network app -p 8080:80 nginx
+  shoal service create --name db --network app --constraint node.labels.disk==ssd --mount type=volume,source=db,target=/data redis
+  shoal service create --name agent --mode global --limit-memory 64m agent:1`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.completeFirst(c.imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

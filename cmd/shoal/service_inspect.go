@@ -17,8 +17,10 @@ func newServiceInspectCommand(c *cli) *cobra.Command {
 	var format string
 	var pretty bool
 	cmd := &cobra.Command{
-		Use:               "inspect [OPTIONS] SERVICE [SERVICE...]",
-		Short:             "Display detailed information on one or more services",
+		Use:   "inspect [OPTIONS] SERVICE [SERVICE...]",
+		Short: "Display detailed information on one or more services",
+		Example: `  shoal service inspect --pretty web
+  shoal service inspect -f '{{json .Endpoint.VirtualIPs}}' web`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.serviceNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -21,8 +21,10 @@ type serviceLogFlags struct {
 func newServiceLogsCommand(c *cli) *cobra.Command {
 	var f serviceLogFlags
 	cmd := &cobra.Command{
-		Use:               "logs [OPTIONS] SERVICE|TASK",
-		Short:             "Fetch the logs of a service or task",
+		Use:   "logs [OPTIONS] SERVICE|TASK",
+		Short: "Fetch the logs of a service or task",
+		Example: `  shoal service logs -f --tail 20 web
+  shoal service logs --since 10m --no-task-ids web`,
 		Args:              exactArgs(1),
 		ValidArgsFunction: c.completeFirst(c.serviceNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -20,9 +20,11 @@ var serviceListing = listing{
 func newServiceListCommand(c *cli) *cobra.Command {
 	var f listFlags
 	cmd := &cobra.Command{
-		Use:               "ls [OPTIONS]",
-		Aliases:           []string{"list"},
-		Short:             "List services",
+		Use:     "ls [OPTIONS]",
+		Aliases: []string{"list"},
+		Short:   "List services",
+		Example: `  shoal service ls --filter mode=global
+  shoal service ls --format '{{.Name}} {{.Replicas}}'`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

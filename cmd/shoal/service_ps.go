@@ -9,8 +9,10 @@ import (
 func newServicePsCommand(c *cli) *cobra.Command {
 	var f taskFlags
 	cmd := &cobra.Command{
-		Use:               "ps [OPTIONS] SERVICE [SERVICE...]",
-		Short:             "List the tasks of one or more services",
+		Use:   "ps [OPTIONS] SERVICE [SERVICE...]",
+		Short: "List the tasks of one or more services",
+		Example: `  shoal service ps --no-trunc web
+  shoal service ps --filter desired-state=running --filter node=node2 web`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.serviceNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

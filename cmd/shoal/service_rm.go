@@ -11,6 +11,7 @@ func newServiceRemoveCommand(c *cli) *cobra.Command {
 		Use:               "rm SERVICE [SERVICE...]",
 		Aliases:           []string{"remove"},
 		Short:             "Remove one or more services",
+		Example:           `  shoal service rm web db`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.serviceNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

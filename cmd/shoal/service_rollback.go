@@ -12,8 +12,10 @@ import (
 func newServiceRollbackCommand(c *cli) *cobra.Command {
 	var detach, quiet bool
 	cmd := &cobra.Command{
-		Use:               "rollback [OPTIONS] SERVICE",
-		Short:             "Revert changes to a service's configuration",
+		Use:   "rollback [OPTIONS] SERVICE",
+		Short: "Revert changes to a service's configuration",
+		Example: `  shoal service rollback web
+  shoal service rollback --detach web`,
 		Args:              exactArgs(1),
 		ValidArgsFunction: c.completeFirst(c.serviceNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

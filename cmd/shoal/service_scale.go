@@ -16,6 +16,7 @@ func newServiceScaleCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "scale SERVICE=REPLICAS [SERVICE=REPLICAS...]",
 		Short:             "Scale one or multiple replicated services",
+		Example:           `  shoal service scale web=6 worker=3`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.completeScale,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -16,8 +16,11 @@ import (
 func newServiceUpdateCommand(c *cli) *cobra.Command {
 	var o serviceUpdateFlags
 	cmd := &cobra.Command{
-		Use:               "update [OPTIONS] SERVICE",
-		Short:             "Update a service",
+		Use:   "update [OPTIONS] SERVICE",
+		Short: "Update a service",
+		Example: `  shoal service update --image nginx:1.27 --update-parallelism 2 --update-failure-action rollback web
+  shoal service update --env-add MODE=test --publish-rm 80 --publish-add 8081:80 web
+  shoal service update --force web     # new tasks, nothing else changes`,
 		Args:              exactArgs(1),
 		ValidArgsFunction: c.completeFirst(c.serviceNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -20,8 +20,10 @@ func newSystemUsageCommand(c *cli) *cobra.Command {
 	var f listFlags
 	var verbose bool
 	cmd := &cobra.Command{
-		Use:               "df [OPTIONS]",
-		Short:             "Show disk usage of this node's engine",
+		Use:   "df [OPTIONS]",
+		Short: "Show disk usage of this node's engine",
+		Example: `  shoal system df -v
+  shoal system df --format '{{.Type}} {{.Reclaimable}}'`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -14,6 +14,8 @@ func newSystemPruneCommand(c *cli) *cobra.Command {
 		r := &api.PruneRequest{Containers: true, Networks: true, Volumes: volumes, Images: !all, AllImages: all}
 		return r, systemWarning(r, f.filter.values), nil
 	})
+	cmd.Example = `  shoal system prune -f --filter until=24h
+  shoal system prune -a --volumes`
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "Remove all unused images not just dangling ones")
 	cmd.Flags().BoolVar(&volumes, "volumes", false, "Prune anonymous volumes")
 	return cmd

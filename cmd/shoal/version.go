@@ -31,8 +31,10 @@ func buildVersion() string {
 func newVersionCommand(c *cli) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use:               "version [OPTIONS]",
-		Short:             "Show the Shoal version information",
+		Use:   "version [OPTIONS]",
+		Short: "Show the Shoal version information",
+		Example: `  shoal version
+  shoal version -f '{{.Client.Version}} {{.Server.Version}}'`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

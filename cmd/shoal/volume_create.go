@@ -12,8 +12,11 @@ func newVolumeCreateCommand(c *cli) *cobra.Command {
 	var driver string
 	label, opts := listOpt{check: checkLabel}, mapOpt{}
 	cmd := &cobra.Command{
-		Use:               "create [OPTIONS] [VOLUME]",
-		Short:             "Create a volume",
+		Use:   "create [OPTIONS] [VOLUME]",
+		Short: "Create a volume",
+		Example: `  shoal volume create --label app=db data
+  shoal volume create -o type=tmpfs -o device=tmpfs -o o=size=64m scratch
+  shoal volume create -o type=nfs -o device=:/export/data -o o=addr=10.0.0.5,rw shared`,
 		Args:              rangeArgs(0, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {

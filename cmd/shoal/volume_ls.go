@@ -19,9 +19,11 @@ var volumeListing = listing{
 func newVolumeListCommand(c *cli) *cobra.Command {
 	var f listFlags
 	cmd := &cobra.Command{
-		Use:               "ls [OPTIONS]",
-		Aliases:           []string{"list"},
-		Short:             "List volumes",
+		Use:     "ls [OPTIONS]",
+		Aliases: []string{"list"},
+		Short:   "List volumes",
+		Example: `  shoal volume ls --filter dangling=true
+  shoal volume ls --filter label=app=db --format '{{.Name}} {{.Mountpoint}}'`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -14,6 +14,8 @@ func newVolumePruneCommand(c *cli) *cobra.Command {
 		}
 		return &api.PruneRequest{Volumes: true}, "WARNING! This will remove anonymous local volumes not used by at least one container.", nil
 	})
+	cmd.Example = `  shoal volume prune -f
+  shoal volume prune -a --filter 'label!=keep'`
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "Remove all unused volumes, not just anonymous ones")
 	return cmd
 }

@@ -12,6 +12,7 @@ func newVolumeInspectCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "inspect [OPTIONS] VOLUME [VOLUME...]",
 		Short:             "Display detailed information on one or more volumes",
+		Example:           `  shoal volume inspect -f '{{.Mountpoint}}' data`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.volumeNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -28,6 +29,7 @@ func newVolumeRemoveCommand(c *cli) *cobra.Command {
 		Use:               "rm [OPTIONS] VOLUME [VOLUME...]",
 		Aliases:           []string{"remove"},
 		Short:             "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
+		Example:           `  shoal volume rm data scratch`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.volumeNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
