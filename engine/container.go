@@ -22,6 +22,9 @@ type container struct {
 	op chan struct{}
 	// restart is held by the one Restart at a time, from the stop to the start.
 	restart chan struct{}
+	// etc is held by whoever writes the container's files in /etc: its own operations, those of containers that it links to,
+	// and the reconciliation.
+	etc sync.Mutex
 
 	mu      sync.Mutex
 	row     *api.Container

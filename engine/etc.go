@@ -24,6 +24,8 @@ var etcFiles = []string{"hostname", "hosts", "resolv.conf"}
 // prepareEtc writes /etc/hostname, /etc/hosts and /etc/resolv.conf of a container. One that joins another container's
 // network uses that one's files.
 func (e *Engine) prepareEtc(_ context.Context, c *container) error {
+	c.etc.Lock()
+	defer c.etc.Unlock()
 	row := c.get()
 	if joinsContainer(row.NetworkMode) {
 		return nil
@@ -33,7 +35,7 @@ func (e *Engine) prepareEtc(_ context.Context, c *container) error {
 		return err
 	}
 	for _, name := range etcFiles {
-		if err := writeEtc(c, name, texts[name]); err != nil {
+		if err := writeEtc(c.dir, name, texts[name]); err != nil {
 			return err
 		}
 	}
@@ -52,31 +54,34 @@ func sums(texts map[string]string) []byte {
 }
 
 // writeEtc writes in place: a mount of the file follows its inode.
-func writeEtc(c *container, name, text string) error {
-	return os.WriteFile(filepath.Join(c.dir, name), []byte(text), 0o644)
+func writeEtc(dir, name, text string) error {
+	return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)
 }
 
 // refreshEtc lets the files of a running container follow its networks and the host's resolvers, those that the container
 // itself has left as they were. What it did before a crash it finds done.
 func (e *Engine) refreshEtc(c *container) error {
+	c.etc.Lock()
+	defer c.etc.Unlock()
 	texts, err := e.etcTexts(c.get())
 	if err != nil {
 		return err
 	}
-	old, err := os.ReadFile(filepath.Join(c.dir, etcSums))
+	dir := e.rowDir(c.id) // and not c.dir, which a removal changes: then there is nothing to refresh
+	old, err := os.ReadFile(filepath.Join(dir, etcSums))
 	if err != nil || bytes.Equal(old, sums(texts)) {
 		return nil // made by a version that did not remember, or as it should be
 	}
 	for _, name := range etcFiles {
-		have, err := os.ReadFile(filepath.Join(c.dir, name))
+		have, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil || string(have) == texts[name] || !bytes.Contains(old, fmt.Appendf(nil, "%x %s\n", sha256.Sum256(have), name)) {
 			continue
 		}
-		if err := writeEtc(c, name, texts[name]); err != nil {
+		if err := writeEtc(dir, name, texts[name]); err != nil {
 			return err
 		}
 	}
-	return writeFile(filepath.Join(c.dir, etcSums), sums(texts), rowFilePerm, false)
+	return writeFile(filepath.Join(dir, etcSums), sums(texts), rowFilePerm, false)
 }
 
 func (e *Engine) etcTexts(row *api.Container) (map[string]string, error) {
