@@ -223,3 +223,19 @@ func TestWrongSocket(t *testing.T) {
 		})
 	}
 }
+
+// TestHangsUp: however the transport says that the daemon has gone, a person is told the same.
+func TestHangsUp(t *testing.T) {
+	c := &Client{host: Host{Network: "unix", Addr: "/s"}}
+	for msg, lost := range map[string]bool{
+		"write unix @->/run/shoal/shoal.sock: write: broken pipe": true,
+		"read unix @->/run/shoal/shoal.sock: connection reset":    true,
+		"error reading from server: EOF":                          true,
+		"no leader: 1 of 3 managers answer":                       false,
+		"write /var/lib/shoal/db: no space left on device":        false,
+	} {
+		if got := strings.Contains(c.lostConnection(msg), "lost the connection"); got != lost {
+			t.Errorf("%q: %q", msg, c.lostConnection(msg))
+		}
+	}
+}
