@@ -189,7 +189,13 @@ func TestCancelled(t *testing.T) {
 // Another program's socket is told from a daemon that is not there.
 func TestWrongSocket(t *testing.T) {
 	for name, answer := range map[string]func(net.Conn){
-		"speaks HTTP/1": func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); c.Close() },
+		"speaks HTTP/1": func(c net.Conn) {
+			io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+			go func() { // one that hangs up on what it was sent could be a daemon that has died
+				io.Copy(io.Discard, c)
+				c.Close()
+			}()
+		},
 		"says nothing":  func(net.Conn) {},
 	} {
 		t.Run(name, func(t *testing.T) {
