@@ -196,7 +196,7 @@ func TestWrongSocket(t *testing.T) {
 				c.Close()
 			}()
 		},
-		"says nothing":  func(net.Conn) {},
+		"says nothing": func(net.Conn) {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, err := os.MkdirTemp("", "client")
