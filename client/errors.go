@@ -106,7 +106,7 @@ func (c *Client) lostConnection(msg string) string {
 	case strings.Contains(msg, "preface") && !hangsUp(msg):
 		return fmt.Sprintf("what listens at %s does not answer as a Shoal daemon: check --host and SHOAL_HOST", c.host)
 	case strings.Contains(msg, "preface"), strings.Contains(msg, "connection error"), strings.Contains(msg, "error reading from server"),
-		strings.Contains(msg, "transport is closing"), strings.HasPrefix(msg, "write ") && hangsUp(msg), strings.HasPrefix(msg, "read ") && hangsUp(msg):
+		strings.Contains(msg, "transport is closing"), (strings.HasPrefix(msg, "write ") || strings.HasPrefix(msg, "read ")) && hangsUp(msg):
 		return fmt.Sprintf("lost the connection to the Shoal daemon at %s: is it still running?", c.host)
 	}
 	return oneLine(msg)

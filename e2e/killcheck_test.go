@@ -12,7 +12,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -27,6 +26,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/shoal-dev/shoal/e2e/hosts"
+	"github.com/shoal-dev/shoal/internal/registry"
 )
 
 // stored lists what a host's engine keeps on disk.
@@ -108,17 +108,11 @@ func fileIn(t *testing.T, archive, want string) []byte {
 // registryOn runs Debian's registry on a host's loopback, with the image pulled:1 of four layers, and returns HOST:PORT.
 func registryOn(t *testing.T, h *hosts.Host) string {
 	t.Helper()
-	bin, err := exec.LookPath("docker-registry")
-	if err != nil {
-		t.Fatal("docker-registry is missing: `make deps` installs Debian's")
-	}
 	const address = "127.0.0.1:5000"
-	config := filepath.Join(t.TempDir(), "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: %s}\nhttp: {addr: %s}\n", t.TempDir(), address)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	cmd, err := registry.Command(t.TempDir(), address)
+	if err != nil {
+		t.Fatalf("`make deps` installs Debian's docker-registry: %v", err)
 	}
-	cmd := exec.Command(bin, "serve", config)
 	if err := h.Inside(cmd.Start); err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func checkGroupParent(parent string) error {
 			return errorf(ErrInvalid, "cgroup parent %q leads out of the daemon's own control group: give a path below it, without \"..\"", parent)
 		case !names.Object(name) || strings.HasPrefix(name, "cgroup."):
 			return errorf(ErrInvalid, "cgroup parent %q: %q is not the name of a control group: use letters, digits, '_', '.' and '-'", parent, name)
-		case names.Hex(name, 64, 64):
+		case isID(name):
 			return errorf(ErrInvalid, "cgroup parent %q: %.12s is the group of a container: give a group that holds none itself", parent, name)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -47,7 +48,7 @@ func (e *Engine) impliedLabels(row *api.Container) ([]string, error) {
 		if !joinsContainer(mode) {
 			continue
 		}
-		other, err := e.find(mode[len("container:"):])
+		other, err := e.find(strings.TrimPrefix(mode, "container:"))
 		if err != nil {
 			return nil, err
 		}

@@ -4,13 +4,11 @@ package enginetest
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"testing"
 
@@ -20,28 +18,26 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/shoal-dev/shoal/internal/registry"
 )
 
 // Registry runs Debian's registry on a loopback port of its choice and returns HOST:PORT.
 func Registry(t testing.TB) string {
 	t.Helper()
-	bin, err := exec.LookPath("docker-registry")
-	if err != nil {
-		t.Skip("SKIPPED: docker-registry is not installed (Debian: apt-get install docker-registry)")
-	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	host := l.Addr().String()
 	l.Close()
-	dir := t.TempDir()
-	config := filepath.Join(dir, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: %s}\nhttp: {addr: %s}\n", filepath.Join(dir, "data"), host)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	cmd, err := registry.Command(t.TempDir(), host)
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip("SKIPPED: docker-registry is not installed (Debian: apt-get install docker-registry)")
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, "serve", config)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {

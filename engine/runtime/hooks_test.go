@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/shoal-dev/shoal/engine/enginetest"
+	"github.com/shoal-dev/shoal/internal/poll"
 )
 
 // hook is a script of the host.
@@ -174,18 +176,10 @@ func TestHooksThatFail(t *testing.T) {
 
 // sleepers are the processes "sleep WORD", after a moment to die.
 func sleepers(word string) (left []string) {
-	for range 50 {
-		left = nil
-		for _, p := range enginetest.Processes("sleep " + word) {
-			if !strings.Contains(p, "sh -c") {
-				left = append(left, p)
-			}
-		}
-		if len(left) == 0 {
-			return nil
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	poll.Until(time.Second, func() bool {
+		left = slices.DeleteFunc(enginetest.Processes("sleep "+word), func(p string) bool { return strings.Contains(p, "sh -c") })
+		return len(left) == 0
+	})
 	return left
 }
 
