@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -265,6 +266,21 @@ func TestMacvlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.wantNothingLeft()
+}
+
+// TestHardwareAddressOfOneThatHasGone: the kernel has the interface of a container that has ended for some time longer.
+func TestHardwareAddressOfOneThatHasGone(t *testing.T) {
+	l := newLab(t)
+	l.create(&api.LocalNetwork{Name: "lan", Driver: Macvlan, Options: map[string]string{"parent": "up0"}, Ipam: []*api.IPAMConfig{{Subnet: "192.0.2.0/24"}}})
+	for i := range 8 {
+		t.Run(strconv.Itoa(i), func(t *testing.T) { // at the end the namespace goes
+			s := newSpace(t, "next")
+			if err := l.try("next", s.path, []string{"lan"}); err != nil {
+				t.Error(err)
+			}
+			l.stop("next")
+		})
+	}
 }
 
 // A daemon that dies while it tries out what the kernel has is followed by one that knows the interface for ours.

@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/shoal-dev/shoal/internal/thread"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -41,20 +41,16 @@ func newSpace(t testing.TB, name string) *space {
 	if err := os.WriteFile(s.path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			err = unix.Mount("/proc/thread-self/ns/net", s.path, "", unix.MS_BIND, "")
+	err := thread.Spend(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
 		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
+		return unix.Mount("/proc/thread-self/ns/net", s.path, "", unix.MS_BIND, "")
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Unmount(s.path, unix.MNT_DETACH) })
-	var err error
 	if s.ns, err = netns.GetFromPath(s.path); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -201,7 +202,20 @@ func configure(link netlink.Link, ep *api.NetworkEndpoint, inside *netlink.Handl
 			return err
 		}
 	}
-	return inside.LinkSetUp(link)
+	return setUp(inside, link)
+}
+
+// forgets is more than the kernel takes to remove a namespace and what is in it.
+const forgets = 5 * time.Second
+
+// setUp sets an interface up. One with a parent cannot have the hardware address of another that is up, and one of a container
+// that has just ended is up until the kernel has removed its namespace, in its own time and without telling anybody.
+func setUp(nl *netlink.Handle, link netlink.Link) error {
+	err := nl.LinkSetUp(link)
+	for end := time.Now().Add(forgets); errors.Is(err, unix.EADDRINUSE) && time.Now().Before(end); err = nl.LinkSetUp(link) {
+		time.Sleep(2 * time.Millisecond)
+	}
+	return err
 }
 
 // defaultRoutes lead out by the first network with a gateway, for each family. Those that are there already stay.
