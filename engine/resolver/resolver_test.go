@@ -8,13 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/enginetest"
+	"github.com/shoal-dev/shoal/internal/thread"
 	"github.com/shoal-dev/shoal/nameserver"
 )
 
@@ -25,9 +25,7 @@ func space(t testing.TB) string {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // the thread ends with the goroutine
+	err := thread.Spend(func() error {
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		if err == nil {
 			err = enginetest.Loopback()
@@ -35,9 +33,9 @@ func space(t testing.TB) string {
 		if err == nil {
 			err = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
 		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
+		return err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Unmount(path, unix.MNT_DETACH) })
