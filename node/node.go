@@ -12,14 +12,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -88,13 +85,14 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer n.engine.Close()
-	listener, err := listenUnix(filepath.Join(cfg.RunDir, "shoal.sock"))
+	listener, err := openSocket(filepath.Join(cfg.RunDir, "shoal.sock"), cfg.Logger)
 	if err != nil {
 		return err
 	}
 	srv := n.localServer()
 	server.Register(srv, n.engine)
 	g.Go(func() error { return n.engine.Run(ctx) })
+	g.Go(func() error { return listener.Run(ctx, socketCheck) })
 	g.Go(func() error { return n.serve(ctx, srv, listener) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, grpc.ErrServerStopped) {
 		return err
@@ -177,31 +175,6 @@ func (n *Node) localServer() *grpc.Server {
 	)
 	api.RegisterLocalServer(srv, &local{node: n})
 	return srv
-}
-
-// listenUnix makes the socket, for root and the group shoal where there is one. A socket that a dead daemon left is
-// replaced: the lock says that it is dead.
-func listenUnix(path string) (net.Listener, error) {
-	if len(path) > 100 {
-		return nil, fmt.Errorf("run directory %s is too long: a unix socket's path has at most 107 characters", filepath.Dir(path))
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("replace old socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
-	}
-	if err := os.Chmod(path, 0o660); err != nil {
-		return nil, err
-	}
-	if g, err := user.LookupGroup("shoal"); err == nil {
-		gid, _ := strconv.Atoi(g.Gid)
-		if err := os.Chown(path, 0, gid); err != nil {
-			return nil, fmt.Errorf("give the socket to group shoal: %w", err)
-		}
-	}
-	return l, nil
 }
 
 func (n *Node) addr(s string) netip.Addr {
