@@ -14,7 +14,7 @@ TOOLS := $(GO) tool -modfile=tools/go.mod
 export CGO_ENABLED = 0
 export GOFLAGS := $(GOFLAGS) -trimpath -tags=grpcnotrace,embed_shim
 
-.PHONY: help build shim web test unit race e2e e2e-vm compat workload demo demo-down bench lint format scripts vuln generate check-generated cross deps clean protoc-plugins
+.PHONY: help build shim web test unit race e2e older upgrade e2e-vm compat workload demo demo-down bench lint format scripts vuln generate check-generated cross deps clean protoc-plugins
 
 help: ## show this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -38,6 +38,15 @@ race: shim ## the packages with concurrency under the race detector (gcc)
 
 e2e: build web ## end-to-end tests in network namespaces (root); KILLS=100 kills the daemon more often
 	SHOAL_E2E=1 SHOAL_KILLS=$(KILLS) $(GO) test -count=1 -timeout 8m ./e2e/...
+
+# Commits of the repository's history, from whose daemon the present one takes over.
+OLDER ?= dd217b3
+
+older:
+	@e2e/older.sh $(OLDER)
+
+upgrade: build web older ## daemons of earlier commits, which are built, and this one take turns under running containers (root)
+	SHOAL_E2E=1 SHOAL_OLDER="$(OLDER)" $(GO) test -count=1 -v -timeout 8m -run TestUpgrade ./e2e
 
 e2e-vm: build web ## the engine's tests and a cluster in real virtual machines with another kernel (root; QEMU, minutes)
 	deploy/deps-vm.sh bin/vm/kernel

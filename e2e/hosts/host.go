@@ -33,6 +33,7 @@ type Host struct {
 	Addr, Addr6 netip.Addr
 
 	lab  *Lab
+	bin  string // the shoal binary
 	ns   netns.NsHandle
 	port string // its plug in the switch
 	cmd  *exec.Cmd
@@ -40,6 +41,9 @@ type Host struct {
 	log  *os.File
 	args []string
 }
+
+// Use has the next daemon and the next command line be of another binary: an upgrade, or the way back.
+func (h *Host) Use(bin string) { h.bin = bin }
 
 // Socket is where the host's daemon answers.
 func (h *Host) Socket() string { return "unix://" + filepath.Join(h.Dir, "run", "shoal.sock") }
@@ -67,7 +71,7 @@ func (h *Host) Start(ctx context.Context, args ...string) error {
 	}
 	all := append([]string{"daemon", "--data-dir", filepath.Join(h.Dir, "data"), "--run-dir", filepath.Join(h.Dir, "run"),
 		"--hostname", h.Name, "--advertise-addr", h.Addr.String(), "--cgroup-parent", h.CgroupParent()}, h.args...)
-	cmd := exec.Command(h.lab.cfg.Bin, all...)
+	cmd := exec.Command(h.bin, all...)
 	cmd.Stdout, cmd.Stderr = f, f
 	cmd.Env = append(os.Environ(), h.lab.cfg.Env...)
 	if err := h.Inside(cmd.Start); err != nil {
@@ -234,7 +238,7 @@ func (h *Host) CLIWith(ctx context.Context, stdin io.Reader, args ...string) (st
 
 // Command is a command line of this host, not started yet: start it with Inside.
 func (h *Host) Command(ctx context.Context, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, h.lab.cfg.Bin, append([]string{"-H", h.Socket()}, args...)...)
+	return exec.CommandContext(ctx, h.bin, append([]string{"-H", h.Socket()}, args...)...)
 }
 
 // HTTP is a client that connects from this host, anew for every request.

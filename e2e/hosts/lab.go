@@ -114,7 +114,7 @@ func (l *Lab) host(name string, number int) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{Name: name, Addr: addr4(number), Addr6: addr6(number), Dir: filepath.Join(l.cfg.Dir, strconv.Itoa(number)), lab: l, ns: ns}
+	h := &Host{Name: name, Addr: addr4(number), Addr6: addr6(number), Dir: filepath.Join(l.cfg.Dir, strconv.Itoa(number)), lab: l, bin: l.cfg.Bin, ns: ns}
 	return h, h.plug(number)
 }
 

@@ -1,0 +1,129 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// workOn gives every command to every container. All run again at the end, as new processes.
+func (f *fleet) workOn() {
+	f.t.Helper()
+	for _, p := range f.prefix {
+		f.talk(p + "talks")
+		f.look(p)
+		f.change(p)
+		for _, name := range f.running(p) {
+			f.end(p, name)
+		}
+		f.do("pause", p+"paused")
+		f.remember(p)
+	}
+	f.check()
+}
+
+// look adds processes and reads what there is.
+func (f *fleet) look(p string) {
+	f.t.Helper()
+	for _, name := range f.running(p) {
+		if name == p+"published" || name == p+"paused" {
+			continue
+		}
+		if got := f.do("exec", name, "echo", "in"); got != "in\n" {
+			f.t.Errorf("exec in %s says %q", name, got)
+		}
+		f.code(9, "exec", name, "sh", "-c", "exit 9")
+	}
+	for args, want := range map[string]string{
+		"exec " + p + "execs id -u":                         "1000\n",
+		"exec " + p + "stores cat /data/" + p + "date":      f.do("exec", "old-stores", "cat", "/data/"+p+"date"),
+		"exec " + p + "stores touch /memory/x /anonymous/x": "",
+	} {
+		if got := f.do(strings.Fields(args)...); got != want {
+			f.t.Errorf("shoal %s says %q, want %q", args, got, want)
+		}
+	}
+	address := f.inspect(p+"counts", "{{.NetworkSettings.Networks.app.IPAddress}}")
+	if got := f.do("exec", p+"execs", "nslookup", p+"counts"); !strings.Contains(got, address) {
+		f.t.Errorf("%scounts is %s, a container is told %s", p, address, got)
+	}
+	if got := f.do("top", p+"execs"); !strings.Contains(got, "sleep 100000") {
+		f.t.Errorf("top shows no process of exec: %s", got)
+	}
+	if got := f.do("diff", p+"healthy"); !strings.Contains(got, "A /checks\n") {
+		f.t.Errorf("diff shows %q", got)
+	}
+	f.do("cp", p+"paused:/etc/passwd", filepath.Join(f.t.TempDir(), "passwd"))
+	f.do("commit", p+"counts", "committed:1")
+}
+
+// change is all that changes a container that goes on.
+func (f *fleet) change(p string) {
+	f.t.Helper()
+	for _, name := range f.running(p) {
+		if name == p+"paused" {
+			f.do("unpause", name)
+		}
+		f.do("update", "--pids-limit", "77", "--memory", "128m", "--memory-swap", "256m", name)
+		if got := pidsMax(f.h, f.inspect(name, "{{.Id}}")); got != "77" {
+			f.t.Errorf("the kernel lets %s have %s processes", name, got)
+		}
+		f.do("pause", name)
+		f.is(name, "{{.State.Status}}", "paused")
+		f.do("unpause", name)
+		f.do("rename", name, "renamed")
+		f.do("rename", "renamed", name)
+		if now := f.processes(name); fmt.Sprint(now) != fmt.Sprint(f.procs[name]) {
+			f.t.Errorf("%s: processes changed from %v to %v", name, f.procs[name], now)
+		}
+	}
+	f.do("network", "disconnect", "app", p+"counts")
+	f.do("network", "connect", "app", p+"counts")
+}
+
+// end stops a container, starts it, kills it, restarts it.
+func (f *fleet) end(p, name string) {
+	f.t.Helper()
+	heeds := !strings.HasSuffix(name, "counts") && !strings.HasSuffix(name, "talks") && !strings.HasSuffix(name, "published")
+	f.do("stop", "-t", map[bool]string{true: "10", false: "0"}[heeds], name)
+	code := map[bool]string{true: "3", false: "137"}[heeds]
+	f.is(name, "{{.State.Status}} {{.State.ExitCode}}", "exited "+code)
+	f.do("start", name)
+	f.do("kill", name)
+	f.do("wait", name)
+	f.is(name, "{{.State.Status}} {{.State.ExitCode}}", "exited 137")
+	f.do("start", name)
+	f.do("restart", "-t", "0", name)
+	f.is(name, "{{.State.Status}}", "running")
+	f.runs[name] += 2
+}
+
+// page reads the page of the published port from outside.
+func (f *fleet) page(p string) {
+	f.t.Helper()
+	eventually(f.t, "published port of "+p, 5*time.Second, func() error {
+		_, err := f.outside.Get(f.t.Context(), fmt.Sprintf("http://%s:%s/", f.h.Addr, f.port(p)), time.Second)
+		return err
+	})
+}
+
+// remove removes all: running, paused, stopped, never started.
+func (f *fleet) remove() {
+	f.t.Helper()
+	for _, p := range f.prefix {
+		f.do("start", "-a", p+"created")
+		f.code(7, "start", "-a", p+"exited")
+		f.do("stop", "-t", "0", p+"counts", p+"talks")
+		f.do("rm", "-v", p+"counts", p+"talks", p+"created", p+"exited")
+		f.do("rm", "-f", "-v", p+"paused", p+"published", p+"stores", p+"healthy", p+"execs", p+"terminal")
+	}
+	f.do("rm", "ends")
+	f.do("rm", "-f", "again")
+	f.do("rmi", "committed:1")
+	f.do("image", "prune", "-f") // those whose name another commit took
+	f.do("volume", "rm", "data")
+	f.do("network", "rm", "app")
+}
