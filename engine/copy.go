@@ -109,6 +109,10 @@ func pathError(c *container, path string, err error) error {
 		return errorf(ErrInvalid, "%s in container %s: too many levels of symbolic links", path, name)
 	case errors.Is(err, syscall.EROFS):
 		return errorf(ErrPrecondition, "%s in container %s is on a read-only file system", path, name)
+	case errors.Is(err, archive.ErrShorter):
+		return errorf(ErrPrecondition, "copy from container %s: %w", name, err)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return errorf(ErrPrecondition, "no space left for %s in container %s", path, name)
 	case errors.Is(err, archive.ErrInvalid):
 		return errorf(ErrInvalid, "copy to %s in container %s: %w", path, name, err)
 	}

@@ -150,6 +150,9 @@ func TestCopy(t *testing.T) {
 	if err := copyTo("/etc", "hostname", "other\n", false); err != nil || l.exec(id, "cat /etc/hostname") != "other\n" {
 		t.Errorf("to what is mounted: %v", err)
 	}
+	if got := l.exec(id, "grep -c ' /etc/hostname ' /proc/mounts"); got != "1\n" {
+		t.Errorf("/etc/hostname is mounted %q times after a copy to it", got)
+	}
 	if err := l.Pause(l.ctx(), id); err != nil {
 		t.Fatal(err)
 	}

@@ -363,9 +363,23 @@ func fileOperations() map[string]operation {
 			return err == nil && entries(l.t, &b)[filepath.Base(path)] == content
 		}
 	}
+	alone := func(dir, name string) func(*lab) bool { // whole, or not there at all
+		return func(l *lab) bool {
+			var b bytes.Buffer
+			if err := l.CopyFrom(l.ctx(), "one", dir+"/.", false, &b); err != nil {
+				l.t.Fatal(err)
+			}
+			for n, body := range entries(l.t, &b) {
+				if n != "./" && (n != "./"+name || body != content) {
+					l.t.Errorf("%s in %s has %d bytes, want %d of %s alone", n, dir, len(body), size, name)
+				}
+			}
+			return has(dir + "/" + name)(l)
+		}
+	}
 	read := func(*lab) bool { return true } // nothing is to happen
 	return map[string]operation{
-		"cp into a volume":       {prepare: stopped, do: into("/data", "f"), happened: has("/data/f")},
+		"cp into a volume":       {prepare: stopped, do: into("/data", "f"), happened: alone("/data", "f")},
 		"cp into a mounted file": {prepare: running, do: into("/etc", "hosts"), happened: has("/etc/hosts")},
 		"cp out": {
 			prepare: stopped, happened: read,

@@ -134,15 +134,8 @@ func (c *cli) copyFrom(ctx context.Context, o *cpFlags, container, src, dst stri
 	if err != nil {
 		return 0, err
 	}
-	to := copyEnd{path: dst}
-	info, err := os.Stat(dst)
-	if err == nil {
-		to.exists, to.dir = true, info.IsDir()
-		if !to.dir { // a link to a file is not replaced: what it points to is
-			to.path, err = filepath.EvalSymlinks(dst)
-		}
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	to, err := localEnd(dst)
+	if err != nil {
 		return 0, err
 	}
 	from := copyEnd{path: src, exists: true, dir: fs.FileMode(st.Mode).IsDir()}
@@ -157,6 +150,27 @@ func (c *cli) copyFrom(ctx context.Context, o *cpFlags, container, src, dst stri
 	counted := &countingReader{r: r}
 	err = c.unpack(counted, dir, base, o.ids)
 	return counted.n, err
+}
+
+// localEnd looks at where on this machine a copy goes to. What a link to a file points to is replaced, not the link.
+func localEnd(path string) (copyEnd, error) {
+	to := copyEnd{path: path}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return to, nil
+	}
+	if err != nil {
+		return to, err
+	}
+	to.exists, to.dir = true, info.IsDir()
+	if to.dir {
+		return to, nil
+	}
+	if !info.Mode().IsRegular() {
+		return to, fmt.Errorf("destination %q must be a directory or a regular file", path)
+	}
+	to.path, err = filepath.EvalSymlinks(path)
+	return to, err
 }
 
 // copyTo sends what a local path names, or the archive on stdin, to a directory of a container.

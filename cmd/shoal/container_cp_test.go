@@ -152,6 +152,60 @@ func TestCopyFromHostile(t *testing.T) {
 	}
 }
 
+// TestCopyFromCutOff loses the daemon in the middle of a file: what was there stays, and nothing half made has come.
+func TestCopyFromCutOff(t *testing.T) {
+	f := newFake(t)
+	f.containers.stat = fs.ModeDir | 0o755
+	whole := testTar(t, "d/", "d/first:1", "d/second:"+strings.Repeat("x", 100<<10))
+	f.containers.archive = whole[:len(whole)/2]
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/second", []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dst := range []string{dir, dir + "/fresh"} {
+		if r := f.run(t, "", "cp", "web:/d/.", dst); r.code == 0 || strings.Count(r.err, "\n") != 1 {
+			t.Errorf("a copy that was cut off: %+v", r)
+		}
+	}
+	for p, want := range map[string]string{"d/first": "1", "fresh/first": "1", "second": "old"} {
+		if b, err := os.ReadFile(filepath.Join(dir, p)); err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v", p, b, err)
+		}
+	}
+	for sub, want := range map[string]int{".": 3, "d": 1, "fresh": 1} {
+		if list, err := os.ReadDir(filepath.Join(dir, sub)); err != nil || len(list) != want {
+			t.Errorf("%s holds %v, want %d names (%v)", sub, list, want, err)
+		}
+	}
+}
+
+// TestCopyToDevice: what is no file is not replaced by one.
+func TestCopyToDevice(t *testing.T) {
+	f := newFake(t)
+	dir := t.TempDir()
+	f.containers.archive, f.containers.stat = testTar(t, "a:file"), 0o640
+	if err := os.Symlink(os.DevNull, dir+"/null"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/file", []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("file", dir+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"cp web:/a " + dir + "/null", "export web -o " + dir + "/null", "save box -o " + dir + "/null"} {
+		if r := f.run(t, "", strings.Fields(args)...); r.code == 0 || !strings.Contains(r.err, "must be a directory or a regular file") {
+			t.Errorf("%s: %+v", args, r)
+		}
+	}
+	if r := f.run(t, "", "export", "web", "-o", dir+"/link"); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	if b, err := os.ReadFile(dir + "/file"); err != nil || tarNames(t, b) != "a" {
+		t.Errorf("%q, %v: what a link points to is written", b, err)
+	}
+}
+
 func TestCopyTo(t *testing.T) {
 	f := newFake(t)
 	dir := t.TempDir()

@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bufio"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -149,60 +150,76 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 			return fmt.Errorf("cannot overwrite directory %q with non-directory", name)
 		case !old.IsDir() && isDir:
 			return fmt.Errorf("cannot overwrite non-directory %q with directory", name)
-		case !old.IsDir():
-			if err := u.root.Remove(name); err != nil {
-				return err
-			}
 		}
 	}
-	if err := u.make(h, name, content); err != nil {
-		return err
+	if isDir {
+		return u.mkdir(h, name)
 	}
-	return u.attributes(h, name)
+	return u.whole(h, name, content)
 }
 
-func (u *unpacker) make(h *tar.Header, name string, content io.Reader) error {
-	switch h.Typeflag {
-	case tar.TypeDir:
-		if err := u.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		later := *h
-		later.Name = name
-		u.dirs = append(u.dirs, &later)
+func (u *unpacker) mkdir(h *tar.Header, name string) error {
+	if err := u.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	later := *h
+	later.Name = name
+	u.dirs = append(u.dirs, &later)
+	return u.owner(h, name)
+}
+
+// whole makes a file beside its name and renames it: a copy that is cut off leaves what was there.
+func (u *unpacker) whole(h *tar.Header, name string, content io.Reader) error {
+	beside := path.Join(path.Dir(name), ".shoal-cp-"+rand.Text()[:12])
+	made, err := u.make(h, beside, content)
+	if !made && err == nil {
 		return nil
+	}
+	defer u.root.Remove(beside) // what failed, or a second name of the same file, which a rename leaves
+	if err == nil && h.Typeflag != tar.TypeLink {
+		err = u.owner(h, beside)
+	}
+	if err == nil && h.Typeflag == tar.TypeReg {
+		err = u.modeAndTimes(h, beside)
+	}
+	if err != nil {
+		return naming(err, beside, name)
+	}
+	return u.root.Rename(beside, name)
+}
+
+// naming puts the name that a person knows into an error.
+func naming(err error, beside, name string) error {
+	var p *fs.PathError
+	if errors.As(err, &p) && strings.HasSuffix(filepath.ToSlash(p.Path), beside) {
+		return &fs.PathError{Op: p.Op, Path: name, Err: p.Err}
+	}
+	return err
+}
+
+func (u *unpacker) make(h *tar.Header, name string, content io.Reader) (made bool, err error) {
+	switch h.Typeflag {
 	case tar.TypeReg:
 		f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
-			return err
+			return false, err
 		}
 		_, err = io.Copy(f, content)
-		return errors.Join(err, f.Close())
+		return true, errors.Join(err, f.Close())
 	case tar.TypeSymlink:
-		return u.root.Symlink(h.Linkname, name)
+		return true, u.root.Symlink(h.Linkname, name)
 	case tar.TypeLink:
-		return u.root.Link(u.rename(h.Linkname), name)
+		return true, u.root.Link(u.rename(h.Linkname), name)
 	}
-	u.warn(fmt.Sprintf("%s is a device or a pipe and was left out", name))
-	return nil
+	u.warn(fmt.Sprintf("%s is a device or a pipe and was left out", u.rename(h.Name)))
+	return false, nil
 }
 
-// attributes sets owner, mode and times; directories get the last two once they are filled.
-func (u *unpacker) attributes(h *tar.Header, name string) error {
-	switch h.Typeflag {
-	case tar.TypeDir, tar.TypeReg, tar.TypeSymlink:
-	default:
+func (u *unpacker) owner(h *tar.Header, name string) error {
+	if !u.ids {
 		return nil
 	}
-	if u.ids {
-		if err := u.root.Lchown(name, h.Uid, h.Gid); err != nil {
-			return err
-		}
-	}
-	if h.Typeflag != tar.TypeReg {
-		return nil
-	}
-	return u.modeAndTimes(h, name)
+	return u.root.Lchown(name, h.Uid, h.Gid)
 }
 
 func (u *unpacker) modeAndTimes(h *tar.Header, name string) error {

@@ -39,6 +39,14 @@ func newImageSaveCommand(c *cli) *cobra.Command {
 
 // wholeFile writes beside the file and renames, so that what is there is whole.
 func wholeFile(path string, write func(io.Writer) error) error {
+	to, err := localEnd(path)
+	if err != nil {
+		return err
+	}
+	if to.dir {
+		return fmt.Errorf("invalid output path: %q is a directory", path)
+	}
+	path = to.path
 	f, err := os.CreateTemp(filepath.Dir(path), ".shoal-save-*")
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("invalid output path: directory %q does not exist", filepath.Dir(path))

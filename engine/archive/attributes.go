@@ -21,10 +21,15 @@ func attributes(parent int, base string, h *tar.Header) error {
 		return err
 	}
 	defer unix.Close(fd)
+	return attributesOf(fd, &st, h)
+}
+
+// attributesOf does it to an open file.
+func attributesOf(fd int, st *unix.Stat_t, h *tar.Header) error {
 	if err := unix.Fchownat(fd, "", h.Uid, h.Gid, unix.AT_EMPTY_PATH); err != nil {
 		return fmt.Errorf("chown: %w", err)
 	}
-	if format(&st) != unix.S_IFLNK {
+	if format(st) != unix.S_IFLNK {
 		if err := unix.Chmod(fdPath(fd), uint32(h.Mode)&0o7777); err != nil {
 			return fmt.Errorf("chmod: %w", err)
 		}

@@ -98,37 +98,63 @@ func (x *extractor) entry(h *tar.Header, content io.Reader) error {
 	if x.root.Users.shows(x.root.fd, parent) {
 		h.Uid, h.Gid = x.root.Users.outside(h.Uid), x.root.Users.outside(h.Gid)
 	}
-	base := path.Base(full)
+	return x.put(parent, path.Base(full), full, h, content)
+}
+
+// put makes what an entry says. Whatever is no directory gets its name last: a copy that is cut off leaves what was there.
+func (x *extractor) put(parent int, base, full string, h *tar.Header, content io.Reader) error {
 	inPlace, err := x.makeRoom(parent, base, h)
 	if err != nil {
 		return err
 	}
-	if inPlace {
-		return x.overwrite(parent, base, content)
-	}
-	if err := x.create(parent, base, h, content); err != nil {
-		return err
-	}
-	if h.Typeflag == tar.TypeLink {
-		return nil // the file has its attributes already
-	}
-	if h.Typeflag == tar.TypeDir {
+	switch h.Typeflag {
+	case tar.TypeDir:
+		if err := unix.Mkdirat(parent, base, 0o700); err != nil && err != unix.EEXIST {
+			return err
+		}
 		x.dirs = append(x.dirs, &tar.Header{Name: full, ModTime: h.ModTime, AccessTime: h.AccessTime})
+		return attributes(parent, base, h)
+	case tar.TypeReg:
+		b, err := newBeside(parent)
+		if err != nil {
+			return err
+		}
+		defer b.close()
+		if err := b.fill(h, content, x.buf); err != nil {
+			return err
+		}
+		if inPlace {
+			return b.overwrite(base)
+		}
+		return b.become(base)
 	}
-	return attributes(parent, base, h)
+	hidden := hiddenName()
+	err = x.create(parent, hidden, h)
+	if err == nil && h.Typeflag != tar.TypeLink { // whose file has its attributes already
+		err = attributes(parent, hidden, h)
+	}
+	if err == nil {
+		err = replace(parent, hidden, base)
+	}
+	if err != nil {
+		unix.Unlinkat(parent, hidden, 0)
+	}
+	return err
 }
 
-// makeRoom removes what an entry replaces. What is mounted, as /etc/hosts is, cannot be removed and is written in place.
+// makeRoom removes what an entry replaces and a rename would not. What is mounted, as /etc/hosts is, is written in place: the
+// kernel would let us, who are outside of the container's mount namespace, replace it, and take the mount away.
 func (x *extractor) makeRoom(parent int, base string, h *tar.Header) (inPlace bool, err error) {
-	var st unix.Stat_t
-	err = unix.Fstatat(parent, base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	var st unix.Statx_t
+	err = unix.Statx(parent, base, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS, &st)
 	if err == unix.ENOENT {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	was, becomes := isDir(&st), h.Typeflag == tar.TypeDir
+	was, becomes := st.Mode&unix.S_IFMT == unix.S_IFDIR, h.Typeflag == tar.TypeDir
+	mounted := st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 	switch {
 	case was && becomes:
 		return false, nil
@@ -136,14 +162,14 @@ func (x *extractor) makeRoom(parent int, base string, h *tar.Header) (inPlace bo
 		return false, fmt.Errorf("%w: cannot overwrite a directory with what is none", ErrInvalid)
 	case becomes && x.opts.NoOverwrite:
 		return false, fmt.Errorf("%w: cannot overwrite what is no directory with one", ErrInvalid)
-	case was:
-		return false, removeAll(parent, base)
-	}
-	err = unix.Unlinkat(parent, base, 0)
-	if err == unix.EBUSY && format(&st) == unix.S_IFREG && h.Typeflag == tar.TypeReg {
+	case mounted && st.Mode&unix.S_IFMT == unix.S_IFREG && h.Typeflag == tar.TypeReg:
 		return true, nil
+	case mounted:
+		return false, fmt.Errorf("%w: cannot replace what is mounted", ErrInvalid)
+	case was == becomes:
+		return false, nil
 	}
-	return false, err
+	return false, removeAll(parent, base)
 }
 
 func removeAll(parent int, base string) error {
@@ -167,19 +193,9 @@ func removeAll(parent int, base string) error {
 	return unix.Unlinkat(parent, base, unix.AT_REMOVEDIR)
 }
 
-func (x *extractor) create(parent int, base string, h *tar.Header, content io.Reader) error {
+// create makes what has no content.
+func (x *extractor) create(parent int, base string, h *tar.Header) error {
 	switch h.Typeflag {
-	case tar.TypeDir:
-		if err := unix.Mkdirat(parent, base, 0o700); err != unix.EEXIST {
-			return err
-		}
-		return nil
-	case tar.TypeReg:
-		fd, err := unix.Openat(parent, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-		if err != nil {
-			return err
-		}
-		return x.fill(fd, content)
 	case tar.TypeSymlink:
 		return unix.Symlinkat(h.Linkname, parent, base)
 	case tar.TypeLink:
@@ -189,20 +205,6 @@ func (x *extractor) create(parent int, base string, h *tar.Header, content io.Re
 		return unix.Mknodat(parent, base, mode|0o600, int(unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor))))
 	}
 	return fmt.Errorf("%w: entries of type %q are not supported", ErrInvalid, h.Typeflag)
-}
-
-func (x *extractor) overwrite(parent int, base string, content io.Reader) error {
-	fd, err := unix.Openat(parent, base, unix.O_WRONLY|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	return x.fill(fd, content)
-}
-
-func (x *extractor) fill(fd int, content io.Reader) error {
-	f := newFile(fd)
-	_, err := io.CopyBuffer(onlyWriter{f}, content, x.buf)
-	return errors.Join(err, f.Close())
 }
 
 // link makes one more name for a file of the same archive.

@@ -23,6 +23,9 @@ import (
 // ErrNotDirectory says that something that is to be a directory is none.
 var ErrNotDirectory = errors.New("not a directory")
 
+// ErrShorter says that a file lost some of its content while it was read.
+var ErrShorter = errors.New("the file became shorter while it was copied: try again, or pause the container meanwhile")
+
 // Root is a directory that nothing leads out of.
 type Root struct {
 	fd    int

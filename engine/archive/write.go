@@ -169,7 +169,8 @@ func (w *writer) empty(name string) error {
 	return w.tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o600, Format: tar.FormatPAX})
 }
 
-// file writes exactly as many bytes as the header says: the file may shrink or grow meanwhile.
+// file writes as many bytes as the header says, whatever is added meanwhile. A file that becomes shorter is an error: zeros
+// in its place would be a copy of what never was.
 func (w *writer) file(fd int, h *tar.Header) error {
 	f, err := os.OpenFile(fdPath(fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -186,13 +187,8 @@ func (w *writer) file(fd int, h *tar.Header) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", h.Name, err)
 	}
-	clear(w.buf)
-	for n < h.Size {
-		more, err := w.tw.Write(w.buf[:min(int64(len(w.buf)), h.Size-n)])
-		if err != nil {
-			return err
-		}
-		n += int64(more)
+	if n < h.Size {
+		return fmt.Errorf("read %s: %w", h.Name, ErrShorter)
 	}
 	return nil
 }
