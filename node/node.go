@@ -114,7 +114,9 @@ func (n *Node) serve(ctx context.Context, srv *grpc.Server, l net.Listener) erro
 	}
 	var g errgroup.Group
 	g.Go(func() error { return n.keep(ctx) })
-	g.Go(func() error { return srv.Serve(l) })
+	s := newSplit(l, func(c net.Conn) { server.ServeExec(ctx, n.engine, c) })
+	g.Go(s.run)
+	g.Go(func() error { return srv.Serve(s) })
 	if err := notifyReady(); err != nil {
 		n.log.Warn("systemd was not told", "err", err)
 	}

@@ -55,16 +55,29 @@ type cloneArgs struct {
 	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
 }
 
+// dropOthers closes what the child does not keep, a gap at a time.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func dropOthers() {
+	from := uintptr(3)
+	for fd := from; fd < 64*uintptr(len(keep)); fd++ {
+		if keep[fd>>6]&(1<<(fd&63)) != 0 {
+			if from < fd {
+				syscall.RawSyscall(sysCloseRange, from, fd-1, 0)
+			}
+			from = fd + 1
+		}
+	}
+	syscall.RawSyscall(sysCloseRange, from, ^uintptr(0)>>32, 0)
+}
+
 //go:nosplit
 //go:norace
 //go:nocheckptr
 func interpret(p *program) {
-	for fd := uintptr(3); fd < 64*uintptr(len(keep)); fd++ {
-		if keep[fd>>6]&(1<<(fd&63)) == 0 {
-			syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)
-		}
-	}
-	syscall.RawSyscall(sysCloseRange, 64*uintptr(len(keep)), ^uintptr(0)>>32, 0)
+	dropOthers()
 	pc := uint32(0)
 	for pc < p.count {
 		in := (*wire.Instr)(address(p.instrs + uintptr(pc)*unsafe.Sizeof(wire.Instr{})))

@@ -1,5 +1,8 @@
 //go:build linux
 
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command shoal-shim supervises one container and is, until execve, its first process.
 //
 // As the shim it is the parent of the container's PID 1: it holds the standard

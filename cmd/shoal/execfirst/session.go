@@ -1,0 +1,165 @@
+//go:build linux
+
+package execfirst
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/shoal-dev/shoal/internal/execwire"
+)
+
+// session is a connection to the daemon, and this program's streams.
+type session struct {
+	open Open
+	conn io.ReadWriter
+	in   io.Reader
+	out  io.Writer
+	err  io.Writer
+
+	mu sync.Mutex // one frame after the other
+}
+
+// dial connects to a daemon's socket. The descriptor blocks: there is one goroutine that reads from it.
+func dial(socket string) (*os.File, error) {
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket}); err != nil {
+		syscall.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), socket), nil
+}
+
+// run is the session from its first byte to the exit code. Not done: the daemon does not speak the short form, or has
+// refused; nothing was done, and the whole program asks again and reports.
+func (s *session) run() (code int, done bool) {
+	first := execwire.Append([]byte(execwire.Preface), execwire.Message, s.open.Message())
+	if _, err := s.conn.Write(first); err != nil {
+		return 0, false
+	}
+	if kind, _, err := execwire.Read(s.conn); err != nil || kind != execwire.Hello {
+		return 0, false
+	}
+	defer s.signals()()
+	for ready := false; ; {
+		kind, body, err := execwire.Read(s.conn)
+		if err != nil {
+			return s.fail("lost the connection to the Shoal daemon at unix://" + s.open.Socket + ": is it still running?"), true
+		}
+		if kind == execwire.Refused {
+			if !ready {
+				return 0, false
+			}
+			return s.fail(string(body)), true
+		}
+		field, number, data, _, _ := next(body)
+		if !ready && field != outputReady {
+			return 0, false // it could not be started
+		}
+		switch field {
+		case outputReady:
+			ready = number != 0
+			if s.open.Stdin {
+				go s.input()
+			}
+		case outputStdout:
+			_, err = s.out.Write(data)
+		case outputStderr:
+			_, err = s.err.Write(data)
+		case outputExit:
+			return s.exit(data), true
+		}
+		if err != nil {
+			return s.cannotWrite(err), true
+		}
+	}
+}
+
+// exit reads a StreamExit.
+func (s *session) exit(b []byte) int {
+	code, why := 0, ""
+	for len(b) > 0 {
+		field, number, data, rest, ok := next(b)
+		if !ok {
+			return s.fail("the daemon's answer is malformed")
+		}
+		switch field {
+		case exitCode:
+			code = int(int32(number))
+		case exitError:
+			why = string(data)
+		}
+		b = rest
+	}
+	if why == "" {
+		return code
+	}
+	s.fail(why)
+	if code == 0 {
+		return 125
+	}
+	return code
+}
+
+// fail prints one line and gives the exit code of a failure.
+func (s *session) fail(why string) int {
+	io.WriteString(s.err, "shoal: "+why+"\n")
+	return 1
+}
+
+// cannotWrite: who read the output (head, less) has seen enough, or it went nowhere.
+func (s *session) cannotWrite(err error) int {
+	if errors.Is(err, syscall.EPIPE) {
+		return 128 + int(syscall.SIGPIPE)
+	}
+	return s.fail(err.Error())
+}
+
+// signals passes on all but those that mean this program's terminal, its children or Go's scheduler, until stop. The two
+// that end programs are watched at once; all sixty take Go half a millisecond, for which nobody has to wait.
+func (s *session) signals() (stop func()) {
+	ch := make(chan os.Signal, 16)
+	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		signal.Notify(ch)
+		for sig := range ch {
+			switch sig {
+			case syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGURG, syscall.SIGWINCH, syscall.SIGTTIN, syscall.SIGTTOU:
+				continue
+			}
+			if n, ok := sig.(syscall.Signal); ok {
+				s.send(appendBytes(nil, inputSignal, decimal(int(n))))
+			}
+		}
+	}()
+	return func() { signal.Stop(ch) }
+}
+
+// input copies standard input; the end of it closes the process's.
+func (s *session) input() {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := s.in.Read(buf)
+		if n > 0 && s.send(appendBytes(nil, inputStdin, buf[:n])) != nil {
+			return
+		}
+		if err != nil {
+			s.send(appendTrue(nil, inputStdinClose))
+			return
+		}
+	}
+}
+
+func (s *session) send(message []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.conn.Write(execwire.Append(nil, execwire.Message, message))
+	return err
+}
