@@ -44,19 +44,19 @@ func (e *Engine) checkNetwork(req *api.CreateContainerRequest, row *api.Containe
 	}
 	alone := mode == NetworkHost || mode == NetworkNone || mode == NetworkExternal || joinsContainer(mode)
 	if alone && len(req.Networks) > 0 {
-		return errorf(ErrInvalid, "network mode %s cannot be combined with networks", mode)
+		return errorf(ErrInvalid, "--network %s cannot be combined with networks", mode)
 	}
 	if dns := req.Spec.GetDns(); joinsContainer(mode) && (len(req.Spec.GetHosts()) > 0 || len(dns.GetNameservers())+len(dns.GetSearch())+len(dns.GetOptions()) > 0) {
-		return errorf(ErrInvalid, "network mode %s: names are looked up as in that container, its own servers and hosts cannot be given", mode)
+		return errorf(ErrInvalid, "--network %s: names are looked up as in that container, its own servers and hosts cannot be given", mode)
 	}
 	if len(req.Spec.GetExposedPorts()) > 0 && joinsContainer(mode) {
-		return errorf(ErrInvalid, "network mode %s cannot expose ports: they are that container's", mode)
+		return errorf(ErrInvalid, "--network %s cannot expose ports: they are that container's", mode)
 	}
 	if alone && (len(req.Ports) > 0 || req.PublishAll) && mode != NetworkHost {
-		return errorf(ErrInvalid, "network mode %s cannot publish ports", mode)
+		return errorf(ErrInvalid, "--network %s cannot publish ports", mode)
 	}
 	if mode == NetworkHost && len(req.Ports) > 0 {
-		return errorf(ErrInvalid, "network mode host cannot publish ports: the container's ports are the host's already")
+		return errorf(ErrInvalid, "--network host cannot publish ports: the container's ports are the host's already")
 	}
 	if err := e.cfg.Networks.Check(req.Networks, req.Ports); err != nil {
 		return err

@@ -172,7 +172,7 @@ func (e *Engine) shmSource(row *api.Container) (string, error) {
 			return "", err
 		}
 		if other.get().Spec.IpcMode != "shareable" {
-			return "", errorf(ErrPrecondition, "container %s does not share its IPC namespace: create it with ipc mode shareable", other.get().Name)
+			return "", errorf(ErrPrecondition, "container %s does not share its IPC namespace: create it with --ipc shareable", other.get().Name)
 		}
 		return e.shmDir(other.id), nil
 	default:

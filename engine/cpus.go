@@ -21,10 +21,10 @@ const (
 // checkCPUs refuses processors and memory nodes that this host does not have: the kernel's own answer says neither which nor
 // how many there are. A service's limit on CPUs may be above what one of its nodes has.
 func checkCPUs(l *api.ContainerLimits, service bool) error {
-	if err := checkSet("cpuset_cpus", l.GetCpusetCpus(), onlineCPUs); err != nil {
+	if err := checkSet("--cpuset-cpus", l.GetCpusetCpus(), onlineCPUs); err != nil {
 		return err
 	}
-	if err := checkSet("cpuset_mems", l.GetCpusetMems(), onlineNodes); err != nil {
+	if err := checkSet("--cpuset-mems", l.GetCpusetMems(), onlineNodes); err != nil {
 		return err
 	}
 	if service || l.GetNanoCpus() <= 0 {

@@ -29,7 +29,7 @@ func TestCheckCPUs(t *testing.T) {
 		"the first":     {&api.ContainerLimits{CpusetCpus: "0", CpusetMems: "0", NanoCpus: 1e9}, false, ""},
 		"absent CPU":    {&api.ContainerLimits{CpusetCpus: "0,8000"}, false, "no 8000"},
 		"absent node":   {&api.ContainerLimits{CpusetMems: "8000"}, true, "no 8000"},
-		"no number":     {&api.ContainerLimits{CpusetCpus: "first"}, false, "cpuset_cpus"},
+		"no number":     {&api.ContainerLimits{CpusetCpus: "first"}, false, "--cpuset-cpus"},
 		"too many":      {&api.ContainerLimits{NanoCpus: 1e15}, false, "1e+06 CPUs"},
 		"of a service":  {&api.ContainerLimits{NanoCpus: 1e15}, true, ""},
 		"lifted by -1 ": {&api.ContainerLimits{NanoCpus: -1}, false, ""},

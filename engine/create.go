@@ -242,23 +242,23 @@ func checkModes(s *api.ContainerSpec) error {
 	joins := func(mode string) bool { return strings.HasPrefix(mode, "container:") && len(mode) > len("container:") }
 	switch m := s.PidMode; {
 	case m != "" && m != "host" && !joins(m):
-		return errorf(ErrInvalid, "pid_mode %q is not host or container:ID", m)
+		return errorf(ErrInvalid, "--pid %q is not host or container:ID", m)
 	}
 	switch m := s.IpcMode; {
 	case m != "" && m != "private" && m != "host" && m != "shareable" && !joins(m):
-		return errorf(ErrInvalid, "ipc_mode %q is not private, shareable, host or container:ID", m)
+		return errorf(ErrInvalid, "--ipc %q is not private, shareable, host or container:ID", m)
 	}
 	if m := s.UtsMode; m != "" && m != "host" {
-		return errorf(ErrInvalid, "uts_mode %q is not host", m)
+		return errorf(ErrInvalid, "--uts %q is not host", m)
 	}
 	if m := s.CgroupnsMode; m != "" && m != "private" && m != "host" {
-		return errorf(ErrInvalid, "cgroupns_mode %q is not private or host", m)
+		return errorf(ErrInvalid, "--cgroupns %q is not private or host", m)
 	}
 	if _, err := otherRuntime(s.Runtime); err != nil {
 		return errorf(ErrInvalid, "%w", err)
 	}
 	if s.UtsMode == "host" && s.Hostname != "" {
-		return errorf(ErrInvalid, "a hostname cannot be set with uts_mode host")
+		return errorf(ErrInvalid, "--hostname cannot be combined with --uts host: the container has the host's name")
 	}
 	return nil
 }

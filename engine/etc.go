@@ -163,7 +163,7 @@ func (e *Engine) resolvConf(row *api.Container) (string, error) {
 	dns := row.Spec.GetDns()
 	for _, ns := range dns.GetNameservers() {
 		if _, err := netip.ParseAddr(ns); err != nil {
-			return "", errorf(ErrInvalid, "dns: nameserver %q: %w", ns, err)
+			return "", errorf(ErrInvalid, "--dns %q: %w", ns, err)
 		}
 	}
 	if len(dns.GetNameservers()) > 0 {

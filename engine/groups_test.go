@@ -133,7 +133,7 @@ func TestCgroupConf(t *testing.T) {
 		}
 	}
 	for want, limits := range map[string]*api.ContainerLimits{
-		"the limit that is given as pids": {Pids: 9},
+		"the limit that is given with --pids-limit": {Pids: 9},
 		"moves processes":                 {Conf: map[string]string{"cgroup.procs": "1"}},
 		"does not take":                   {Conf: map[string]string{"pids.max": "lots"}},
 		"no nothing controller":           {Conf: map[string]string{"nothing.max": "1"}},

@@ -55,8 +55,8 @@ func TestRefusals(t *testing.T) {
 		{"unknown capability", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.CapAdd = []string{"NOPE"} })},
 		{"restart policy", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Restart = &api.LocalRestartPolicy{Name: "sometimes"} })},
 		{"unknown signal", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.StopSignal = "NOPE" })},
-		{"pid_mode", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.PidMode = "nope" })},
-		{"memory limit", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Limits = &api.ContainerLimits{MemoryBytes: 1} })},
+		{"--pid", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.PidMode = "nope" })},
+		{"--memory 1 is", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Limits = &api.ContainerLimits{MemoryBytes: 1} })},
 		{"this host has no 8000", ErrInvalid, bad(func(r *api.CreateContainerRequest) { r.Spec.Limits = &api.ContainerLimits{CpusetCpus: "8000"} })},
 		{"times begin at 1ms", ErrInvalid, bad(func(r *api.CreateContainerRequest) {
 			r.Spec.Healthcheck = &api.HealthConfig{Test: []string{"CMD", "true"}, Interval: durationpb.New(time.Microsecond)}

@@ -32,7 +32,7 @@ func (e *Engine) mountPoints(ctx context.Context, req *api.CreateContainerReques
 			return nil, errorf(ErrInvalid, "two mounts have the target %s", target)
 		}
 		if shared := strings.HasSuffix(m.Propagation, "shared"); shared && hasOwnUsers(req.Spec) {
-			return nil, errorf(ErrInvalid, "mount %s: a container with its own users cannot mount anything on the host: use propagation rslave, or userns_mode host", target)
+			return nil, errorf(ErrInvalid, "mount %s: a container with its own users cannot mount anything on the host: use propagation rslave, or --userns host", target)
 		}
 		point, err := mountPoint(m, target)
 		if err == nil {

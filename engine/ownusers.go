@@ -70,20 +70,20 @@ func checkUsers(s *api.ContainerSpec, networkMode string) error {
 		return nil
 	case usernsAuto, usernsRemap:
 	default:
-		return errorf(ErrInvalid, "userns_mode %q is not host, auto or remap", s.UsernsMode)
+		return errorf(ErrInvalid, "--userns %q is not host, auto or remap", s.UsernsMode)
 	}
 	for _, c := range []struct {
 		what string
 		bad  bool
 	}{
-		{"privileged", s.Privileged},
-		{"pid mode " + s.PidMode, s.PidMode != ""},
-		{"ipc mode " + s.IpcMode, s.IpcMode == "host" || joinsContainer(s.IpcMode)},
-		{"uts mode host", s.UtsMode == "host"},
-		{"network mode " + networkMode, joinsContainer(networkMode)},
+		{"--privileged", s.Privileged},
+		{"--pid " + s.PidMode, s.PidMode != ""},
+		{"--ipc " + s.IpcMode, s.IpcMode == "host" || joinsContainer(s.IpcMode)},
+		{"--uts host", s.UtsMode == "host"},
+		{"--network " + networkMode, joinsContainer(networkMode)},
 	} {
 		if c.bad {
-			return errorf(ErrInvalid, "%s cannot be combined with a user namespace of the container's own: leave one out, or use userns_mode host", c.what)
+			return errorf(ErrInvalid, "%s cannot be combined with a user namespace of the container's own: leave one out, or use --userns host", c.what)
 		}
 	}
 	return nil
@@ -248,7 +248,7 @@ func bindAt(source, target string, owner *os.File, m *api.Mount) error {
 	}
 	tree, err := copyTree(source, owner, m)
 	if errors.Is(err, unix.EINVAL) && owner != nil {
-		return errors.New("its file system cannot show other owners: use userns_mode host")
+		return errors.New("its file system cannot show other owners: use --userns host")
 	}
 	if err != nil {
 		return err

@@ -102,10 +102,10 @@ func netnsOf(t *testing.T, path string) string {
 func TestOwnUsersRefusals(t *testing.T) {
 	l := openLab(t)
 	for what, change := range map[string]func(*api.CreateContainerRequest){
-		"privileged":    func(r *api.CreateContainerRequest) { r.Spec.Privileged = true },
-		"pid mode host": func(r *api.CreateContainerRequest) { r.Spec.PidMode = "host" },
-		"ipc mode host": func(r *api.CreateContainerRequest) { r.Spec.IpcMode = "host" },
-		"userns_mode":   func(r *api.CreateContainerRequest) { r.Spec.UsernsMode = "nope" },
+		"privileged": func(r *api.CreateContainerRequest) { r.Spec.Privileged = true },
+		"--pid host": func(r *api.CreateContainerRequest) { r.Spec.PidMode = "host" },
+		"--ipc host": func(r *api.CreateContainerRequest) { r.Spec.IpcMode = "host" },
+		"--userns":   func(r *api.CreateContainerRequest) { r.Spec.UsernsMode = "nope" },
 	} {
 		r := ownUsers("", "auto", NetworkNone)
 		change(r)

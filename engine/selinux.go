@@ -57,7 +57,7 @@ func (e *Engine) impliedLabels(row *api.Container) ([]string, error) {
 			return nil, err
 		}
 		if options != nil && !slices.Equal(options, same) {
-			return nil, errorf(ErrInvalid, "the containers of pid and ipc mode have different SELinux labels: choose one of them, or label=disable")
+			return nil, errorf(ErrInvalid, "the containers that --pid and --ipc name have different SELinux labels: choose one of them, or label=disable")
 		}
 		options = same
 	}

@@ -39,11 +39,11 @@ func CapNames(mask uint64) []string {
 // capabilities applies --cap-add and --cap-drop as Docker does: ALL on one side means that the
 // other side names the exceptions. The result is in the kernel's order.
 func capabilities(privileged bool, add, drop, bounding []string) ([]string, error) {
-	addAll, add, err := normalizeCaps("cap_add", add)
+	addAll, add, err := normalizeCaps("--cap-add", add)
 	if err != nil {
 		return nil, err
 	}
-	dropAll, drop, err := normalizeCaps("cap_drop", drop)
+	dropAll, drop, err := normalizeCaps("--cap-drop", drop)
 	if err != nil {
 		return nil, err
 	}

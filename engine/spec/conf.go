@@ -15,7 +15,7 @@ import (
 func addConf(r *specs.LinuxResources, l *api.ContainerLimits) error {
 	for name, value := range l.GetConf() {
 		if other := sameLimit(name, l); other != "" {
-			return fmt.Errorf("cgroup file %s is the limit that is given as %s: give one of them", name, other)
+			return fmt.Errorf("--cgroup-conf %s is the limit that is given with %s: give one of them", name, other)
 		}
 		if typed(r, name, strings.TrimSpace(value)) {
 			continue
@@ -28,27 +28,27 @@ func addConf(r *specs.LinuxResources, l *api.ContainerLimits) error {
 	return nil
 }
 
-// sameLimit names the limit of l that is about the same file.
+// sameLimit names the flag of the limit of l that is about the same file.
 func sameLimit(name string, l *api.ContainerLimits) string {
 	for _, s := range []struct {
 		given bool
 		limit string
 		files []string
 	}{
-		{l.GetPids() != 0, "pids", []string{"pids.max"}},
-		{l.GetMemoryBytes() != 0, "memory_bytes", []string{"memory.max", "memory.limit_in_bytes", "memory.swap.max", "memory.memsw.limit_in_bytes"}},
-		{l.GetMemoryReservation() != 0, "memory_reservation", []string{"memory.low", "memory.soft_limit_in_bytes"}},
-		{l != nil && l.MemorySwappiness != nil, "memory_swappiness", []string{"memory.swappiness"}},
-		{l.GetNanoCpus() != 0, "nano_cpus", []string{"cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"}},
-		{l.GetCpuQuota() != 0, "cpu_quota", []string{"cpu.max", "cpu.cfs_quota_us"}},
-		{l.GetCpuPeriod() != 0, "cpu_period", []string{"cpu.max", "cpu.cfs_period_us"}},
-		{l.GetCpuBurst() != 0, "cpu_burst", []string{"cpu.max.burst", "cpu.cfs_burst_us"}},
-		{l.GetCpuShares() != 0, "cpu_shares", []string{"cpu.weight", "cpu.weight.nice", "cpu.shares"}},
-		{l.GetCpuRtPeriod() != 0, "cpu_rt_period", []string{"cpu.rt_period_us"}},
-		{l.GetCpuRtRuntime() != 0, "cpu_rt_runtime", []string{"cpu.rt_runtime_us"}},
-		{l.GetCpusetCpus() != "", "cpuset_cpus", []string{"cpuset.cpus"}},
-		{l.GetCpusetMems() != "", "cpuset_mems", []string{"cpuset.mems"}},
-		{l.GetBlkioWeight() != 0, "blkio_weight", []string{"io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"}},
+		{l.GetPids() != 0, "--pids-limit", []string{"pids.max"}},
+		{l.GetMemoryBytes() != 0, "--memory", []string{"memory.max", "memory.limit_in_bytes", "memory.swap.max", "memory.memsw.limit_in_bytes"}},
+		{l.GetMemoryReservation() != 0, "--memory-reservation", []string{"memory.low", "memory.soft_limit_in_bytes"}},
+		{l != nil && l.MemorySwappiness != nil, "--memory-swappiness", []string{"memory.swappiness"}},
+		{l.GetNanoCpus() != 0, "--cpus", []string{"cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"}},
+		{l.GetCpuQuota() != 0, "--cpu-quota", []string{"cpu.max", "cpu.cfs_quota_us"}},
+		{l.GetCpuPeriod() != 0, "--cpu-period", []string{"cpu.max", "cpu.cfs_period_us"}},
+		{l.GetCpuBurst() != 0, "--cpu-burst", []string{"cpu.max.burst", "cpu.cfs_burst_us"}},
+		{l.GetCpuShares() != 0, "--cpu-shares", []string{"cpu.weight", "cpu.weight.nice", "cpu.shares"}},
+		{l.GetCpuRtPeriod() != 0, "--cpu-rt-period", []string{"cpu.rt_period_us"}},
+		{l.GetCpuRtRuntime() != 0, "--cpu-rt-runtime", []string{"cpu.rt_runtime_us"}},
+		{l.GetCpusetCpus() != "", "--cpuset-cpus", []string{"cpuset.cpus"}},
+		{l.GetCpusetMems() != "", "--cpuset-mems", []string{"cpuset.mems"}},
+		{l.GetBlkioWeight() != 0, "--blkio-weight", []string{"io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"}},
 	} {
 		for _, file := range s.files {
 			if s.given && file == name {

@@ -35,7 +35,7 @@ func Resources(l *api.ContainerLimits) (*specs.LinuxResources, error) {
 	}
 	if w := l.GetBlkioWeight(); w != 0 {
 		if w < 10 || w > 1000 {
-			return nil, fmt.Errorf("blkio_weight %d is not between 10 and 1000", w)
+			return nil, fmt.Errorf("--blkio-weight %d is not between 10 and 1000", w)
 		}
 		weight := uint16(w)
 		r.BlockIO = &specs.LinuxBlockIO{Weight: &weight}
@@ -51,7 +51,7 @@ func memory(l *api.ContainerLimits) (*specs.LinuxMemory, error) {
 	m := &specs.LinuxMemory{}
 	if limit != 0 {
 		if limit < minMemory {
-			return nil, fmt.Errorf("memory limit %d is below the minimum of 6 MiB", limit)
+			return nil, fmt.Errorf("--memory %d is below the minimum of 6 MiB", limit)
 		}
 		m.Limit = &limit
 		if swap == 0 {
@@ -61,21 +61,21 @@ func memory(l *api.ContainerLimits) (*specs.LinuxMemory, error) {
 	if swap != 0 {
 		switch {
 		case limit == 0 && swap > 0:
-			return nil, fmt.Errorf("memory_swap needs a memory limit as well")
+			return nil, fmt.Errorf("--memory-swap needs a memory limit as well: give --memory")
 		case swap > 0 && swap < limit:
-			return nil, fmt.Errorf("memory_swap %d is below the memory limit %d (it counts memory and swap together)", swap, limit)
+			return nil, fmt.Errorf("--memory-swap %d is below --memory %d (it counts memory and swap together)", swap, limit)
 		}
 		m.Swap = &swap
 	}
 	if reservation != 0 {
 		if limit != 0 && reservation > limit {
-			return nil, fmt.Errorf("memory_reservation %d is above the memory limit %d", reservation, limit)
+			return nil, fmt.Errorf("--memory-reservation %d is above --memory %d", reservation, limit)
 		}
 		m.Reservation = &reservation
 	}
 	if s := l.MemorySwappiness; s != nil {
 		if *s < 0 || *s > 100 {
-			return nil, fmt.Errorf("memory_swappiness %d is not between 0 and 100", *s)
+			return nil, fmt.Errorf("--memory-swappiness %d is not between 0 and 100", *s)
 		}
 		swappiness := uint64(*s)
 		m.Swappiness = &swappiness
@@ -91,37 +91,37 @@ func cpu(l *api.ContainerLimits) (*specs.LinuxCPU, error) {
 	c := &specs.LinuxCPU{Cpus: l.GetCpusetCpus(), Mems: l.GetCpusetMems()}
 	if n := l.GetNanoCpus(); n != 0 {
 		if l.GetCpuQuota() != 0 || l.GetCpuPeriod() != 0 {
-			return nil, fmt.Errorf("nano_cpus cannot be combined with cpu_quota or cpu_period")
+			return nil, fmt.Errorf("--cpus cannot be combined with --cpu-quota or --cpu-period")
 		}
 		if n < 10_000_000 {
-			return nil, fmt.Errorf("nano_cpus %d is below the minimum of 0.01 CPUs", n)
+			return nil, fmt.Errorf("--cpus %g is below the minimum of 0.01", float64(n)/1e9)
 		}
 		period, quota := uint64(cpuPeriod), n*cpuPeriod/1_000_000_000
 		c.Period, c.Quota = &period, &quota
 	}
 	if p := l.GetCpuPeriod(); p != 0 {
 		if p < minPeriod || p > maxPeriod {
-			return nil, fmt.Errorf("cpu_period %d is not between %d and %d microseconds", p, minPeriod, maxPeriod)
+			return nil, fmt.Errorf("--cpu-period %d is not between %d and %d microseconds", p, minPeriod, maxPeriod)
 		}
 		period := uint64(p)
 		c.Period = &period
 	}
 	if q := l.GetCpuQuota(); q != 0 {
 		if q > 0 && q < minPeriod {
-			return nil, fmt.Errorf("cpu_quota %d is below the minimum of %d microseconds", q, minPeriod)
+			return nil, fmt.Errorf("--cpu-quota %d is below the minimum of %d microseconds", q, minPeriod)
 		}
 		c.Quota = &q
 	}
 	if s := l.GetCpuShares(); s != 0 {
 		if s < 2 {
-			return nil, fmt.Errorf("cpu_shares %d is below the minimum of 2", s)
+			return nil, fmt.Errorf("--cpu-shares %d is below the minimum of 2", s)
 		}
 		shares := uint64(s)
 		c.Shares = &shares
 	}
 	if b := l.GetCpuBurst(); b != 0 {
 		if c.Quota == nil {
-			return nil, fmt.Errorf("cpu_burst needs a CPU limit as well")
+			return nil, fmt.Errorf("--cpu-burst needs a CPU limit as well: give --cpus or --cpu-quota")
 		}
 		burst := uint64(b)
 		c.Burst = &burst
@@ -140,9 +140,9 @@ func realtime(c *specs.LinuxCPU, l *api.ContainerLimits) error {
 	runtime, period := l.GetCpuRtRuntime(), l.GetCpuRtPeriod()
 	switch {
 	case runtime < 0 || period < 0:
-		return fmt.Errorf("cpu_rt_runtime %d and cpu_rt_period %d are microseconds: they cannot be negative", runtime, period)
+		return fmt.Errorf("--cpu-rt-runtime %d and --cpu-rt-period %d are microseconds: they cannot be negative", runtime, period)
 	case period != 0 && runtime > period:
-		return fmt.Errorf("cpu_rt_runtime %d is above cpu_rt_period %d", runtime, period)
+		return fmt.Errorf("--cpu-rt-runtime %d is above --cpu-rt-period %d", runtime, period)
 	}
 	if runtime != 0 {
 		c.RealtimeRuntime = &runtime

@@ -192,7 +192,7 @@ func process(o Options, caps []string) (*specs.Process, error) {
 	}
 	if adj := int(o.Spec.GetOomScoreAdj()); adj != 0 {
 		if adj < -1000 || adj > 1000 {
-			return nil, fmt.Errorf("oom_score_adj %d is not between -1000 and 1000", adj)
+			return nil, fmt.Errorf("--oom-score-adj %d is not between -1000 and 1000", adj)
 		}
 		p.OOMScoreAdj = &adj
 	}
@@ -316,21 +316,21 @@ func timeOffsets(in map[string]string) (map[string]specs.LinuxTimeOffset, error)
 	out := map[string]specs.LinuxTimeOffset{}
 	for clock, text := range in {
 		if clock != "monotonic" && clock != "boottime" {
-			return nil, fmt.Errorf("time_offsets: clock %q is neither monotonic nor boottime", clock)
+			return nil, fmt.Errorf("--time-offset: clock %q is neither monotonic nor boottime", clock)
 		}
 		whole, fraction, _ := strings.Cut(text, ".")
 		secs, err := strconv.ParseInt(whole, 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("time_offsets: %s: %q is not SECONDS[.FRACTION]", clock, text)
+			return nil, fmt.Errorf("--time-offset %s: %q is not SECONDS[.FRACTION]", clock, text)
 		}
 		var nanos uint64
 		if fraction != "" {
 			if len(fraction) > 9 {
-				return nil, fmt.Errorf("time_offsets: %s: %q is finer than a nanosecond", clock, text)
+				return nil, fmt.Errorf("--time-offset %s: %q is finer than a nanosecond", clock, text)
 			}
 			nanos, err = strconv.ParseUint(fraction+strings.Repeat("0", 9-len(fraction)), 10, 32)
 			if err != nil {
-				return nil, fmt.Errorf("time_offsets: %s: %q is not SECONDS[.FRACTION]", clock, text)
+				return nil, fmt.Errorf("--time-offset %s: %q is not SECONDS[.FRACTION]", clock, text)
 			}
 		}
 		// The kernel counts nanoseconds upwards, so that -1.25 is two seconds back and 0.75 forth.

@@ -171,20 +171,20 @@ func TestBuildRefuses(t *testing.T) {
 	}{
 		"sysctl of the host":         {&api.ContainerSpec{Sysctls: map[string]string{"vm.swappiness": "1"}}, nil, "vm.swappiness"},
 		"net sysctl without own net": {&api.ContainerSpec{Sysctls: map[string]string{"net.core.somaxconn": "1"}}, host, "network namespace"},
-		"tiny memory":                {&api.ContainerSpec{Limits: &api.ContainerLimits{MemoryBytes: 1 << 20}}, nil, "6 MiB"},
-		"swap below memory":          {&api.ContainerSpec{Limits: &api.ContainerLimits{MemoryBytes: 8 << 20, MemorySwap: 7 << 20}}, nil, "memory_swap"},
-		"cpus and quota":             {&api.ContainerSpec{Limits: &api.ContainerLimits{NanoCpus: 1e9, CpuQuota: 5}}, nil, "nano_cpus"},
-		"quota below the kernel's":   {&api.ContainerSpec{Limits: &api.ContainerLimits{CpuQuota: 999}}, nil, "cpu_quota"},
-		"period below the kernel's":  {&api.ContainerSpec{Limits: &api.ContainerLimits{CpuPeriod: 999}}, nil, "cpu_period"},
-		"period above the kernel's":  {&api.ContainerSpec{Limits: &api.ContainerLimits{CpuPeriod: 1_000_001}}, nil, "cpu_period"},
+		"tiny memory":                {&api.ContainerSpec{Limits: &api.ContainerLimits{MemoryBytes: 1 << 20}}, nil, "--memory 1048576"},
+		"swap below memory":          {&api.ContainerSpec{Limits: &api.ContainerLimits{MemoryBytes: 8 << 20, MemorySwap: 7 << 20}}, nil, "--memory-swap"},
+		"cpus and quota":             {&api.ContainerSpec{Limits: &api.ContainerLimits{NanoCpus: 1e9, CpuQuota: 5}}, nil, "--cpus"},
+		"quota below the kernel's":   {&api.ContainerSpec{Limits: &api.ContainerLimits{CpuQuota: 999}}, nil, "--cpu-quota"},
+		"period below the kernel's":  {&api.ContainerSpec{Limits: &api.ContainerLimits{CpuPeriod: 999}}, nil, "--cpu-period"},
+		"period above the kernel's":  {&api.ContainerSpec{Limits: &api.ContainerLimits{CpuPeriod: 1_000_001}}, nil, "--cpu-period"},
 		"relative directory":         {&api.ContainerSpec{Workdir: "tmp"}, nil, "tmp"},
 		"long hostname":              {&api.ContainerSpec{Hostname: strings.Repeat("a", 65)}, nil, "hostname"},
 		"ulimit":                     {&api.ContainerSpec{Ulimits: []*api.Ulimit{{Name: "files"}}}, nil, "files"},
 		"ulimit soft above hard":     {&api.ContainerSpec{Ulimits: []*api.Ulimit{{Name: "nofile", Soft: 2, Hard: 1}}}, nil, "nofile"},
 		"seccomp":                    {&api.ContainerSpec{Seccomp: "sometimes"}, nil, "sometimes"},
 		"clock":                      {&api.ContainerSpec{TimeOffsets: map[string]string{"realtime": "1"}}, nil, "realtime"},
-		"capability":                 {&api.ContainerSpec{CapDrop: []string{"X"}}, nil, "cap_drop"},
-		"oom score":                  {&api.ContainerSpec{OomScoreAdj: 2000}, nil, "oom_score_adj"},
+		"capability":                 {&api.ContainerSpec{CapDrop: []string{"X"}}, nil, "--cap-drop"},
+		"oom score":                  {&api.ContainerSpec{OomScoreAdj: 2000}, nil, "--oom-score-adj"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options(tc.spec)

@@ -72,7 +72,7 @@ func TestRefusals(t *testing.T) {
 		{"name taken", spec("web"), codes.AlreadyExists, "service web exists already: choose another name or remove it first"},
 		{"port taken", spec("b", publish(8080)), codes.FailedPrecondition, "port 8080/tcp is already published by service web: choose another"},
 		{"no such network", spec("c", on("nope")), codes.NotFound, "no such network: nope"},
-		{"memory too low", spec("d", func(s *api.ServiceSpec) { s.Container.Limits = &api.ContainerLimits{MemoryBytes: 1} }), codes.InvalidArgument, "memory limit of 1 bytes is too low: at least 6m"},
+		{"memory too low", spec("d", func(s *api.ServiceSpec) { s.Container.Limits = &api.ContainerLimits{MemoryBytes: 1} }), codes.InvalidArgument, "--limit-memory of 1 bytes is too low: at least 6m"},
 		{"bad mount", spec("e", func(s *api.ServiceSpec) { s.Container.Mounts = []*api.Mount{{Target: "x"}} }), codes.InvalidArgument, `mount target "x" must be an absolute path`},
 		{"propagation of a volume", spec("e", func(s *api.ServiceSpec) {
 			s.Container.Mounts = []*api.Mount{{Type: api.Mount_VOLUME, Target: "/x", Propagation: "rslave"}}

@@ -61,11 +61,11 @@ func validateContainer(s *api.ServiceSpec) error {
 		return invalid("service %s without an image", s.Name)
 	}
 	if c.Privileged {
-		return invalid("privileged is not available to services: add the capabilities it needs with --cap-add")
+		return invalid("--privileged is not available to services: add the capabilities it needs with --cap-add")
 	}
-	for field, mode := range map[string]string{"pid": c.PidMode, "ipc": c.IpcMode} {
+	for field, mode := range map[string]string{"--pid": c.PidMode, "--ipc": c.IpcMode} {
 		if strings.HasPrefix(mode, "container:") {
-			return invalid("%s mode %s is not available to services: tasks move between nodes", field, mode)
+			return invalid("%s %s is not available to services: tasks move between nodes", field, mode)
 		}
 	}
 	seen := map[string]bool{}
@@ -132,19 +132,19 @@ const minMemory = 6 << 20
 func validateResources(s *api.ServiceSpec) error {
 	l, r := s.Container.GetLimits(), s.Reservations
 	if l.GetMemoryBytes() != 0 && l.GetMemoryBytes() < minMemory {
-		return invalid("memory limit of %d bytes is too low: at least 6m", l.GetMemoryBytes())
+		return invalid("--limit-memory of %d bytes is too low: at least 6m", l.GetMemoryBytes())
 	}
 	if l.GetNanoCpus() < 0 || r.GetNanoCpus() < 0 || r.GetMemoryBytes() < 0 || l.GetPids() < 0 {
-		return invalid("limits and reservations cannot be negative")
+		return invalid("--limit-cpu, --limit-memory, --limit-pids, --reserve-cpu and --reserve-memory cannot be negative")
 	}
-	if n := l.GetNanoCpus(); n != 0 && n < 1e6 {
-		return invalid("cpu limit of %g is too low: at least 0.001", float64(n)/1e9)
+	if n := l.GetNanoCpus(); n != 0 && n < 1e7 {
+		return invalid("--limit-cpu of %g is too low: at least 0.01", float64(n)/1e9)
 	}
 	if l.GetMemoryBytes() != 0 && r.GetMemoryBytes() > l.GetMemoryBytes() {
-		return invalid("memory reservation is larger than the memory limit")
+		return invalid("--reserve-memory is more than --limit-memory")
 	}
 	if l.GetNanoCpus() != 0 && r.GetNanoCpus() > l.GetNanoCpus() {
-		return invalid("cpu reservation is larger than the cpu limit")
+		return invalid("--reserve-cpu is more than --limit-cpu")
 	}
 	return nil
 }
