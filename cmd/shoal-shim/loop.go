@@ -22,13 +22,14 @@ func (p *pollSet) add(fd int, events int16) {
 	}
 }
 
-func (p *pollSet) ready(fd int) int16 {
+// ready is what has happened to fd, which may have been added twice: a terminal is read from and written to.
+func (p *pollSet) ready(fd int) (events int16) {
 	for i := range p.fds {
 		if fd >= 0 && p.fds[i].fd == int32(fd) {
-			return p.fds[i].revents
+			events |= p.fds[i].revents
 		}
 	}
-	return 0
+	return events
 }
 
 // loop waits for something to happen and handles it, until the container has
@@ -104,10 +105,10 @@ func (s *shim) handle(set *pollSet) {
 			s.execSpoke(x)
 		}
 	}
-	if set.ready(s.out.fd) != 0 {
+	if set.ready(s.out.fd)&^pollOut != 0 && !s.clogged() {
 		s.copyOutput(&s.out)
 	}
-	if set.ready(s.errs.fd) != 0 {
+	if set.ready(s.errs.fd) != 0 && !s.clogged() {
 		s.copyOutput(&s.errs)
 	}
 	if t := s.stdin.target(s); set.ready(t)&(pollOut|pollErr|pollHup) != 0 {

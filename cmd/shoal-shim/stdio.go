@@ -72,6 +72,16 @@ func (s *shim) makeStdio(h *wire.Header) (theirs [3]int, why string) {
 	return theirs, ""
 }
 
+// capacity is how much a pipe or a terminal may hold.
+func capacity(fd int) int {
+	const getPipeSize, terminal = 1032, 128 << 10
+	n, _, e := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(fd), getPipeSize, 0)
+	if e != 0 {
+		return terminal
+	}
+	return int(n)
+}
+
 func pipe() (r, w int, e syscall.Errno) {
 	var p [2]int32
 	_, _, e = syscall.RawSyscall(syscall.SYS_PIPE2, uintptr(unsafe.Pointer(&p)), syscall.O_CLOEXEC, 0)
@@ -79,15 +89,15 @@ func pipe() (r, w int, e syscall.Errno) {
 }
 
 // copyOutput moves one buffer from the container to the log and the attached clients.
-func (s *shim) copyOutput(o *output) (more bool) {
+func (s *shim) copyOutput(o *output) (copied int) {
 	n, e := read(o.fd, readBuf[:])
 	if e == syscall.EAGAIN {
-		return false
+		return 0
 	}
 	if e != 0 || n == 0 { // EIO: the terminal's last user has closed it
 		s.log.end(o)
 		closeFD(&o.fd)
-		return false
+		return 0
 	}
 	op := uint8(wire.OpStdout)
 	if o == &s.errs {
@@ -99,13 +109,20 @@ func (s *shim) copyOutput(o *output) (more bool) {
 		}
 	}
 	s.log.add(o, readBuf[:n], now())
-	return true
+	return n
 }
 
 // drain takes what the ended container has left in its pipes. Somebody outside of
-// its PID namespace may still hold them open: what is there now is all we wait for.
+// its PID namespace may still hold them open: what is there now is all we wait for, and
+// no more than a pipe holds, since such a one may write as fast as we read.
 func (s *shim) drain(o *output) {
-	for o.fd >= 0 && s.copyOutput(o) {
+	left := capacity(o.fd)
+	for o.fd >= 0 && left > 0 {
+		n := s.copyOutput(o)
+		if n == 0 {
+			break
+		}
+		left -= n
 	}
 	s.log.end(o)
 	closeFD(&o.fd)

@@ -165,6 +165,18 @@ func TestKillReachesTheFrozen(t *testing.T) {
 	}
 }
 
+// A container that freezes its own processes, in a group that it has made, is killed all the same.
+func TestKillReachesTheFrozenBelow(t *testing.T) {
+	g := newGroup(t)
+	inner := below(t, g)
+	m := start(t, inner, "sleep 1000")
+	freeze(t, inner, true)
+	if err := g.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	m.end(t)
+}
+
 func TestPidsAndSignal(t *testing.T) {
 	g := newGroup(t)
 	m := start(t, g, "trap 'echo got it; exit 3' USR1; sleep 1000 & wait")

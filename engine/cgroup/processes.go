@@ -78,15 +78,26 @@ func (g *Group) Signal(sig syscall.Signal) error {
 func (g *Group) Kill() error {
 	if d := g.V2Dir(); d != "" {
 		if err := write(d, "cgroup.kill", "1"); err == nil {
-			if d := g.dir("freezer"); d != "" {
-				write(d, "freezer.state", "THAWED")
-			}
+			g.thawAll()
 			return g.Signal(syscall.SIGKILL)
 		}
 	}
 	err := g.Signal(syscall.SIGKILL)
-	if d := g.dir("freezer"); d != "" {
-		write(d, "freezer.state", "THAWED") // the dead cannot die while they are frozen
-	}
+	g.thawAll()
 	return err
+}
+
+// thawAll lets the dead die, which in version 1 they cannot while they are frozen: by us, or in a group that the container has
+// made (an engine in a container pauses one of its own so).
+func (g *Group) thawAll() {
+	top := g.dir("freezer")
+	if top == "" {
+		return
+	}
+	filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			write(path, "freezer.state", "THAWED")
+		}
+		return nil // what is gone meanwhile needs nothing
+	})
 }

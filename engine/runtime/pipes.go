@@ -121,13 +121,19 @@ func (s *pipeStream) Output(stdout, stderr io.Writer) error {
 	return err
 }
 
-// copyStream copies until the end of a stream. After its deadline it takes what is there.
+// copyStream copies until the end of a stream. After its deadline it takes what is there, and no more than there can be: who
+// outlives the process may write as fast as this reads.
 func copyStream(to io.Writer, from *os.File) error {
 	buf := make([]byte, 32<<10)
-	for {
+	left := -1 // until the deadline there is no bound
+	for left != 0 {
 		n, err := from.Read(buf)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			n, err = readNow(from, buf)
+			if left < 0 {
+				left = capacity(from)
+			}
+			n, err = readNow(from, buf[:min(len(buf), left)])
+			left -= n
 		}
 		if n > 0 {
 			if _, werr := to.Write(buf[:n]); werr != nil {
@@ -142,6 +148,22 @@ func copyStream(to io.Writer, from *os.File) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// capacity is how much a pipe or a terminal may hold.
+func capacity(f *os.File) int {
+	size := 128 << 10
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return size
+	}
+	raw.Control(func(fd uintptr) {
+		if n, err := unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0); err == nil {
+			size = n
+		}
+	})
+	return size
 }
 
 // readNow reads without waiting, whatever the deadline.

@@ -1,0 +1,61 @@
+//go:build linux
+
+package runtime
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/shoal-dev/shoal/engine/enginetest"
+)
+
+// TestTerminalTakesMuchInput pastes more than a terminal holds to a program that is slow to read.
+func TestTerminalTakesMuchInput(t *testing.T) {
+	const size = 1 << 20
+	s := sh(fmt.Sprintf("stty raw -echo; echo ready; sleep 0.3; head -c %d | wc -c", size))
+	s.Tty, s.OpenStdin = true, true
+	b := newBox(t, s)
+	b.create()
+	st, err := b.rt.Attach(b.ctx(), b.opts.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	if err := b.rt.Start(b.ctx(), b.opts.ID); err != nil {
+		t.Fatal(err)
+	}
+	out := &watched{}
+	go st.Output(out, out)
+	out.await(t, "ready")
+	go st.Stdin().Write(bytes.Repeat([]byte("x"), size))
+	out.await(t, fmt.Sprint(size))
+}
+
+// TestExecEndsThroughAFlood: who outlives a process and writes as fast as it can does not hold up its end.
+func TestExecEndsThroughAFlood(t *testing.T) {
+	b := newBox(t, sh("sleep 1000")).start()
+	p, err := b.rt.Exec(b.ctx(), b.opts.ID, ExecOptions{Process: b.process("sh", "-c", "for i in 1 2 3; do yes & done; sleep 0.2; exit 4")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- p.Stream().Output(io.Discard, io.Discard) }()
+	if exit, err := p.Wait(b.ctx()); err != nil || exit.Code != 4 {
+		t.Errorf("exit %+v, %v", exit, err)
+	}
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the output of a process that has ended goes on")
+	}
+	p.Stream().Close()
+	enginetest.Until(t, "whoever writes to nobody is gone", func() bool {
+		return len(must(b.rt.Pids(b.ctx(), b.opts.ID))(t)) == 1
+	})
+}
