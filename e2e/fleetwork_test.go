@@ -21,8 +21,18 @@ func (f *fleet) workOn() {
 		}
 		f.do("pause", p+"paused")
 		f.remember(p)
+		f.hasNames(p)
 	}
 	f.check()
+}
+
+// hasNames has a container ask for another one.
+func (f *fleet) hasNames(p string, server ...string) {
+	f.t.Helper()
+	address := f.inspect(p+"counts", "{{.NetworkSettings.Networks.app.IPAddress}}")
+	if got := f.do(append([]string{"exec", p + "execs", "nslookup", p + "counts"}, server...)...); !strings.Contains(got, address) {
+		f.t.Errorf("%scounts is %s, a container is told %s", p, address, got)
+	}
 }
 
 // look adds processes and reads what there is.
@@ -38,24 +48,27 @@ func (f *fleet) look(p string) {
 		f.code(9, "exec", name, "sh", "-c", "exit 9")
 	}
 	for args, want := range map[string]string{
-		"exec " + p + "execs id -u":                         "1000\n",
-		"exec " + p + "stores cat /data/" + p + "date":      f.do("exec", "old-stores", "cat", "/data/"+p+"date"),
-		"exec " + p + "stores touch /memory/x /anonymous/x": "",
+		"exec " + p + "execs id -u":                      "1000\n",
+		"exec " + p + "stores cat /data/" + p + "date":   f.do("exec", "old-stores", "cat", "/data/"+p+"date"),
+		"exec " + p + "stores touch /tmp/x /anonymous/x": "",
 	} {
 		if got := f.do(strings.Fields(args)...); got != want {
 			f.t.Errorf("shoal %s says %q, want %q", args, got, want)
 		}
 	}
-	address := f.inspect(p+"counts", "{{.NetworkSettings.Networks.app.IPAddress}}")
-	if got := f.do("exec", p+"execs", "nslookup", p+"counts"); !strings.Contains(got, address) {
-		f.t.Errorf("%scounts is %s, a container is told %s", p, address, got)
+	for range 2 { // the first must not take the volume away from who has it mounted
+		if got := f.do("run", "--rm", "-v", "memory:/memory", "box:1", "cat", "/memory/"+p+"kept"); got != "kept\n" {
+			f.t.Errorf("in memory there is %q", got)
+		}
 	}
+	f.hasNames(p, "127.0.0.11") // the oldest know no names: their /etc/resolv.conf has them at the next start
 	if got := f.do("top", p+"execs"); !strings.Contains(got, "sleep 100000") {
 		f.t.Errorf("top shows no process of exec: %s", got)
 	}
 	if got := f.do("diff", p+"healthy"); !strings.Contains(got, "A /checks\n") {
 		f.t.Errorf("diff shows %q", got)
 	}
+	f.is(p+"healthy", `{{index .HostConfig.PortBindings "90/tcp" 0 "HostPort"}} {{(index .Mounts 0).Driver}}`, f.port(p)+"1 local")
 	f.do("cp", p+"paused:/etc/passwd", filepath.Join(f.t.TempDir(), "passwd"))
 	f.do("commit", p+"counts", "committed:1")
 }
@@ -114,16 +127,18 @@ func (f *fleet) page(p string) {
 func (f *fleet) remove() {
 	f.t.Helper()
 	for _, p := range f.prefix {
+		f.do("rm", "-f", "-v", p+"healthy")
+		f.do("volume", "rm", p+"own") // it has a name: removing the container has not removed it
 		f.do("start", "-a", p+"created")
 		f.code(7, "start", "-a", p+"exited")
 		f.do("stop", "-t", "0", p+"counts", p+"talks")
 		f.do("rm", "-v", p+"counts", p+"talks", p+"created", p+"exited")
-		f.do("rm", "-f", "-v", p+"paused", p+"published", p+"stores", p+"healthy", p+"execs", p+"terminal")
+		f.do("rm", "-f", "-v", p+"paused", p+"published", p+"stores", p+"execs", p+"terminal")
 	}
 	f.do("rm", "ends")
 	f.do("rm", "-f", "again")
 	f.do("rmi", "committed:1")
 	f.do("image", "prune", "-f") // those whose name another commit took
-	f.do("volume", "rm", "data")
+	f.do("volume", "rm", "data", "memory")
 	f.do("network", "rm", "app")
 }

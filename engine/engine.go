@@ -29,6 +29,8 @@ type Volumes interface {
 	Remove(ctx context.Context, name string, force bool, inUse func() []string) error
 	Mount(ctx context.Context, name, user string) (string, error)
 	Unmount(ctx context.Context, name, user string) error
+	// Adopt makes a running container a user, if it is none, of a volume that is mounted.
+	Adopt(ctx context.Context, name, user string) error
 	CopyUp(ctx context.Context, name, from string) error
 	Reconcile(ctx context.Context, alive func(user string) bool) error
 }

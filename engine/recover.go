@@ -142,6 +142,7 @@ func (e *Engine) readopt(ctx context.Context, c *container, s runtime.State) err
 			return err
 		}
 	}
+	e.adoptVolumes(c)
 	e.startHealth(c)
 	return nil
 }

@@ -162,6 +162,7 @@ func loadContainer(dir string) (*container, error) {
 	if row.Id != id {
 		return nil, fmt.Errorf("read %s: holds container %q", dir, row.Id)
 	}
+	complete(row, req, img)
 	return newContainer(dir, row, req, img), nil
 }
 

@@ -149,7 +149,12 @@ func prepare(cfg Config) (unlock func(), err error) {
 		data.Close()
 		return nil, err
 	}
-	return func() { run.Close(); data.Close() }, nil
+	unlock = func() { run.Close(); data.Close() }
+	if err := checkFormat(cfg.DataDir, cfg.Logger); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
 }
 
 func (n *Node) openEngine(ctx context.Context) error {

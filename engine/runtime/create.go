@@ -32,7 +32,7 @@ func (s *Shoal) Create(ctx context.Context, o CreateOptions) (State, error) {
 		return State{}, fmt.Errorf("create container: %w", err)
 	}
 	p := s.place(o.ID)
-	rec := record{CreateOptions: o, Annotations: sp.Annotations}
+	rec := record{CreateOptions: o, Annotations: sp.Annotations, Layout: wire.Layout}
 	if o.Runtime == "" { // another runtime runs them itself
 		rec.Hooks = sp.Hooks
 	}

@@ -37,7 +37,11 @@ func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, er
 	if o.Privileged {
 		in.filter = nil
 	}
-	blob, err := compileExec(in, o)
+	layout, err := s.layout(ctx, rec)
+	if err != nil {
+		return nil, wrap("exec", err)
+	}
+	blob, err := compileExec(in, o, layout)
 	if err != nil {
 		return nil, fmt.Errorf("exec: %w", err)
 	}
@@ -99,8 +103,8 @@ func (s *Shoal) groupOfFirst(id string, g *cgroup.Group) string {
 	return top
 }
 
-// compileExec turns one more process into a program.
-func compileExec(in input, o ExecOptions) ([]byte, error) {
+// compileExec turns one more process into a program, for a shim that knows this layout of headers.
+func compileExec(in input, o ExecOptions, layout int) ([]byte, error) {
 	b, err := newInside(in)
 	if err != nil {
 		return nil, err
@@ -115,7 +119,7 @@ func compileExec(in input, o ExecOptions) ([]byte, error) {
 		b.terminal(o.Process.User, false)
 	}
 	b.process(o.Process, in.filter, false)
-	return b.encode()
+	return b.encodeFor(layout)
 }
 
 // newInside begins the program of a process that comes to a container's first.

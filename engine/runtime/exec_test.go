@@ -15,6 +15,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/shoal-dev/shoal/engine/shim/wire"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -145,5 +146,26 @@ func TestExecInAnOlderContainer(t *testing.T) {
 	}
 	if out, errs, exit := b.exec(ExecOptions{Process: b.process("echo", "in")}, ""); out != "in\n" {
 		t.Errorf("exec: %q, %q, %+v", out, errs, exit)
+	}
+}
+
+// TestExecAsksShim: what the record does not say of a shim, the shim does.
+func TestExecAsksShim(t *testing.T) {
+	b := newBox(t, sh("sleep 100")).start()
+	rec := must(b.rt.place(b.opts.ID).record())(t)
+	if rec.Layout != wire.Layout {
+		t.Errorf("the record says %d", rec.Layout)
+	}
+	rec.Layout = 0
+	if layout, err := b.rt.layout(t.Context(), rec); layout != wire.Layout || err != nil {
+		t.Errorf("the shim says %d, %v", layout, err)
+	}
+	rec.ID = "gone"
+	if _, err := b.rt.layout(t.Context(), rec); !errors.Is(err, ErrNotFound) {
+		t.Errorf("of no shim: %v", err)
+	}
+	first, now := headerBytes(&wire.Header{PidFile: wire.Span{Off: 1, Len: 1}, LogMax: 7}, wire.LayoutFirst), headerBytes(&wire.Header{LogMax: 7}, wire.Layout)
+	if len(first) != 96 || len(now) != 104 || first[80] != 7 || now[88] != 7 {
+		t.Errorf("headers of %d and %d bytes: %v, %v", len(first), len(now), first, now)
 	}
 }

@@ -33,6 +33,7 @@ type record struct {
 	CreateOptions
 	Hooks       *specs.Hooks      `json:",omitempty"`
 	Annotations map[string]string `json:",omitempty"`
+	Layout      int               `json:",omitempty"` // wire.Layout of the shim; 0: ask it
 }
 
 func (p place) record() (record, error) {

@@ -206,8 +206,11 @@ func (p *program) ask(kind uint32) {
 	p.do("wait for the shim", wire.DoAwait)
 }
 
-// encode lays the blob out.
-func (p *program) encode() ([]byte, error) {
+// encode lays the blob out for a shim of this version.
+func (p *program) encode() ([]byte, error) { return p.encodeFor(wire.Layout) }
+
+// encodeFor lays the blob out for a shim that knows this layout of the header.
+func (p *program) encodeFor(layout int) ([]byte, error) {
 	if len(p.ins) >= 1<<16 {
 		p.fail(fmt.Errorf("container needs %d steps, more than %d", len(p.ins), 1<<16))
 	}
@@ -221,8 +224,9 @@ func (p *program) encode() ([]byte, error) {
 			p.ins[j.ins].OnErr = uint16(j.to.at)
 		}
 	}
-	const sizeHeader, sizeInstr = int(unsafe.Sizeof(wire.Header{})), int(unsafe.Sizeof(wire.Instr{}))
+	const sizeInstr = int(unsafe.Sizeof(wire.Instr{}))
 	const sizeOpen, sizeJoin = int(unsafe.Sizeof(wire.Open{})), int(unsafe.Sizeof(wire.Join{}))
+	sizeHeader := len(headerBytes(&wire.Header{}, layout))
 	nreloc := len(p.relocs) + len(p.args)
 	base := sizeHeader + len(p.ins)*sizeInstr + len(p.opens)*sizeOpen + len(p.joins)*sizeJoin + nreloc*4
 	base = (base + 7) &^ 7
@@ -238,7 +242,7 @@ func (p *program) encode() ([]byte, error) {
 		shift(s)
 	}
 	out := make([]byte, 0, h.Size)
-	out = append(out, structBytes(&h)...)
+	out = append(out, headerBytes(&h, layout)...)
 	for _, a := range p.args {
 		p.ins[a.ins].Args[a.arg] += uint64(base)
 	}
@@ -266,6 +270,16 @@ func (p *program) encode() ([]byte, error) {
 		out = append(out, 0)
 	}
 	return append(out, p.data...), nil
+}
+
+// headerBytes is a header in one of its layouts.
+func headerBytes(h *wire.Header, layout int) []byte {
+	b := structBytes(h)
+	if layout == wire.LayoutFirst {
+		at := unsafe.Offsetof(h.PidFile)
+		return append(b[:at:at], b[at+unsafe.Sizeof(h.PidFile):]...)
+	}
+	return b
 }
 
 // structBytes is the memory of a struct without pointers.

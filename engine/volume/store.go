@@ -254,6 +254,9 @@ func (s *Store) load(name string) (*row, error) {
 	if err != nil {
 		return nil, fmt.Errorf("volume %s: %w", name, err)
 	}
+	if r.Driver == "" { // written before there were others
+		r.Driver = DriverLocal
+	}
 	return r, nil
 }
 

@@ -89,6 +89,30 @@ func (s *Store) mountFor(ctx context.Context, d Driver, r *row, user string) (st
 	return st.Path, s.saveMounted(r.Name, st)
 }
 
+// Adopt makes user, a container that runs, one of a local volume that is mounted: the first daemons mounted a volume for as long as
+// it was there, and did not remember for whom. Otherwise it is a user already, and nothing happens.
+func (s *Store) Adopt(ctx context.Context, name, user string) error {
+	unlock, err := s.locks.Lock(ctx, name)
+	if err != nil {
+		return fmt.Errorf("adopt volume %s: %w", name, err)
+	}
+	defer unlock()
+	r, err := s.read(name)
+	if err != nil {
+		return fmt.Errorf("adopt volume: %w", err)
+	}
+	st := s.mounted(name)
+	if r.Driver != DriverLocal || len(r.Options) == 0 || slices.Contains(st.Users, user) {
+		return nil
+	}
+	there, err := s.local.Mounted(ctx, r.volume())
+	if err != nil || !there {
+		return err
+	}
+	st.Mounted, st.Path, st.Users = true, s.local.data(name), append(slices.Clone(st.Users), user)
+	return s.saveMounted(name, st)
+}
+
 // Unmount ends what Mount began; with the last user the files may become unavailable. An unknown user or volume is no
 // error. When the driver fails the user is gone all the same, and Reconcile tries again.
 func (s *Store) Unmount(ctx context.Context, name, user string) error {

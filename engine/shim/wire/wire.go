@@ -15,6 +15,13 @@ package wire
 // OpErr and CodeVersion; a daemon keeps the older versions it can still speak.
 const Version = 1
 
+// Layout of a Header. The first shims had another one under the same Version: theirs lacks PidFile. They are told apart by what they
+// do not know, see engine/runtime.
+const (
+	LayoutFirst = 1 + iota
+	Layout
+)
+
 // Magic starts a blob: "SHOALP" and the version.
 const Magic uint64 = 0x3130_504c_414f_4853
 
