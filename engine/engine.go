@@ -125,6 +125,7 @@ const sweepInterval = time.Hour
 func (e *Engine) Run(ctx context.Context) error {
 	e.finishRestarts()
 	e.restartAfterBoot()
+	e.start(e.compressLogs)
 	tick, sweep := time.NewTicker(reconcileInterval), time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	defer sweep.Stop()

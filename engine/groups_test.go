@@ -134,9 +134,9 @@ func TestCgroupConf(t *testing.T) {
 	}
 	for want, limits := range map[string]*api.ContainerLimits{
 		"the limit that is given with --pids-limit": {Pids: 9},
-		"moves processes":                 {Conf: map[string]string{"cgroup.procs": "1"}},
-		"does not take":                   {Conf: map[string]string{"pids.max": "lots"}},
-		"no nothing controller":           {Conf: map[string]string{"nothing.max": "1"}},
+		"moves processes":       {Conf: map[string]string{"cgroup.procs": "1"}},
+		"does not take":         {Conf: map[string]string{"pids.max": "lots"}},
+		"no nothing controller": {Conf: map[string]string{"nothing.max": "1"}},
 	} {
 		if err := update(limits); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want an error with %q", err, want)

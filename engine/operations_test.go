@@ -379,6 +379,7 @@ func fileOperations() map[string]operation {
 	}
 	read := func(*lab) bool { return true } // nothing is to happen
 	return map[string]operation{
+		"compress a log":         compressOperation(),
 		"cp into a volume":       {prepare: stopped, do: into("/data", "f"), happened: alone("/data", "f")},
 		"cp into a mounted file": {prepare: running, do: into("/etc", "hosts"), happened: has("/etc/hosts")},
 		"cp out": {

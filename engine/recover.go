@@ -32,6 +32,7 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.adopt(ctx, c, found[c.id])
 	}
 	e.sweep(ctx, states)
+	e.sweepLogs()
 	if err := e.cfg.Images.Recover(ctx); err != nil {
 		e.log.Error("what belongs to no image was not removed", "error", err)
 	}

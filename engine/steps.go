@@ -197,7 +197,7 @@ func (e *Engine) prepareRuntime(ctx context.Context, c *container) error {
 	}
 	_, err = e.cfg.Runtime.Create(ctx, runtime.CreateOptions{
 		Runtime: other,
-		ID:      c.id, Bundle: e.bundle(c.id), Log: logs,
+		ID:      c.id, Bundle: e.bundle(c.id), Log: logs.LogConfig,
 		OpenStdin: c.get().Spec.GetOpenStdin(), Init: c.get().Spec.GetInit(),
 		CgroupPath: e.groupPath(c.get()), KeepParents: c.get().Spec.GetCgroupParent() != "",
 	})

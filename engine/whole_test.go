@@ -37,7 +37,7 @@ func (l *lab) oddFiles() (odd []string) {
 		case err != nil, name == "fs" || name == "work" || name == "_data": // containers' own
 			return fs.SkipDir
 		case strings.HasSuffix(name, unfinishedExt), strings.HasPrefix(name, ".tmp-"), strings.HasPrefix(name, "new-"), strings.HasPrefix(name, "old-"),
-			name == unfinishedFile, name == "filling", parent == "ingest" && !l.pulling, parent == rowDirectory && strings.Contains(name, "."):
+			name == unfinishedFile, name == "filling", strings.HasSuffix(name, ".compressing"), parent == "ingest" && !l.pulling, parent == rowDirectory && strings.Contains(name, "."):
 			odd = append(odd, "left on disk: "+path)
 		}
 		return nil

@@ -117,6 +117,11 @@ func (l *logFile) flush() {
 }
 
 func (l *logFile) rotate() {
+	lock, busy := l.lock()
+	if busy {
+		return
+	}
+	defer closeFD(&lock)
 	closeFD(&l.fd)
 	if l.files <= 1 {
 		fd, e := open(l.path, syscall.O_WRONLY|syscall.O_TRUNC, 0)
@@ -133,6 +138,24 @@ func (l *logFile) rotate() {
 	}
 	l.size = 0
 	l.open()
+}
+
+// lock keeps the daemon from putting compressed files in the place of others while they are renamed. A lock that the
+// daemon has is not waited for: the log grows a little longer than it should.
+func (l *logFile) lock() (fd int, busy bool) {
+	end := len(l.path)
+	for end > 0 && l.path[end-1] != '/' {
+		end--
+	}
+	fd, e := open(l.path[:end], syscall.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if e != 0 {
+		return noFD, false
+	}
+	if _, _, e = syscall.Syscall(syscall.SYS_FLOCK, uintptr(fd), syscall.LOCK_EX|syscall.LOCK_NB, 0); e == syscall.EWOULDBLOCK {
+		closeFD(&fd)
+		return noFD, true
+	}
+	return fd, false
 }
 
 const hex = "0123456789abcdef"

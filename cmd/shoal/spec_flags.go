@@ -35,7 +35,7 @@ func (s *specFlags) add(f *pflag.FlagSet, short string) {
 	f.BoolVarP(&s.tty, "tty", "t", false, "Allocate a pseudo-TTY")
 	f.IntVar(&s.oomScoreAdj, "oom-score-adj", 0, "Tune host's OOM preferences (-1000 to 1000)")
 	f.StringVar(&s.logDriver, "log-driver", "", "Logging driver for the container (json-file, local, none)")
-	f.Var(&s.logOpts, "log-opt", "Log driver options (max-size, max-file)")
+	f.Var(&s.logOpts, "log-opt", "Log driver options (max-size, max-file, compress)")
 	f.StringVar(&s.healthCmd, "health-cmd", "", "Command to run to check health")
 	f.Var(&s.healthInterval, "health-interval", "Time between running the check (ms|s|m|h)")
 	f.Var(&s.healthTimeout, "health-timeout", "Maximum time to allow one check to run (ms|s|m|h)")
@@ -71,6 +71,9 @@ func given[T any](f *pflag.FlagSet, name string, to *T, value T) {
 	}
 }
 
+// logOptions are those that the daemon knows, or refuses with a reason.
+var logOptions = []string{"max-size", "max-file", "compress", "mode", "max-buffer-size"}
+
 var logDrivers = []string{"json-file", "local", "none"}
 
 func (s *specFlags) applyLog(f *pflag.FlagSet, spec *api.ContainerSpec) error {
@@ -81,8 +84,8 @@ func (s *specFlags) applyLog(f *pflag.FlagSet, spec *api.ContainerSpec) error {
 		return fmt.Errorf("unknown log driver '%s': use %s", s.logDriver, strings.Join(logDrivers, ", "))
 	}
 	for key := range s.logOpts.values {
-		if key != "max-size" && key != "max-file" {
-			return fmt.Errorf("unknown log option '%s': use max-size or max-file", key)
+		if !slices.Contains(logOptions, key) {
+			return fmt.Errorf("unknown log option '%s': use %s", key, strings.Join(logOptions, ", "))
 		}
 	}
 	if spec.Log == nil || f.Changed("log-driver") {

@@ -16,7 +16,7 @@ import (
 // numbered is a file of the log: 0 is the newest.
 type numbered struct {
 	n int
-	f *os.File
+	f *file
 }
 
 // attempts bounds how often opening is tried again because the writer rotates just then.
@@ -25,7 +25,7 @@ const attempts = 50
 // openAll opens all files of a log, oldest first. Since a rotation renames one file after the other, what was opened is
 // compared with the directory afterwards: only a picture that has not changed meanwhile is taken. It may have a gap in the
 // numbers, in the middle of a rotation, but no file is missing.
-func openAll(path string) ([]*os.File, error) {
+func openAll(path string) ([]*file, error) {
 	for try := 0; ; try++ {
 		files, err := openNumbered(path)
 		if err != nil {
@@ -40,9 +40,9 @@ func openAll(path string) ([]*os.File, error) {
 	}
 }
 
-func oldestFirst(files []numbered) []*os.File {
+func oldestFirst(files []numbered) []*file {
 	slices.SortFunc(files, func(a, b numbered) int { return b.n - a.n })
-	out := make([]*os.File, 0, len(files))
+	out := make([]*file, 0, len(files))
 	for _, f := range files {
 		out = append(out, f.f)
 	}
@@ -56,7 +56,7 @@ func openNumbered(path string) ([]numbered, error) {
 	}
 	var files []numbered
 	for _, n := range numbers {
-		f, err := os.Open(name(path, n))
+		f, err := openFile(name(path, n))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // unchanged will see it
 		}
@@ -69,6 +69,18 @@ func openNumbered(path string) ([]numbered, error) {
 		files = append(files, numbered{n, f})
 	}
 	return files, nil
+}
+
+func openFile(path string) (*file, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := newFile(f)
+	if err != nil {
+		f.Close()
+	}
+	return opened, err
 }
 
 func name(path string, n int) string {
@@ -110,7 +122,7 @@ func unchanged(path string, files []numbered) bool {
 		return false
 	}
 	for i, f := range files {
-		if numbers[i] != f.n || !same(f.f, name(path, f.n)) {
+		if numbers[i] != f.n || !same(f.f.File, name(path, f.n)) {
 			return false
 		}
 	}

@@ -64,7 +64,7 @@ func (r *reader) until() <-chan time.Time {
 func (r *reader) catchUp(ctx context.Context) error {
 	for {
 		// Whether the file has been rotated away is asked before reading it: once it has, nobody writes to it.
-		rotated := len(r.queue) == 0 || !same(r.queue[len(r.queue)-1], r.path)
+		rotated := len(r.queue) == 0 || !same(r.queue[len(r.queue)-1].File, r.path)
 		if err := r.drain(ctx); err != nil {
 			return err
 		}
@@ -114,12 +114,9 @@ func (r *reader) successors() (bool, error) {
 	}
 	newer := files // all, if the one read was deleted by further rotations
 	if len(r.queue) > 0 {
-		for i, f := range files {
-			if sameFile(f, r.queue[0]) {
-				newer = files[i+1:]
-				closeAll(files[:i+1])
-				break
-			}
+		if i := index(files, r.queue[0]); i >= 0 {
+			newer = files[i+1:]
+			closeAll(files[:i+1])
 		}
 	}
 	if len(newer) == 0 {
@@ -140,7 +137,7 @@ func sameFile(a, b *os.File) bool {
 	return err1 == nil && err2 == nil && os.SameFile(x, y)
 }
 
-func closeAll(files []*os.File) {
+func closeAll(files []*file) {
 	for _, f := range files {
 		f.Close()
 	}

@@ -2,8 +2,9 @@
 
 // Package log reads what the shim wrote of a container's output.
 //
-// Read is all of it: it reads rotated files (PATH.N, the oldest, to PATH.1) and the newest (PATH) in order, from the end
-// if asked, and follows the newest across rotations without losing or repeating a line. Writing is the shim's.
+// Read reads rotated files (PATH.N, the oldest, to PATH.1) and the newest (PATH) in order, from the end if asked, and
+// follows the newest across rotations without losing or repeating a line. Compress compresses rotated files, under their
+// names. Writing is the shim's.
 //
 // The format is Docker's json-file, one object a line:
 //
@@ -16,7 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -73,8 +74,8 @@ type reader struct {
 	path   string
 	opts   Options
 	emit   func(*api.LogLine) error
-	queue  []*os.File // oldest first; the first is being read
-	left   int64      // not following: how much of the last file is wanted
+	queue  []*file // oldest first; the first is being read
+	left   int64   // not following: how much of the last file is wanted
 	lines  lines
 	spoilt int
 }
@@ -117,7 +118,10 @@ func (r *reader) begin() error {
 }
 
 // remaining is how much there is behind the file's position.
-func remaining(f *os.File) (int64, error) {
+func remaining(f *file) (int64, error) {
+	if f.zipped {
+		return math.MaxInt64, nil // nobody writes to it
+	}
 	fi, err := f.Stat()
 	if err != nil {
 		return 0, err
@@ -129,6 +133,8 @@ func remaining(f *os.File) (int64, error) {
 // start begins with the first file of the queue.
 func (r *reader) start() {
 	switch {
+	case len(r.queue) > 0 && r.queue[0].zipped:
+		r.lines.reset(r.queue[0].lines())
 	case len(r.queue) == 1 && !r.opts.Follow:
 		r.lines.reset(io.LimitReader(r.queue[0], r.left)) // what a busy container adds meanwhile is for the next reader
 	case len(r.queue) > 0:
@@ -140,11 +146,8 @@ func (r *reader) start() {
 func (r *reader) seekTail(n int64) error {
 	for i := len(r.queue) - 1; i >= 0; i-- {
 		f := r.queue[i]
-		off, found, err := tailOffset(f, n)
+		found, err := f.seekTail(n)
 		if err != nil {
-			return err
-		}
-		if _, err := f.Seek(off, io.SeekStart); err != nil {
 			return err
 		}
 		if n -= found; n > 0 {
@@ -191,6 +194,10 @@ func (r *reader) current(ctx context.Context) error {
 		}
 		line, err := r.lines.next()
 		if err == io.EOF {
+			return nil
+		}
+		if err != nil && r.queue[0].zipped {
+			r.spoilt++ // what comes after is lost, other files are not
 			return nil
 		}
 		if err != nil {

@@ -103,8 +103,6 @@ func from(first, last int) []int {
 
 func TestRead(t *testing.T) {
 	second := func(n int) time.Time { return epoch.Add(time.Duration(n) * time.Second) }
-	w := &writer{t: t, path: filepath.Join(t.TempDir(), "log"), files: 3, lines: 4}
-	w.write(14) // in files of lines 4 to 7, 8 to 11, 12 and 13
 	for name, tc := range map[string]struct {
 		o    Options
 		want []int
@@ -121,15 +119,27 @@ func TestRead(t *testing.T) {
 		"since, of the tail":         {Options{Tail: 3, Since: second(9)}, from(11, 13)},
 		"nothing so late":            {Options{Tail: -1, Since: second(99)}, nil},
 	} {
-		got, err := collect(t.Context(), w.path, tc.o, nil)
-		if diff := cmp.Diff(tc.want, got); err != nil || diff != "" {
-			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+		w := &writer{t: t, path: filepath.Join(t.TempDir(), "log"), files: 3, lines: 4}
+		w.write(14) // in files of lines 4 to 7, 8 to 11, 12 and 13
+		for _, compressed := range []bool{false, true} {
+			if compressed {
+				w.compress()
+			}
+			got, err := collect(t.Context(), w.path, tc.o, nil)
+			if diff := cmp.Diff(tc.want, got); err != nil || diff != "" {
+				t.Errorf("%s, compressed %v: %v (-want +got):\n%s", name, compressed, err, diff)
+			}
 		}
 	}
 }
 
 // A reader that follows sees every line once, however fast the writer turns its files over.
 func TestFollowAcrossRotations(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { followAcrossRotations(t, func(*writer) {}) })
+	t.Run("compressed", func(t *testing.T) { followAcrossRotations(t, (*writer).compress) })
+}
+
+func followAcrossRotations(t *testing.T, between func(*writer)) {
 	w := &writer{t: t, path: filepath.Join(t.TempDir(), "log"), files: 5, lines: 3}
 	w.write(7)
 	done := make(chan struct{})
@@ -138,6 +148,7 @@ func TestFollowAcrossRotations(t *testing.T) {
 		defer close(done)
 		for last := 0; w.n < 300; {
 			w.write(2)
+			between(w)
 			for last < w.n-8 { // the reader keeps up with all but two files: those that it misses nobody can give it
 				last = <-seen
 			}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/shoal-dev/shoal/engine/enginetest"
+	"github.com/shoal-dev/shoal/engine/log"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -308,6 +309,32 @@ func must[T any](v T, err error) func(*testing.T) T {
 			t.Fatal(err)
 		}
 		return v
+	}
+}
+
+// While the daemon has the lock the shim goes on writing, and rotates when it can.
+func TestLogIsLocked(t *testing.T) {
+	b := newBox(t, sh("for i in $(seq 1000); do echo line $i of the log; done; trap 'echo over; exit' TERM; echo ready; while :; do sleep 0.02; done"))
+	b.opts.Log.MaxSize, b.opts.Log.MaxFiles = 20<<10, 3
+	unlock, err := log.Lock(b.opts.Log.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	enginetest.Until(t, "all lines are in the log", func() bool {
+		text, err := os.ReadFile(b.opts.Log.Path)
+		return err == nil && bytes.Contains(text, []byte(`"ready\n"`))
+	})
+	if files, _ := filepath.Glob(b.opts.Log.Path + ".*"); len(files) > 0 || !strings.HasPrefix(b.logged(), "line 1 of") {
+		t.Errorf("rotated under the lock: %v", files)
+	}
+	unlock()
+	if err := b.rt.Kill(b.ctx(), b.opts.ID, syscall.SIGTERM, false); err != nil {
+		t.Fatal(err)
+	}
+	b.wait()
+	if files, _ := filepath.Glob(b.opts.Log.Path + ".*"); len(files) != 1 {
+		t.Errorf("rotated files: %v, want one", files)
 	}
 }
 
