@@ -4,6 +4,8 @@ package engine
 
 import (
 	"context"
+	"slices"
+	"sync"
 
 	"github.com/shoal-dev/shoal/engine/runtime"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -16,14 +18,16 @@ type attachResult struct {
 
 // Attachment is a connection to a container's standard streams.
 type Attachment struct {
-	c      *container
-	seen   int // ends of the container before this connection
-	ready  <-chan attachResult
-	cancel func()
+	c     *container
+	seen  int // ends of the container before this connection
+	ready chan attachResult
+	leave func()      // withdraws the wish to be attached
+	stay  func() bool // Stream has the connection; false: it was withdrawn before
 }
 
 // Attach connects to a container. If it does not run yet, the connection is made at its next start, before the
-// command's first instruction: nothing that it writes is missed. Call Stream for the connection.
+// command's first instruction: nothing that it writes is missed. Call Stream for the connection; one that nobody has called
+// for when ctx ends is closed, since a container waits for those who are attached to read.
 func (e *Engine) Attach(ctx context.Context, ref string) (*Attachment, error) {
 	c, err := e.find(ref)
 	if err != nil {
@@ -34,9 +38,8 @@ func (e *Engine) Attach(ctx context.Context, ref string) (*Attachment, error) {
 	}
 	defer c.unlock()
 	result := make(chan attachResult, 1)
-	c.mu.Lock()
-	seen := c.exits
-	c.mu.Unlock()
+	leave := sync.OnceFunc(func() { c.stopWaiting(result) })
+	a := &Attachment{c: c, seen: c.run(), ready: result, leave: leave}
 	if active(c.get().State) {
 		stream, err := e.cfg.Runtime.Attach(ctx, c.id)
 		if err != nil {
@@ -44,7 +47,8 @@ func (e *Engine) Attach(ctx context.Context, ref string) (*Attachment, error) {
 		}
 		result <- attachResult{stream: stream}
 		e.announceContainer(c.get(), "attach", nil)
-		return &Attachment{c: c, seen: seen, ready: result, cancel: func() {}}, nil
+		a.stay = context.AfterFunc(ctx, leave)
+		return a, nil
 	}
 	if c.isRemoved() {
 		return nil, errorf(ErrNotFound, "no such container: %s", ref)
@@ -53,7 +57,8 @@ func (e *Engine) Attach(ctx context.Context, ref string) (*Attachment, error) {
 	c.waiting = append(c.waiting, result)
 	c.mu.Unlock()
 	e.announceContainer(c.get(), "attach", nil)
-	return &Attachment{c: c, seen: seen, ready: result, cancel: func() { c.stopWaiting(result) }}, nil
+	a.stay = context.AfterFunc(ctx, leave)
+	return a, nil
 }
 
 // ContainerID names the container.
@@ -63,9 +68,13 @@ func (a *Attachment) ContainerID() string { return a.c.id }
 func (a *Attachment) Stream(ctx context.Context) (runtime.Stream, error) {
 	select {
 	case r := <-a.ready:
+		if !a.stay() {
+			a.ready <- r // for the one who closes it
+			return nil, context.Canceled
+		}
 		return r.stream, r.err
 	case <-ctx.Done():
-		a.cancel()
+		a.leave()
 		return nil, ctx.Err()
 	}
 }
@@ -73,30 +82,25 @@ func (a *Attachment) Stream(ctx context.Context) (runtime.Stream, error) {
 // Exit waits for the end of the run that is attached to. The row it returns holds the exit code, also when the container
 // is removed at its end.
 func (a *Attachment) Exit(ctx context.Context) (row *api.Container, err error) {
-	err = a.c.await(ctx, func() bool {
-		row = a.c.row
-		return a.c.exits > a.seen || a.c.removed
-	})
-	return row, err
+	return a.c.awaitEnd(ctx, a.seen)
 }
 
-// stopWaiting withdraws a wish to attach; a connection made meanwhile is closed.
+// stopWaiting withdraws a wish to attach; a connection that is there, or being made, is closed.
 func (c *container) stopWaiting(result chan attachResult) {
 	c.mu.Lock()
-	for i, w := range c.waiting {
-		if w == (chan<- attachResult)(result) {
-			c.waiting = append(c.waiting[:i], c.waiting[i+1:]...)
-			break
-		}
+	i := slices.Index(c.waiting, (chan<- attachResult)(result))
+	if i >= 0 {
+		c.waiting = slices.Delete(c.waiting, i, i+1)
 	}
 	c.mu.Unlock()
-	select {
-	case r := <-result:
-		if r.stream != nil {
+	if i >= 0 {
+		return
+	}
+	go func() { // whoever has taken the wish up answers it
+		if r := <-result; r.stream != nil {
 			r.stream.Close()
 		}
-	default:
-	}
+	}()
 }
 
 func (c *container) takeWaiting() []chan<- attachResult {

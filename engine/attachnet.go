@@ -189,13 +189,15 @@ func (e *Engine) ListNetworks() []*api.LocalNetwork {
 	return out
 }
 
-// RemoveNetwork deletes a local network that no container refers to.
+// RemoveNetwork deletes a local network that no container refers to. Nobody begins to meanwhile.
 func (e *Engine) RemoveNetwork(ctx context.Context, ref string) (string, error) {
+	e.netMu.Lock()
+	defer e.netMu.Unlock()
 	n, err := e.cfg.Networks.Get(ref)
 	if err != nil {
 		return "", err
 	}
-	for _, c := range e.all() {
+	for _, c := range e.withMaking() {
 		row := c.get()
 		for _, a := range row.Networks {
 			if m, err := e.cfg.Networks.Get(a.Network); err == nil && m.Id == n.Id {

@@ -66,6 +66,7 @@ func (e *Engine) whileFrozen(ctx context.Context, c *container, f func() error) 
 	if c.get().State != api.ContainerState_CONTAINER_RUNNING {
 		return f()
 	}
+	c.standsStill()
 	switch err := e.cfg.Runtime.Pause(ctx, c.id); {
 	case errors.Is(err, runtime.ErrNotFound) || errors.Is(err, runtime.ErrNotRunning):
 		return f()

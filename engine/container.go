@@ -30,6 +30,9 @@ type container struct {
 	row     *api.Container
 	changed chan struct{}        // closed when row or one of the fields below changes
 	exits   int                  // how often it ended since this daemon started
+	last    *api.Container       // the row as it was when it last ended, whatever it is now
+	pauses  int                  // how often it stood still since this daemon started
+	stops   int                  // how many are stopping it
 	ending  func(*api.Container) // how the row on disk differs while an end is handled, see noteEnd
 	removed bool
 	leaving bool // its removal has given back all it held: it uses no volume any more
@@ -57,8 +60,11 @@ func (c *container) get() *api.Container {
 	return c.row
 }
 
-// lock waits for the running lifecycle operation to end.
+// lock waits for the running lifecycle operation to end. For a context that has ended already it fails.
 func (c *container) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil { // of two cases that are ready, select takes any
+		return err
+	}
 	select {
 	case c.op <- struct{}{}:
 		return nil
@@ -68,6 +74,51 @@ func (c *container) lock(ctx context.Context) error {
 }
 
 func (c *container) unlock() { <-c.op }
+
+// run numbers the runs of a container, for those who wait for the end of one.
+func (c *container) run() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.exits
+}
+
+// end counts an end and keeps the row of it; c.mu is held.
+func (c *container) end(row *api.Container) {
+	c.exits++
+	c.last, c.ending = row, nil
+}
+
+// awaitEnd waits for a run to end and returns the row of that end; the container may run again by then. One that is removed
+// before has its last row.
+func (c *container) awaitEnd(ctx context.Context, run int) (row *api.Container, err error) {
+	err = c.await(ctx, func() bool {
+		if row = c.row; c.exits > run {
+			row = c.last
+		}
+		return c.exits > run || c.removed
+	})
+	return row, err
+}
+
+// standsStill counts a moment in which no process of the container goes on.
+func (c *container) standsStill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pauses++
+}
+
+func (c *container) timesPaused() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pauses
+}
+
+// stopping counts those who stop a container, which is told when it has ended.
+func (c *container) stopping(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stops += n
+}
 
 // update changes the row in memory and on disk. Memory changes even if the disk refuses.
 func (c *container) update(change func(*api.Container)) error {

@@ -63,7 +63,11 @@ func (e *Engine) Create(ctx context.Context, o CreateOptions) (*api.Container, e
 	}
 	c := newContainer(e.rowDir(row.Id)+creatingExt, row, req, image)
 	e.setMaking(c, true)
-	if err := e.make(ctx, c); err != nil {
+	err = e.networksStay(row)
+	if err == nil {
+		err = e.make(ctx, c)
+	}
+	if err != nil {
 		e.abandon(c)
 		return nil, fmt.Errorf("create container %s: %w", row.Name, err)
 	}
@@ -73,6 +77,14 @@ func (e *Engine) Create(ctx context.Context, o CreateOptions) (*api.Container, e
 	e.mu.Unlock()
 	e.emit(c, "create", nil)
 	return c.get(), nil
+}
+
+// networksStay looks once more for a container's networks: from now on nobody removes them, but somebody may have since they
+// were checked.
+func (e *Engine) networksStay(row *api.Container) error {
+	e.netMu.Lock()
+	defer e.netMu.Unlock()
+	return e.cfg.Networks.Check(row.Networks, nil)
 }
 
 // make prepares what a created container holds and commits it by renaming its directory.

@@ -76,7 +76,7 @@ type Engine struct {
 
 	closeParts func() // of what Open made
 
-	// netMu is held from choosing addresses and ports until the row that owns them is written.
+	// netMu is held from choosing addresses and ports until the row that owns them is written, and by who removes a network.
 	netMu sync.Mutex
 }
 

@@ -7,7 +7,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -58,6 +60,24 @@ func writeEtc(dir, name, text string) error {
 	return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)
 }
 
+// maxEtc is more than we write into such a file. A container may write any amount.
+const maxEtc = 1 << 20
+
+var errEtcSize = errors.New("the container has made it its own")
+
+func readEtc(dir, name string) ([]byte, error) {
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxEtc+1))
+	if err == nil && len(text) > maxEtc {
+		err = errEtcSize
+	}
+	return text, err
+}
+
 // refreshEtc lets the files of a running container follow its networks and the host's resolvers, those that the container
 // itself has left as they were. What it did before a crash it finds done.
 func (e *Engine) refreshEtc(c *container) error {
@@ -73,7 +93,7 @@ func (e *Engine) refreshEtc(c *container) error {
 		return nil // made by a version that did not remember, or as it should be
 	}
 	for _, name := range etcFiles {
-		have, err := os.ReadFile(filepath.Join(dir, name))
+		have, err := readEtc(dir, name)
 		if err != nil || string(have) == texts[name] || !bytes.Contains(old, fmt.Appendf(nil, "%x %s\n", sha256.Sum256(have), name)) {
 			continue
 		}

@@ -5,6 +5,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,6 +43,13 @@ func (e *Engine) find(ref string) (*container, error) {
 		return nil, errorf(ErrNotFound, "no such container: %s", ref)
 	}
 	return found, nil
+}
+
+// withMaking returns every container, those that are being made included: what they use is in use.
+func (e *Engine) withMaking() []*container {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.AppendSeq(slices.Collect(maps.Values(e.containers)), maps.Values(e.making))
 }
 
 // all returns every container, oldest first.

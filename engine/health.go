@@ -104,7 +104,7 @@ func (e *Engine) startHealth(c *container) {
 	c.endHealth = cancel
 	c.mu.Unlock()
 	if row.Health == "" {
-		e.setHealth(c, HealthStarting, nil)
+		e.setHealth(c, HealthStarting, 0, nil)
 	}
 	e.start(func(context.Context) { e.runHealth(ctx, c, h) })
 }
@@ -121,7 +121,7 @@ func (c *container) stopHealth() {
 // runHealth checks until the run ends. During the start period failures do not count and checks come faster.
 func (e *Engine) runHealth(ctx context.Context, c *container, h *check) {
 	begun := c.get().StartedAt.AsTime()
-	failing := 0
+	failing := int(c.get().FailingStreak) // with a daemon before this one
 	for {
 		wait := h.interval
 		starting := c.get().Health == HealthStarting && time.Since(begun) < h.startPeriod
@@ -135,12 +135,16 @@ func (e *Engine) runHealth(ctx context.Context, c *container, h *check) {
 			return
 		case <-timer.C:
 		}
+		pauses := c.timesPaused()
 		if c.get().State == api.ContainerState_PAUSED {
 			continue
 		}
 		result := e.probe(ctx, c, h)
 		if ctx.Err() != nil {
 			return
+		}
+		if result.ExitCode != 0 && c.timesPaused() != pauses {
+			continue // the check may have stood still for longer than it may take
 		}
 		health := c.get().Health
 		switch {
@@ -152,25 +156,19 @@ func (e *Engine) runHealth(ctx context.Context, c *container, h *check) {
 				health = HealthUnhealthy
 			}
 		}
-		e.setHealth(c, health, result)
+		e.setHealth(c, health, failing, result)
 	}
 }
 
 // setHealth writes a result down, and tells about it when the health has changed.
-func (e *Engine) setHealth(c *container, health string, result *api.HealthResult) {
+func (e *Engine) setHealth(c *container, health string, failing int, result *api.HealthResult) {
 	changed := c.get().Health != health
 	err := c.update(func(row *api.Container) {
 		if !active(row.State) {
 			return
 		}
 		row.Health = health
-		switch {
-		case result == nil:
-		case result.ExitCode == 0:
-			row.FailingStreak = 0
-		default:
-			row.FailingStreak++
-		}
+		row.FailingStreak = int32(failing)
 		if result != nil {
 			row.HealthLog = append(row.HealthLog, result)
 			row.HealthLog = row.HealthLog[max(0, len(row.HealthLog)-healthLogSize):]

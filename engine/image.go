@@ -76,7 +76,7 @@ func (e *Engine) PullImage(ctx context.Context, ref string) error {
 // imageUsers names the containers made from an image.
 func (e *Engine) imageUsers(imageID string) []string {
 	var out []string
-	for _, c := range e.all() {
+	for _, c := range e.withMaking() {
 		if row := c.get(); row.ImageId == imageID {
 			out = append(out, row.Name)
 		}

@@ -23,6 +23,8 @@ func (e *Engine) Remove(ctx context.Context, ref string, force, volumes bool) er
 		c.removing(1)
 		defer c.removing(-1)
 	}
+	ctx, cancel := e.own(ctx)
+	defer cancel()
 	for { // twice if a start was under way
 		if err := e.stopToRemove(ctx, c, force); err != nil {
 			return err

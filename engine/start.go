@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/shoal-dev/shoal/engine/runtime"
@@ -144,7 +145,7 @@ func (c *container) stopRestarting() {
 
 // watch waits for a container's end, once for each of its runs.
 func (e *Engine) watch(ctx context.Context, c *container) {
-	exit, err := e.cfg.Runtime.Wait(ctx, c.id)
+	exit, err := e.awaitExit(ctx, c.id)
 	if ctx.Err() != nil {
 		return
 	}
@@ -159,6 +160,36 @@ func (e *Engine) watch(ctx context.Context, c *container) {
 		return
 	}
 	e.exited(c, exit)
+}
+
+// askAgain is how long to wait before asking about a container's end once more.
+const askAgain = time.Second
+
+// awaitExit waits for a container's end. That this daemon cannot ask at the moment, because it has no descriptor left for example,
+// says nothing about the container.
+func (e *Engine) awaitExit(ctx context.Context, id string) (runtime.Exit, error) {
+	for {
+		exit, err := e.cfg.Runtime.Wait(ctx, id)
+		if !mayPass(err) {
+			return exit, err
+		}
+		e.log.Warn("container's end cannot be waited for now, will try again", "container", id, "error", err)
+		select {
+		case <-ctx.Done():
+			return exit, ctx.Err()
+		case <-time.After(askAgain):
+		}
+	}
+}
+
+// mayPass tells errors of this machine's present state.
+func mayPass(err error) bool {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EAGAIN} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // lostExit is the end of a container whose supervisor is gone: killed, or before a reboot.
@@ -187,13 +218,14 @@ func (e *Engine) exited(c *container, exit runtime.Exit) {
 		row.Health = ""
 	}
 	// Written down before anything is released: that takes the runtime's own note of the end with it.
+	stopped := false
 	err := c.noteEnd(end)
 	e.cfg.FaultPoint("end.noted")
 	err = errors.Join(err, e.release(c, e.startSteps()))
 	err = errors.Join(err, c.update(func(row *api.Container) {
 		end(row)
-		c.exits++
-		c.ending = nil
+		c.end(row)
+		stopped = c.stops > 0 // who stops it goes on from here
 	}))
 	e.cfg.FaultPoint("end.row")
 	if err != nil {
@@ -207,6 +239,9 @@ func (e *Engine) exited(c *container, exit runtime.Exit) {
 	e.emit(c, "die", map[string]string{"exitCode": itoa(exit.Code), "execDuration": itoa(int(ran.Seconds()))})
 	e.announceNetworks(before, "disconnect")
 	e.announceVolumes(before, "unmount")
+	if stopped {
+		e.emit(c, "stop", nil)
+	}
 	switch {
 	case restart:
 		e.scheduleRestart(c, delay)

@@ -52,28 +52,38 @@ func (e *Engine) Stop(ctx context.Context, ref string, timeout *time.Duration, s
 	if err != nil {
 		return err
 	}
+	c.stopping(1)
+	defer c.stopping(-1)
 	return e.stop(ctx, c, timeout, signal)
 }
 
+// own is a context for what has been begun and must come to its end, whether or not the client is there that asked for it:
+// half of it is worse than nothing. It ends with the engine.
+func (e *Engine) own(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	unhook := context.AfterFunc(e.ctx, cancel)
+	return ctx, func() { unhook(); cancel() }
+}
+
+// stop is Stop that is not told about.
 func (e *Engine) stop(ctx context.Context, c *container, timeout *time.Duration, signal string) error {
 	sig, err := c.stopSignal(signal)
 	if err != nil {
 		return err
 	}
-	running, err := e.markStopped(ctx, c)
+	run, running, err := e.markStopped(ctx, c)
 	if err != nil || !running {
 		return err
 	}
+	ctx, cancel := e.own(ctx)
+	defer cancel()
 	grace := stopGrace(c.get(), timeout)
 	if grace != 0 {
 		if err := e.signal(ctx, c, sig); err != nil {
 			return err
 		}
 		e.announceContainer(c.get(), "kill", map[string]string{"signal": itoa(int(sig))})
-		if err := e.waitEnd(ctx, c, grace); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
-			if err == nil {
-				e.emit(c, "stop", nil)
-			}
+		if err := e.waitEnd(ctx, c, run, grace); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -81,20 +91,18 @@ func (e *Engine) stop(ctx context.Context, c *container, timeout *time.Duration,
 		return err
 	}
 	e.announceContainer(c.get(), "kill", map[string]string{"signal": itoa(int(syscall.SIGKILL))})
-	if err := e.waitEnd(ctx, c, killWait); err != nil {
-		if ctx.Err() == nil {
-			return errorf(ErrPrecondition, "container %s does not end although it was killed", c.get().Name)
-		}
-		return err
+	err = e.waitEnd(ctx, c, run, killWait)
+	if err != nil && ctx.Err() == nil {
+		return errorf(ErrPrecondition, "container %s does not end although it was killed", c.get().Name)
 	}
-	e.emit(c, "stop", nil)
-	return nil
+	return err
 }
 
-// markStopped writes down that somebody wants the container stopped, so that no policy starts it again.
-func (e *Engine) markStopped(ctx context.Context, c *container) (running bool, err error) {
+// markStopped writes down that somebody wants the container stopped, so that no policy starts it again. It returns the run that
+// is to end, if it runs.
+func (e *Engine) markStopped(ctx context.Context, c *container) (run int, running bool, err error) {
 	if err := c.lock(ctx); err != nil {
-		return false, err
+		return 0, false, err
 	}
 	defer c.unlock()
 	c.stopRestarting()
@@ -105,13 +113,13 @@ func (e *Engine) markStopped(ctx context.Context, c *container) (running bool, e
 			// Better stopped than written down: on a full disk the container may be what fills it.
 			e.log.Warn("a stop is not on disk: if the daemon dies now, a restart policy may start the container again", "container", row.Name, "error", err)
 		}
-		return true, nil
+		return c.run(), true, nil
 	case row.State == api.ContainerState_RESTARTING:
-		return false, c.update(func(row *api.Container) {
+		return 0, false, c.update(func(row *api.Container) {
 			row.StoppedByUser, row.State = true, api.ContainerState_EXITED
 		})
 	default:
-		return false, nil
+		return 0, false, nil
 	}
 }
 
@@ -152,14 +160,15 @@ func (e *Engine) signal(ctx context.Context, c *container, sig syscall.Signal) e
 	return err
 }
 
-// waitEnd waits for the current run to be over and cleaned up. A negative time waits for ever.
-func (e *Engine) waitEnd(ctx context.Context, c *container, d time.Duration) error {
+// waitEnd waits for a run to be over and cleaned up. A negative time waits for ever.
+func (e *Engine) waitEnd(ctx context.Context, c *container, run int, d time.Duration) error {
 	if d >= 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	return c.await(ctx, func() bool { return c.removed || !active(c.row.State) })
+	_, err := c.awaitEnd(ctx, run)
+	return err
 }
 
 // Kill sends a signal (SIGKILL if empty) to the container's PID 1.
@@ -174,11 +183,14 @@ func (e *Engine) Kill(ctx context.Context, ref, signal string) error {
 			return err
 		}
 	}
+	ctx, cancel := e.own(ctx)
+	defer cancel()
+	run := c.run()
 	if err := e.requireRunning(c); err != nil {
 		return err
 	}
 	if sig == syscall.SIGKILL {
-		if _, err := e.markStopped(ctx, c); err != nil {
+		if _, _, err := e.markStopped(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -187,7 +199,7 @@ func (e *Engine) Kill(ctx context.Context, ref, signal string) error {
 	}
 	e.emit(c, "kill", map[string]string{"signal": itoa(int(sig))})
 	if sig == syscall.SIGKILL { // nobody can refuse it: what follows finds the container as it will stay
-		return e.waitEnd(ctx, c, killWait)
+		return e.waitEnd(ctx, c, run, killWait)
 	}
 	return nil
 }
@@ -214,6 +226,10 @@ func (e *Engine) Restart(ctx context.Context, ref string, timeout *time.Duration
 		return ctx.Err()
 	}
 	defer func() { <-c.restart }()
+	c.stopping(1)
+	defer c.stopping(-1)
+	ctx, cancel := e.own(ctx)
+	defer cancel()
 	return e.restartLocked(ctx, c, timeout, signal)
 }
 
@@ -278,6 +294,7 @@ func (e *Engine) freeze(ctx context.Context, ref string, from, to api.ContainerS
 	if row := c.get(); row.State != from {
 		return errorf(ErrPrecondition, "cannot %s container %s: it is %s", verb, row.Name, StateName(row.State))
 	}
+	c.standsStill()
 	if err := do(ctx, c.id); err != nil {
 		return err
 	}

@@ -136,11 +136,8 @@ func (e *Engine) removeAnonymousVolumes(c *container) error {
 
 // VolumeUsers names the containers that have a volume, running or not, those that are being made included.
 func (e *Engine) VolumeUsers(name string) []string {
-	e.mu.Lock()
-	all := slices.AppendSeq(slices.Collect(maps.Values(e.containers)), maps.Values(e.making))
-	e.mu.Unlock()
 	var users []string
-	for _, c := range all {
+	for _, c := range e.withMaking() {
 		c.mu.Lock()
 		row, leaving := c.row, c.leaving
 		c.mu.Unlock()

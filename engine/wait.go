@@ -21,12 +21,12 @@ func (e *Engine) Wait(ctx context.Context, ref, condition string) (*api.Containe
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	seen := c.exits
-	c.mu.Unlock()
+	seen := c.run()
 	var row *api.Container
+	over := func(row *api.Container) bool { return !active(row.State) && row.State != api.ContainerState_RESTARTING }
 	cond := map[string]func() bool{
-		WaitNotRunning: func() bool { return !active(c.row.State) && c.row.State != api.ContainerState_RESTARTING },
+		// Somebody may have started it again since it ended.
+		WaitNotRunning: func() bool { return over(c.row) || c.exits > seen && over(c.last) },
 		WaitNextExit:   func() bool { return c.exits > seen },
 		WaitRemoved:    func() bool { return c.removed },
 	}[conditionOrDefault(condition)]
@@ -34,7 +34,9 @@ func (e *Engine) Wait(ctx context.Context, ref, condition string) (*api.Containe
 		return nil, errorf(ErrInvalid, "wait condition %q is not %s, %s or %s", condition, WaitNotRunning, WaitNextExit, WaitRemoved)
 	}
 	err = c.await(ctx, func() bool {
-		row = c.row
+		if row = c.row; c.exits > seen && !over(row) {
+			row = c.last
+		}
 		return cond() || c.removed
 	})
 	if err != nil {

@@ -188,7 +188,12 @@ func (m *Manager) load() error {
 		}
 		n := &api.LocalNetwork{}
 		if err := proto.Unmarshal(data, n); err != nil || n.Id == "" {
-			return fmt.Errorf("open networks: %s is damaged: remove it to lose the network", file)
+			// One network less must not keep all containers of this host from running.
+			m.log.Error("a network is lost, its description is damaged: make it anew", "network", filepath.Base(file), "kept", file+damagedExt)
+			if err := os.Rename(file, file+damagedExt); err != nil {
+				return fmt.Errorf("open networks: %w", err)
+			}
+			continue
 		}
 		m.networks[n.Id] = n
 	}
@@ -340,19 +345,43 @@ func (m *Manager) addLocked(n *api.LocalNetwork) error {
 	if err != nil {
 		return err
 	}
-	path := m.file(n.Id)
-	if err := os.WriteFile(path+".tmp", data, 0o600); err != nil {
-		os.Remove(path + ".tmp")
-		return fmt.Errorf("write network: %w", err)
-	}
-	m.cfg.FaultPoint("network.written")
-	if err := os.Rename(path+".tmp", path); err != nil {
+	if err := m.write(n.Id, data); err != nil {
 		return fmt.Errorf("write network: %w", err)
 	}
 	m.cfg.FaultPoint("network.row")
 	m.networks[n.Id] = n
 	return nil
 }
+
+// write makes a network's file. It is on disk before it has its name, and has its name before anybody hears of the network: a
+// power cut leaves all of it or nothing.
+func (m *Manager) write(nid string, data []byte) error {
+	tmp := m.file(nid) + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	m.cfg.FaultPoint("network.written")
+	if err := os.Rename(tmp, m.file(nid)); err != nil {
+		return err
+	}
+	dir, err := os.Open(m.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// damagedExt ends the name of a file that was found damaged.
+const damagedExt = ".damaged"
 
 func (m *Manager) file(nid string) string { return filepath.Join(m.cfg.Dir, nid+".pb") }
 
