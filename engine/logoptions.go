@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/docker/go-units"
 
@@ -27,6 +28,7 @@ const (
 type logSettings struct {
 	runtime.LogConfig
 	compress bool // rotated files
+	choose   attributes
 }
 
 // logConfig reads a container's log options.
@@ -73,6 +75,16 @@ func (s *logSettings) set(key, value string) (err error) {
 		if s.compress, err = strconv.ParseBool(value); err != nil {
 			err = errors.New("neither true nor false")
 		}
+	case "labels":
+		s.choose.labels.names = strings.Split(value, ",")
+	case "labels-regex":
+		s.choose.labels.pattern, err = pattern(value)
+	case "env":
+		s.choose.env.names = strings.Split(value, ",")
+	case "env-regex":
+		s.choose.env.pattern, err = pattern(value)
+	case "tag":
+		s.choose.tag, err = value, checkTag(value)
 	case "mode":
 		if value != "blocking" {
 			err = errors.New("only blocking is there: a log is a file of its host, which nothing waits for longer than for the disk")

@@ -191,6 +191,7 @@ func (e *Engine) prepareRuntime(ctx context.Context, c *container) error {
 	if err != nil {
 		return err
 	}
+	logs.Attrs = logs.choose.of(c.get(), c.img.Config.Labels)
 	other, err := otherRuntime(c.get().Runtime)
 	if err != nil {
 		return err

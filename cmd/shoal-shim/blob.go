@@ -94,6 +94,19 @@ func (b *blob) text(s wire.Span) string {
 	return string(b.mem[s.Off : s.Off+s.Len])
 }
 
+// behind is the text that follows another one's NUL.
+func (b *blob) behind(s wire.Span) string {
+	from := int(s.Off) + int(s.Len) + 1
+	to := from
+	for to < len(b.mem) && b.mem[to] != 0 {
+		to++
+	}
+	if to >= len(b.mem) {
+		return ""
+	}
+	return string(b.mem[from:to])
+}
+
 // explain says which step failed and why.
 func (b *blob) explain(m wire.Msg) string {
 	if b.hdr == nil {

@@ -13,6 +13,7 @@ const maxLine = 16 << 10
 // logFile is the container's log: one JSON object a line, rotated by size.
 type logFile struct {
 	path  string
+	attrs string // a field of each line, with its comma
 	fd    int
 	max   int64
 	files int
@@ -89,7 +90,9 @@ func (l *logFile) line(text []byte, stream string, at int64) {
 	b = appendJSON(b, text)
 	b = append(b, `","stream":"`...)
 	b = append(b, stream...)
-	b = append(b, `","time":"`...)
+	b = append(b, `",`...)
+	b = append(b, l.attrs...)
+	b = append(b, `"time":"`...)
 	b = appendTime(b, at)
 	b = append(b, "\"}\n"...)
 	l.buf = b

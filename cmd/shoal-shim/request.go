@@ -85,6 +85,9 @@ func (s *shim) create(c *conn, mem []byte) {
 	s.width, s.hight = h.Width, h.Height
 	s.oomPath = b.text(h.OOMFile)
 	s.log.path, s.log.max, s.log.files = b.text(h.LogPath), int64(h.LogMax), int(h.LogFiles)
+	if h.Flags&wire.FlagAttrs != 0 {
+		s.log.attrs = `"attrs":` + b.behind(h.LogPath) + ","
+	}
 	if e := s.log.open(); e != 0 {
 		s.abort("open log " + s.log.path + ": " + e.Error())
 		return

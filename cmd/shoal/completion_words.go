@@ -13,7 +13,7 @@ func flagWords() map[string][]string {
 	signals := strings.Fields("SIGHUP SIGINT SIGQUIT SIGKILL SIGUSR1 SIGUSR2 SIGTERM SIGCONT SIGSTOP SIGWINCH")
 	return map[string][]string{
 		"restart": {"no", "on-failure", "on-failure:", "always", "unless-stopped"}, "pull": {"always", "missing", "never"},
-		"log-driver": {"json-file", "local", "none"}, "log-opt": {"max-size=", "max-file=", "compress="},
+		"log-driver": {"json-file", "local", "none"}, "log-opt": {"max-size=", "max-file=", "compress=", "labels=", "labels-regex=", "env=", "env-regex=", "tag="},
 		"ipc": {"private", "shareable", "host", "container:"}, "pid": {"host", "container:"}, "uts": {"host"},
 		"cgroupns": {"private", "host"}, "userns": {"host", "auto", "remap"}, "time-offset": {"monotonic=", "boottime="},
 		"security-opt": {"no-new-privileges", "seccomp=", "apparmor=", "label=", "systempaths=unconfined"},

@@ -23,7 +23,6 @@ func newContainerLogsCommand(c *cli) *cobra.Command {
 		},
 	}
 	f.add(cmd, true)
-	cmd.Flags().BoolVar(&f.details, "details", false, "Show extra details provided to logs")
 	return cmd
 }
 

@@ -465,7 +465,11 @@ func (f *fakeContainers) Inspect(_ context.Context, r *api.ContainerRequest) (*a
 
 func (f *fakeContainers) Logs(r *api.ContainerLogsRequest, s grpc.ServerStreamingServer[api.LogLine]) error {
 	for i, text := range []string{"one\n", "two\n"} {
-		if err := s.Send(&api.LogLine{Data: []byte(text), Stderr: i == 1, Time: timestamppb.New(time.Unix(1700000000, 5).UTC())}); err != nil {
+		l := &api.LogLine{Data: []byte(text), Stderr: i == 1, Time: timestamppb.New(time.Unix(1700000000, 5).UTC())}
+		if r.GetOptions().GetDetails() && i == 0 {
+			l.Attrs = map[string]string{"tier": "web", "b": "x y=,\n"}
+		}
+		if err := s.Send(l); err != nil {
 			return err
 		}
 	}

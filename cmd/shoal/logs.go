@@ -3,7 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,13 +19,14 @@ import (
 // logFlags are the options of logs and service logs.
 type logFlags struct {
 	follow, timestamps bool
-	details            bool // no driver has any: the column for them stays empty, as Docker's does
+	details            bool // with what --log-opt labels, env and tag say
 	since, until, tail string
 }
 
 func (f *logFlags) add(cmd *cobra.Command, until bool) {
 	fl := cmd.Flags()
 	fl.BoolVarP(&f.follow, "follow", "f", false, "Follow log output")
+	fl.BoolVar(&f.details, "details", false, "Show extra details provided to logs")
 	fl.BoolVarP(&f.timestamps, "timestamps", "t", false, "Show timestamps")
 	fl.StringVarP(&f.tail, "tail", "n", "all", "Number of lines to show from the end of the logs")
 	when := ` timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)`
@@ -32,7 +37,7 @@ func (f *logFlags) add(cmd *cobra.Command, until bool) {
 }
 
 func (f *logFlags) options(now time.Time) (*api.LogOptions, error) {
-	o := &api.LogOptions{Follow: f.follow, Tail: -1}
+	o := &api.LogOptions{Follow: f.follow, Tail: -1, Details: f.details}
 	if f.tail != "all" {
 		n, err := strconv.ParseInt(f.tail, 10, 64)
 		if err != nil || n < -1 {
@@ -86,8 +91,17 @@ func (f *logFlags) writeLine(out, errOut io.Writer, prefix string, l *api.LogLin
 		head = l.Time.AsTime().Format(logStamp) + " "
 	}
 	if f.details {
-		head += " "
+		head += detailsOf(l) + " "
 	}
 	_, err := fmt.Fprintf(w, "%s%s%s", head, prefix, l.Data)
 	return err
+}
+
+// detailsOf are a line's attributes, as a=b,c=d, with what would stand in the way of reading them escaped.
+func detailsOf(l *api.LogLine) string {
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(l.Attrs)) {
+		out = append(out, url.QueryEscape(key)+"="+url.QueryEscape(l.Attrs[key]))
+	}
+	return strings.Join(out, ",")
 }

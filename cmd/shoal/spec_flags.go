@@ -35,7 +35,7 @@ func (s *specFlags) add(f *pflag.FlagSet, short string) {
 	f.BoolVarP(&s.tty, "tty", "t", false, "Allocate a pseudo-TTY")
 	f.IntVar(&s.oomScoreAdj, "oom-score-adj", 0, "Tune host's OOM preferences (-1000 to 1000)")
 	f.StringVar(&s.logDriver, "log-driver", "", "Logging driver for the container (json-file, local, none)")
-	f.Var(&s.logOpts, "log-opt", "Log driver options (max-size, max-file, compress)")
+	f.Var(&s.logOpts, "log-opt", "Log driver options (max-size, max-file, compress, labels, labels-regex, env, env-regex, tag)")
 	f.StringVar(&s.healthCmd, "health-cmd", "", "Command to run to check health")
 	f.Var(&s.healthInterval, "health-interval", "Time between running the check (ms|s|m|h)")
 	f.Var(&s.healthTimeout, "health-timeout", "Maximum time to allow one check to run (ms|s|m|h)")
@@ -72,7 +72,7 @@ func given[T any](f *pflag.FlagSet, name string, to *T, value T) {
 }
 
 // logOptions are those that the daemon knows, or refuses with a reason.
-var logOptions = []string{"max-size", "max-file", "compress", "mode", "max-buffer-size"}
+var logOptions = []string{"max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size"}
 
 var logDrivers = []string{"json-file", "local", "none"}
 

@@ -9,6 +9,8 @@
 // The format is Docker's json-file, one object a line:
 //
 //	{"log":"text\n","stream":"stdout","time":"2026-11-01T12:00:00.123456789Z"}
+//
+// with "attrs":{"KEY":"VALUE",...} before the time where the container has any.
 package log
 
 import (
@@ -30,6 +32,8 @@ type Options struct {
 	Since time.Time // zero: from the beginning
 	Until time.Time // zero: no end
 	Tail  int64     // only the last lines; negative: all
+	// Details has lines come with their attributes.
+	Details bool
 	// Follow waits for more until Done is closed (the container has stopped, all is written) or Until has come.
 	Follow bool
 	Done   <-chan struct{}
@@ -37,7 +41,7 @@ type Options struct {
 
 // FromAPI takes the options of a request. done may be nil.
 func FromAPI(o *api.LogOptions, done <-chan struct{}) Options {
-	opts := Options{Follow: o.GetFollow(), Tail: o.GetTail(), Done: done}
+	opts := Options{Follow: o.GetFollow(), Tail: o.GetTail(), Details: o.GetDetails(), Done: done}
 	if o == nil {
 		opts.Tail = -1
 	}
@@ -211,9 +215,10 @@ func (r *reader) current(ctx context.Context) error {
 
 // entry is a line on disk.
 type entry struct {
-	Log    string    `json:"log"`
-	Stream string    `json:"stream"`
-	Time   time.Time `json:"time"`
+	Log    string            `json:"log"`
+	Stream string            `json:"stream"`
+	Time   time.Time         `json:"time"`
+	Attrs  map[string]string `json:"attrs"`
 }
 
 func (r *reader) line(b []byte) error {
@@ -228,5 +233,9 @@ func (r *reader) line(b []byte) error {
 	if !r.opts.Until.IsZero() && e.Time.After(r.opts.Until) {
 		return errEnd
 	}
-	return r.emit(&api.LogLine{Stderr: e.Stream == "stderr", Time: timestamppb.New(e.Time), Data: []byte(e.Log)})
+	l := &api.LogLine{Stderr: e.Stream == "stderr", Time: timestamppb.New(e.Time), Data: []byte(e.Log)}
+	if r.opts.Details {
+		l.Attrs = e.Attrs
+	}
+	return r.emit(l)
 }

@@ -3,6 +3,7 @@
 package runtime
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -126,10 +127,23 @@ func (b *builder) header() {
 	}
 	h.OOMFile = b.span(b.in.groups.oom)
 	if o.Log.Driver != "none" {
-		h.LogPath = b.span(o.Log.Path)
+		h.LogPath = b.logPath(o.Log)
 		h.LogMax, h.LogFiles = uint64(max(o.Log.MaxSize, 0)), uint32(max(o.Log.MaxFiles, 1))
 	}
 	h.UIDMap, h.GIDMap = b.span(idMap(s.Linux.UIDMappings)), b.span(idMap(s.Linux.GIDMappings))
+}
+
+// logPath has what each line is to have besides behind it: a header that was larger would not be one to shims that run.
+func (b *builder) logPath(l LogConfig) wire.Span {
+	if len(l.Attrs) == 0 {
+		return b.span(l.Path)
+	}
+	attrs, err := json.Marshal(l.Attrs)
+	if err != nil {
+		panic("strings have a form in JSON: " + err.Error())
+	}
+	b.hdr.Flags |= wire.FlagAttrs
+	return wire.Span{Off: uint32(b.str(l.Path + "\x00" + string(attrs))), Len: uint32(len(l.Path))}
 }
 
 func idMap(list []specs.LinuxIDMapping) string {

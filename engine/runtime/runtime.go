@@ -38,10 +38,11 @@ const (
 
 // LogConfig says where the shim writes the container's output.
 type LogConfig struct {
-	Driver   string // json-file (default), local, none
-	Path     string // of the newest file; older ones are Path.1, Path.2, ...
-	MaxSize  int64  // bytes before rotation; 0: never
-	MaxFiles int    // at least 1
+	Driver   string            // json-file (default), local, none
+	Path     string            // of the newest file; older ones are Path.1, Path.2, ...
+	MaxSize  int64             // bytes before rotation; 0: never
+	MaxFiles int               // at least 1
+	Attrs    map[string]string // of each line
 }
 
 // CreateOptions describe a container to be.

@@ -1815,7 +1815,8 @@ type LogOptions struct {
 	Follow        bool                   `protobuf:"varint,1,opt,name=follow,proto3" json:"follow,omitempty"`
 	Since         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
 	Until         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
-	Tail          int64                  `protobuf:"varint,4,opt,name=tail,proto3" json:"tail,omitempty"` // -1: all
+	Tail          int64                  `protobuf:"varint,4,opt,name=tail,proto3" json:"tail,omitempty"`       // -1: all
+	Details       bool                   `protobuf:"varint,5,opt,name=details,proto3" json:"details,omitempty"` // with the lines' attributes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1876,6 +1877,13 @@ func (x *LogOptions) GetTail() int64 {
 		return x.Tail
 	}
 	return 0
+}
+
+func (x *LogOptions) GetDetails() bool {
+	if x != nil {
+		return x.Details
+	}
+	return false
 }
 
 type ServiceLogsRequest struct {
@@ -1942,7 +1950,8 @@ type LogLine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stderr        bool                   `protobuf:"varint,1,opt,name=stderr,proto3" json:"stderr,omitempty"`
 	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
-	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"` // with its newline, if it had one
+	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`                                                                             // with its newline, if it had one
+	Attrs         map[string]string      `protobuf:"bytes,4,rep,name=attrs,proto3" json:"attrs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // what --log-opt labels, env and tag say, if asked for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1994,6 +2003,13 @@ func (x *LogLine) GetTime() *timestamppb.Timestamp {
 func (x *LogLine) GetData() []byte {
 	if x != nil {
 		return x.Data
+	}
+	return nil
+}
+
+func (x *LogLine) GetAttrs() map[string]string {
+	if x != nil {
+		return x.Attrs
 	}
 	return nil
 }
@@ -2162,22 +2178,28 @@ const file_control_proto_rawDesc = "" +
 	"\fWatchRequest\x12\x14\n" +
 	"\x05kinds\x18\x01 \x03(\tR\x05kinds\";\n" +
 	"\fWatchMessage\x12+\n" +
-	"\achanges\x18\x01 \x03(\v2\x11.shoal.api.ChangeR\achanges\"\x9c\x01\n" +
+	"\achanges\x18\x01 \x03(\v2\x11.shoal.api.ChangeR\achanges\"\xb6\x01\n" +
 	"\n" +
 	"LogOptions\x12\x16\n" +
 	"\x06follow\x18\x01 \x01(\bR\x06follow\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
-	"\x04tail\x18\x04 \x01(\x03R\x04tail\"}\n" +
+	"\x04tail\x18\x04 \x01(\x03R\x04tail\x12\x18\n" +
+	"\adetails\x18\x05 \x01(\bR\adetails\"}\n" +
 	"\x12ServiceLogsRequest\x12\x1d\n" +
 	"\n" +
 	"service_id\x18\x01 \x01(\tR\tserviceId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12/\n" +
-	"\aoptions\x18\x03 \x01(\v2\x15.shoal.api.LogOptionsR\aoptions\"e\n" +
+	"\aoptions\x18\x03 \x01(\v2\x15.shoal.api.LogOptionsR\aoptions\"\xd4\x01\n" +
 	"\aLogLine\x12\x16\n" +
 	"\x06stderr\x18\x01 \x01(\bR\x06stderr\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"\x8a\x01\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x123\n" +
+	"\x05attrs\x18\x04 \x03(\v2\x1d.shoal.api.LogLine.AttrsEntryR\x05attrs\x1a8\n" +
+	"\n" +
+	"AttrsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8a\x01\n" +
 	"\x12ServiceLogsMessage\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12(\n" +
@@ -2221,7 +2243,7 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_control_proto_goTypes = []any{
 	(*GetClusterRequest)(nil),     // 0: shoal.api.GetClusterRequest
 	(*GetClusterResponse)(nil),    // 1: shoal.api.GetClusterResponse
@@ -2265,92 +2287,94 @@ var file_control_proto_goTypes = []any{
 	(*ServiceLogsRequest)(nil),    // 39: shoal.api.ServiceLogsRequest
 	(*LogLine)(nil),               // 40: shoal.api.LogLine
 	(*ServiceLogsMessage)(nil),    // 41: shoal.api.ServiceLogsMessage
-	(*Cluster)(nil),               // 42: shoal.api.Cluster
-	(*ClusterSpec)(nil),           // 43: shoal.api.ClusterSpec
-	(*Node)(nil),                  // 44: shoal.api.Node
-	(*NodeSpec)(nil),              // 45: shoal.api.NodeSpec
-	(*ServiceSpec)(nil),           // 46: shoal.api.ServiceSpec
-	(*Service)(nil),               // 47: shoal.api.Service
-	(*Task)(nil),                  // 48: shoal.api.Task
-	(*Revision)(nil),              // 49: shoal.api.Revision
-	(*NetworkSpec)(nil),           // 50: shoal.api.NetworkSpec
-	(*Network)(nil),               // 51: shoal.api.Network
-	(*Change)(nil),                // 52: shoal.api.Change
-	(*timestamppb.Timestamp)(nil), // 53: google.protobuf.Timestamp
+	nil,                           // 42: shoal.api.LogLine.AttrsEntry
+	(*Cluster)(nil),               // 43: shoal.api.Cluster
+	(*ClusterSpec)(nil),           // 44: shoal.api.ClusterSpec
+	(*Node)(nil),                  // 45: shoal.api.Node
+	(*NodeSpec)(nil),              // 46: shoal.api.NodeSpec
+	(*ServiceSpec)(nil),           // 47: shoal.api.ServiceSpec
+	(*Service)(nil),               // 48: shoal.api.Service
+	(*Task)(nil),                  // 49: shoal.api.Task
+	(*Revision)(nil),              // 50: shoal.api.Revision
+	(*NetworkSpec)(nil),           // 51: shoal.api.NetworkSpec
+	(*Network)(nil),               // 52: shoal.api.Network
+	(*Change)(nil),                // 53: shoal.api.Change
+	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
 }
 var file_control_proto_depIdxs = []int32{
-	42, // 0: shoal.api.GetClusterResponse.cluster:type_name -> shoal.api.Cluster
-	43, // 1: shoal.api.UpdateClusterRequest.spec:type_name -> shoal.api.ClusterSpec
-	42, // 2: shoal.api.UpdateClusterResponse.cluster:type_name -> shoal.api.Cluster
-	44, // 3: shoal.api.ListNodesResponse.nodes:type_name -> shoal.api.Node
-	44, // 4: shoal.api.GetNodeResponse.node:type_name -> shoal.api.Node
-	45, // 5: shoal.api.UpdateNodeRequest.spec:type_name -> shoal.api.NodeSpec
-	44, // 6: shoal.api.UpdateNodeResponse.node:type_name -> shoal.api.Node
-	46, // 7: shoal.api.CreateServiceRequest.spec:type_name -> shoal.api.ServiceSpec
-	47, // 8: shoal.api.CreateServiceResponse.service:type_name -> shoal.api.Service
-	47, // 9: shoal.api.ListServicesResponse.services:type_name -> shoal.api.Service
+	43, // 0: shoal.api.GetClusterResponse.cluster:type_name -> shoal.api.Cluster
+	44, // 1: shoal.api.UpdateClusterRequest.spec:type_name -> shoal.api.ClusterSpec
+	43, // 2: shoal.api.UpdateClusterResponse.cluster:type_name -> shoal.api.Cluster
+	45, // 3: shoal.api.ListNodesResponse.nodes:type_name -> shoal.api.Node
+	45, // 4: shoal.api.GetNodeResponse.node:type_name -> shoal.api.Node
+	46, // 5: shoal.api.UpdateNodeRequest.spec:type_name -> shoal.api.NodeSpec
+	45, // 6: shoal.api.UpdateNodeResponse.node:type_name -> shoal.api.Node
+	47, // 7: shoal.api.CreateServiceRequest.spec:type_name -> shoal.api.ServiceSpec
+	48, // 8: shoal.api.CreateServiceResponse.service:type_name -> shoal.api.Service
+	48, // 9: shoal.api.ListServicesResponse.services:type_name -> shoal.api.Service
 	15, // 10: shoal.api.ListServicesResponse.counts:type_name -> shoal.api.ServiceCounts
-	47, // 11: shoal.api.GetServiceResponse.service:type_name -> shoal.api.Service
+	48, // 11: shoal.api.GetServiceResponse.service:type_name -> shoal.api.Service
 	15, // 12: shoal.api.GetServiceResponse.counts:type_name -> shoal.api.ServiceCounts
-	46, // 13: shoal.api.UpdateServiceRequest.spec:type_name -> shoal.api.ServiceSpec
-	47, // 14: shoal.api.UpdateServiceResponse.service:type_name -> shoal.api.Service
-	48, // 15: shoal.api.TaskInfo.task:type_name -> shoal.api.Task
+	47, // 13: shoal.api.UpdateServiceRequest.spec:type_name -> shoal.api.ServiceSpec
+	48, // 14: shoal.api.UpdateServiceResponse.service:type_name -> shoal.api.Service
+	49, // 15: shoal.api.TaskInfo.task:type_name -> shoal.api.Task
 	24, // 16: shoal.api.ListTasksResponse.tasks:type_name -> shoal.api.TaskInfo
 	24, // 17: shoal.api.GetTaskResponse.task:type_name -> shoal.api.TaskInfo
-	49, // 18: shoal.api.GetTaskResponse.revision:type_name -> shoal.api.Revision
-	50, // 19: shoal.api.CreateNetworkRequest.spec:type_name -> shoal.api.NetworkSpec
-	51, // 20: shoal.api.CreateNetworkResponse.network:type_name -> shoal.api.Network
-	51, // 21: shoal.api.ListNetworksResponse.networks:type_name -> shoal.api.Network
-	51, // 22: shoal.api.GetNetworkResponse.network:type_name -> shoal.api.Network
-	52, // 23: shoal.api.WatchMessage.changes:type_name -> shoal.api.Change
-	53, // 24: shoal.api.LogOptions.since:type_name -> google.protobuf.Timestamp
-	53, // 25: shoal.api.LogOptions.until:type_name -> google.protobuf.Timestamp
+	50, // 18: shoal.api.GetTaskResponse.revision:type_name -> shoal.api.Revision
+	51, // 19: shoal.api.CreateNetworkRequest.spec:type_name -> shoal.api.NetworkSpec
+	52, // 20: shoal.api.CreateNetworkResponse.network:type_name -> shoal.api.Network
+	52, // 21: shoal.api.ListNetworksResponse.networks:type_name -> shoal.api.Network
+	52, // 22: shoal.api.GetNetworkResponse.network:type_name -> shoal.api.Network
+	53, // 23: shoal.api.WatchMessage.changes:type_name -> shoal.api.Change
+	54, // 24: shoal.api.LogOptions.since:type_name -> google.protobuf.Timestamp
+	54, // 25: shoal.api.LogOptions.until:type_name -> google.protobuf.Timestamp
 	38, // 26: shoal.api.ServiceLogsRequest.options:type_name -> shoal.api.LogOptions
-	53, // 27: shoal.api.LogLine.time:type_name -> google.protobuf.Timestamp
-	40, // 28: shoal.api.ServiceLogsMessage.lines:type_name -> shoal.api.LogLine
-	0,  // 29: shoal.api.Control.GetCluster:input_type -> shoal.api.GetClusterRequest
-	2,  // 30: shoal.api.Control.UpdateCluster:input_type -> shoal.api.UpdateClusterRequest
-	4,  // 31: shoal.api.Control.ListNodes:input_type -> shoal.api.ListNodesRequest
-	6,  // 32: shoal.api.Control.GetNode:input_type -> shoal.api.GetNodeRequest
-	8,  // 33: shoal.api.Control.UpdateNode:input_type -> shoal.api.UpdateNodeRequest
-	10, // 34: shoal.api.Control.RemoveNode:input_type -> shoal.api.RemoveNodeRequest
-	12, // 35: shoal.api.Control.CreateService:input_type -> shoal.api.CreateServiceRequest
-	14, // 36: shoal.api.Control.ListServices:input_type -> shoal.api.ListServicesRequest
-	17, // 37: shoal.api.Control.GetService:input_type -> shoal.api.GetServiceRequest
-	19, // 38: shoal.api.Control.UpdateService:input_type -> shoal.api.UpdateServiceRequest
-	21, // 39: shoal.api.Control.RemoveService:input_type -> shoal.api.RemoveServiceRequest
-	23, // 40: shoal.api.Control.ListTasks:input_type -> shoal.api.ListTasksRequest
-	26, // 41: shoal.api.Control.GetTask:input_type -> shoal.api.GetTaskRequest
-	28, // 42: shoal.api.Control.CreateNetwork:input_type -> shoal.api.CreateNetworkRequest
-	30, // 43: shoal.api.Control.ListNetworks:input_type -> shoal.api.ListNetworksRequest
-	32, // 44: shoal.api.Control.GetNetwork:input_type -> shoal.api.GetNetworkRequest
-	34, // 45: shoal.api.Control.RemoveNetwork:input_type -> shoal.api.RemoveNetworkRequest
-	36, // 46: shoal.api.Control.Watch:input_type -> shoal.api.WatchRequest
-	39, // 47: shoal.api.Control.ServiceLogs:input_type -> shoal.api.ServiceLogsRequest
-	1,  // 48: shoal.api.Control.GetCluster:output_type -> shoal.api.GetClusterResponse
-	3,  // 49: shoal.api.Control.UpdateCluster:output_type -> shoal.api.UpdateClusterResponse
-	5,  // 50: shoal.api.Control.ListNodes:output_type -> shoal.api.ListNodesResponse
-	7,  // 51: shoal.api.Control.GetNode:output_type -> shoal.api.GetNodeResponse
-	9,  // 52: shoal.api.Control.UpdateNode:output_type -> shoal.api.UpdateNodeResponse
-	11, // 53: shoal.api.Control.RemoveNode:output_type -> shoal.api.RemoveNodeResponse
-	13, // 54: shoal.api.Control.CreateService:output_type -> shoal.api.CreateServiceResponse
-	16, // 55: shoal.api.Control.ListServices:output_type -> shoal.api.ListServicesResponse
-	18, // 56: shoal.api.Control.GetService:output_type -> shoal.api.GetServiceResponse
-	20, // 57: shoal.api.Control.UpdateService:output_type -> shoal.api.UpdateServiceResponse
-	22, // 58: shoal.api.Control.RemoveService:output_type -> shoal.api.RemoveServiceResponse
-	25, // 59: shoal.api.Control.ListTasks:output_type -> shoal.api.ListTasksResponse
-	27, // 60: shoal.api.Control.GetTask:output_type -> shoal.api.GetTaskResponse
-	29, // 61: shoal.api.Control.CreateNetwork:output_type -> shoal.api.CreateNetworkResponse
-	31, // 62: shoal.api.Control.ListNetworks:output_type -> shoal.api.ListNetworksResponse
-	33, // 63: shoal.api.Control.GetNetwork:output_type -> shoal.api.GetNetworkResponse
-	35, // 64: shoal.api.Control.RemoveNetwork:output_type -> shoal.api.RemoveNetworkResponse
-	37, // 65: shoal.api.Control.Watch:output_type -> shoal.api.WatchMessage
-	41, // 66: shoal.api.Control.ServiceLogs:output_type -> shoal.api.ServiceLogsMessage
-	48, // [48:67] is the sub-list for method output_type
-	29, // [29:48] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	54, // 27: shoal.api.LogLine.time:type_name -> google.protobuf.Timestamp
+	42, // 28: shoal.api.LogLine.attrs:type_name -> shoal.api.LogLine.AttrsEntry
+	40, // 29: shoal.api.ServiceLogsMessage.lines:type_name -> shoal.api.LogLine
+	0,  // 30: shoal.api.Control.GetCluster:input_type -> shoal.api.GetClusterRequest
+	2,  // 31: shoal.api.Control.UpdateCluster:input_type -> shoal.api.UpdateClusterRequest
+	4,  // 32: shoal.api.Control.ListNodes:input_type -> shoal.api.ListNodesRequest
+	6,  // 33: shoal.api.Control.GetNode:input_type -> shoal.api.GetNodeRequest
+	8,  // 34: shoal.api.Control.UpdateNode:input_type -> shoal.api.UpdateNodeRequest
+	10, // 35: shoal.api.Control.RemoveNode:input_type -> shoal.api.RemoveNodeRequest
+	12, // 36: shoal.api.Control.CreateService:input_type -> shoal.api.CreateServiceRequest
+	14, // 37: shoal.api.Control.ListServices:input_type -> shoal.api.ListServicesRequest
+	17, // 38: shoal.api.Control.GetService:input_type -> shoal.api.GetServiceRequest
+	19, // 39: shoal.api.Control.UpdateService:input_type -> shoal.api.UpdateServiceRequest
+	21, // 40: shoal.api.Control.RemoveService:input_type -> shoal.api.RemoveServiceRequest
+	23, // 41: shoal.api.Control.ListTasks:input_type -> shoal.api.ListTasksRequest
+	26, // 42: shoal.api.Control.GetTask:input_type -> shoal.api.GetTaskRequest
+	28, // 43: shoal.api.Control.CreateNetwork:input_type -> shoal.api.CreateNetworkRequest
+	30, // 44: shoal.api.Control.ListNetworks:input_type -> shoal.api.ListNetworksRequest
+	32, // 45: shoal.api.Control.GetNetwork:input_type -> shoal.api.GetNetworkRequest
+	34, // 46: shoal.api.Control.RemoveNetwork:input_type -> shoal.api.RemoveNetworkRequest
+	36, // 47: shoal.api.Control.Watch:input_type -> shoal.api.WatchRequest
+	39, // 48: shoal.api.Control.ServiceLogs:input_type -> shoal.api.ServiceLogsRequest
+	1,  // 49: shoal.api.Control.GetCluster:output_type -> shoal.api.GetClusterResponse
+	3,  // 50: shoal.api.Control.UpdateCluster:output_type -> shoal.api.UpdateClusterResponse
+	5,  // 51: shoal.api.Control.ListNodes:output_type -> shoal.api.ListNodesResponse
+	7,  // 52: shoal.api.Control.GetNode:output_type -> shoal.api.GetNodeResponse
+	9,  // 53: shoal.api.Control.UpdateNode:output_type -> shoal.api.UpdateNodeResponse
+	11, // 54: shoal.api.Control.RemoveNode:output_type -> shoal.api.RemoveNodeResponse
+	13, // 55: shoal.api.Control.CreateService:output_type -> shoal.api.CreateServiceResponse
+	16, // 56: shoal.api.Control.ListServices:output_type -> shoal.api.ListServicesResponse
+	18, // 57: shoal.api.Control.GetService:output_type -> shoal.api.GetServiceResponse
+	20, // 58: shoal.api.Control.UpdateService:output_type -> shoal.api.UpdateServiceResponse
+	22, // 59: shoal.api.Control.RemoveService:output_type -> shoal.api.RemoveServiceResponse
+	25, // 60: shoal.api.Control.ListTasks:output_type -> shoal.api.ListTasksResponse
+	27, // 61: shoal.api.Control.GetTask:output_type -> shoal.api.GetTaskResponse
+	29, // 62: shoal.api.Control.CreateNetwork:output_type -> shoal.api.CreateNetworkResponse
+	31, // 63: shoal.api.Control.ListNetworks:output_type -> shoal.api.ListNetworksResponse
+	33, // 64: shoal.api.Control.GetNetwork:output_type -> shoal.api.GetNetworkResponse
+	35, // 65: shoal.api.Control.RemoveNetwork:output_type -> shoal.api.RemoveNetworkResponse
+	37, // 66: shoal.api.Control.Watch:output_type -> shoal.api.WatchMessage
+	41, // 67: shoal.api.Control.ServiceLogs:output_type -> shoal.api.ServiceLogsMessage
+	49, // [49:68] is the sub-list for method output_type
+	30, // [30:49] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }
@@ -2365,7 +2389,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

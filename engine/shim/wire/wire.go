@@ -63,6 +63,7 @@ const (
 	FlagNoPID              // no PID namespace of its own: orphans come to the shim
 	FlagNested             // the child forks once more and reports the pid with MsgPid
 	FlagAdopt              // the child is another runtime; at its end the container's pid is in PidFile
+	FlagAttrs              // behind the NUL of LogPath is another text, with a NUL as well: what each line of the log has besides
 )
 
 // Open is a file that the shim opens before it forks and keeps in a register.
