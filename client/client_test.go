@@ -142,6 +142,26 @@ func write(ctx context.Context) func(*Client) error {
 	}
 }
 
+// TestOlderDaemon: a method that the daemon does not have, or asks its cluster for as the first daemons did, is a matter of versions.
+func TestOlderDaemon(t *testing.T) {
+	c := serve(t, &server{})
+	for method, s := range map[string]*status.Status{
+		api.Images_List_FullMethodName:           status.New(codes.Unimplemented, "unknown method List"),
+		api.Containers_Rename_FullMethodName:     status.New(codes.FailedPrecondition, "this node is not in a cluster: run 'shoal cluster init'"),
+		api.Containers_Prune_FullMethodName:      status.New(codes.FailedPrecondition, "this node is a worker: run this on a manager"),
+		api.Control_CreateService_FullMethodName: status.New(codes.Unimplemented, "field 7 of ServiceSpec, on the cluster's manager"),
+	} {
+		err := c.clean(t.Context(), method, s.Err())
+		if CodeOf(err) != codes.Unimplemented || !strings.Contains(err.Error(), "it is of an older version than this command") {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	err := c.clean(t.Context(), api.Control_CreateService_FullMethodName, status.Error(codes.FailedPrecondition, "this node is not in a cluster"))
+	if CodeOf(err) != codes.FailedPrecondition || err.Error() != "this node is not in a cluster" {
+		t.Errorf("a request to the cluster: %v", err)
+	}
+}
+
 func TestStreamErrors(t *testing.T) {
 	// A deadline or a cancellation of the daemon's own is not ours.
 	for _, code := range []codes.Code{codes.NotFound, codes.DeadlineExceeded, codes.Canceled} {

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/shoal-dev/shoal/proto/api"
 )
 
 // Error is what every call fails with: one line that a person can read.
@@ -46,8 +49,8 @@ func CodeOf(err error) codes.Code {
 // IsNotFound tells whether what was asked for does not exist.
 func IsNotFound(err error) bool { return CodeOf(err) == codes.NotFound }
 
-// clean turns a gRPC error into an *Error. io.EOF ends streams and stays what it is.
-func (c *Client) clean(ctx context.Context, err error) error {
+// clean turns a method's gRPC error into an *Error. io.EOF ends streams and stays what it is.
+func (c *Client) clean(ctx context.Context, method string, err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
@@ -67,9 +70,26 @@ func (c *Client) clean(ctx context.Context, err error) error {
 			return &Error{Code: s.Code(), Message: c.interrupted(s), cause: ctx.Err()}
 		}
 	case codes.Unimplemented:
-		return &Error{Code: s.Code(), Message: fmt.Sprintf("the daemon at %s does not know this request (%s): client and daemon may be of different versions", c.host, s.Message())}
+		return c.older(method, s.Message())
+	case codes.FailedPrecondition:
+		if ofNode(method) && (strings.HasPrefix(s.Message(), "this node is not in a cluster") || strings.HasPrefix(s.Message(), "this node is a worker")) {
+			return c.older(method, s.Message())
+		}
 	}
 	return &Error{Code: s.Code(), Message: oneLine(s.Message()), ExitCode: exitCode(s)}
+}
+
+// older says that a daemon does not know what it is asked for.
+func (c *Client) older(method, what string) *Error {
+	if ofNode(method) && !strings.HasPrefix(what, "field ") {
+		what = "unknown method " + path.Base(method)
+	}
+	return &Error{Code: codes.Unimplemented, Message: fmt.Sprintf("the daemon at %s does not know this request (%s): it is of an older version than this command; restart it in the version of the command", c.host, oneLine(what))}
+}
+
+// ofNode tells the methods that every daemon has, in a cluster or not. The first daemons asked their cluster for those that they did not know.
+func ofNode(method string) bool {
+	return strings.HasPrefix(method, "/"+api.Containers_ServiceDesc.ServiceName+"/") || strings.HasPrefix(method, "/"+api.Images_ServiceDesc.ServiceName+"/")
 }
 
 // exitCode reads the detail that a failed start carries.

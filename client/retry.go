@@ -16,10 +16,10 @@ func (c *Client) unary(ctx context.Context, method string, req, reply any, cc *g
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
 		err := invoke(ctx, method, req, reply, cc, opts...)
 		if err == nil || !c.worthRetry(method, err) || time.Now().Add(wait).After(deadline) {
-			return c.clean(ctx, err)
+			return c.clean(ctx, method, err)
 		}
 		if sleep(ctx, wait) != nil {
-			return c.clean(ctx, err)
+			return c.clean(ctx, method, err)
 		}
 	}
 }
@@ -51,22 +51,23 @@ func sleep(ctx context.Context, d time.Duration) error {
 func (c *Client) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s, err := open(ctx, desc, cc, method, opts...)
 	if err != nil {
-		return nil, c.clean(ctx, err)
+		return nil, c.clean(ctx, method, err)
 	}
-	return &cleanStream{ClientStream: s, c: c, ctx: ctx}, nil
+	return &cleanStream{ClientStream: s, c: c, ctx: ctx, method: method}, nil
 }
 
 // cleanStream remembers the caller's context: the stream's own has ended by the time an error comes out.
 type cleanStream struct {
 	grpc.ClientStream
-	c   *Client
-	ctx context.Context
+	c      *Client
+	ctx    context.Context
+	method string
 }
 
 func (s *cleanStream) RecvMsg(m any) error {
-	return s.c.clean(s.ctx, s.ClientStream.RecvMsg(m))
+	return s.c.clean(s.ctx, s.method, s.ClientStream.RecvMsg(m))
 }
 
 func (s *cleanStream) SendMsg(m any) error {
-	return s.c.clean(s.ctx, s.ClientStream.SendMsg(m))
+	return s.c.clean(s.ctx, s.method, s.ClientStream.SendMsg(m))
 }

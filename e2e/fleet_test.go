@@ -25,6 +25,7 @@ type fleet struct {
 	h       *hosts.Host
 	outside *hosts.Host
 	prefix  []string            // one for each generation
+	kinds   map[string][]string // prefix to the containers that run
 	procs   map[string][]string // name to "PID@START" of its processes
 	runs    map[string]int      // how often a container has been started
 }
@@ -35,23 +36,32 @@ const counting = `i=0; while :; do echo $i; i=$((i+1)); sleep 0.05; done`
 // sleeper is a command that heeds its stop signal.
 const sleeper = `trap "exit 3" TERM; while :; do sleep 0.1; done`
 
-func newFleet(t *testing.T, l *hosts.Lab) *fleet {
+// newFleet has old containers, and those that are to end, or to go on ending, without a daemon. all: also what the first daemons could not make.
+func newFleet(t *testing.T, l *hosts.Lab, all bool) *fleet {
 	t.Helper()
-	f := &fleet{t: t, h: l.Hosts[0], outside: l.Client, procs: map[string][]string{}, runs: map[string]int{}}
+	f := &fleet{t: t, h: l.Hosts[0], outside: l.Client, procs: map[string][]string{}, runs: map[string]int{}, kinds: map[string][]string{}}
 	f.do("network", "create", "app")
 	f.do("volume", "create", "data")
 	f.do("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory") // what is in it lasts as long as it is mounted
-	f.begin("old-")
-	f.do("run", "-d", "--name", "ends", "-v", "data:/data", "box:1", "sh", "-c", "while ! [ -e /data/end ]; do sleep 0.05; done; exit 23")
-	f.do("run", "-d", "--name", "again", "--restart", "on-failure", "-v", "data:/data", "box:1", "sh", "-c", "[ -e /data/end ] && exec sleep 100000; while ! [ -e /data/end ]; do sleep 0.05; done; exit 24")
+	f.begin("old-", all)
+	await := func(then string) []string {
+		return []string{"-v", "data:/data", "box:1", "sh", "-c", "[ -e /data/end ] && exec sleep 100000; while ! [ -e /data/end ]; do sleep 0.05; done; " + then}
+	}
+	f.do(append([]string{"run", "-d", "--name", "ends"}, await("exit 23")...)...)
+	f.do(append([]string{"run", "-d", "--name", "again", "--restart", "on-failure"}, await("exit 24")...)...)
+	f.do(append([]string{"run", "-d", "--name", "goes", "--rm"}, await("exit 25")...)...)
+	f.do("run", "-d", "--name", "loops", "--restart", "always", "--network", "none", "box:1", "sh", "-c", "exit 26")
+	f.do("run", "-d", "--name", "rests", "--restart", "unless-stopped", "--network", "none", "box:1", "sh", "-c", sleeper)
+	f.do("stop", "rests")
 	return f
 }
 
 // begin makes one container of each kind.
-func (f *fleet) begin(prefix string) {
+func (f *fleet) begin(prefix string, all bool) {
 	f.t.Helper()
 	f.prefix = append(f.prefix, prefix)
 	start := func(name string, args ...string) {
+		f.kinds[prefix] = append(f.kinds[prefix], prefix+name)
 		f.do(append([]string{"run", "-d", "--name", prefix + name}, args...)...)
 	}
 	start("counts", "--restart", "always", "--network", "app", "box:1", "sh", "-c", counting)
@@ -64,6 +74,10 @@ func (f *fleet) begin(prefix string) {
 	start("execs", "--init", "--network", "app", "--memory", "64m", "--user", "bob", "box:1", "sh", "-c", sleeper)
 	start("talks", "-i", "--network", "none", "box:1", "sh", "-c", "while read x; do echo got $x; done")
 	start("terminal", "-t", "--pid", "host", "--cap-drop", "ALL", "box:1", "sh", "-c", "tty; "+sleeper)
+	if all {
+		start("mapped", "--userns", "auto", "--network", "app", "--tmpfs", "/tmp", "box:1", "sh", "-c", sleeper)
+		start("runc", "--runtime", "runc", "box:1", "sh", "-c", sleeper)
+	}
 	f.do("create", "--name", prefix+"created", "-v", "data:/data", "box:1", "true")
 	f.code(7, "run", "--name", prefix+"exited", "box:1", "sh", "-c", "echo last words; exit 7")
 	f.remember(prefix)
@@ -74,7 +88,7 @@ func (f *fleet) remember(prefix string) {
 	f.t.Helper()
 	f.do("exec", "-d", prefix+"execs", "sleep", "100000")
 	for _, name := range f.running(prefix) {
-		f.runs[name]++
+		f.begun(name)
 		f.procs[name] = f.processes(name)
 	}
 }
@@ -84,13 +98,7 @@ func (f *fleet) port(prefix string) string {
 	return map[string]string{"old-": "81", "new-": "82"}[prefix]
 }
 
-func (f *fleet) running(prefix string) []string {
-	var names []string
-	for _, n := range []string{"counts", "paused", "published", "stores", "healthy", "execs", "talks", "terminal"} {
-		names = append(names, prefix+n)
-	}
-	return names
-}
+func (f *fleet) running(prefix string) []string { return f.kinds[prefix] }
 
 func (f *fleet) do(args ...string) string {
 	f.t.Helper()
@@ -160,11 +168,12 @@ func (f *fleet) endWithoutDaemon() {
 	}
 	eventually(f.t, "containers end without a daemon", 10*time.Second, func() error {
 		exits, _ := filepath.Glob(filepath.Join(f.h.Dir, "run/shims/*/exit"))
-		if len(exits) < 2 {
+		if len(exits) < 3 {
 			return fmt.Errorf("%d have ended", len(exits))
 		}
 		return nil
 	})
+	f.page("old-") // a published port needs no daemon
 }
 
 // checkEnds: what has ended without a daemon has its exit code, its event and its restart policy.
@@ -176,6 +185,17 @@ func (f *fleet) checkEnds() {
 		}
 		return nil
 	})
+	eventually(f.t, "what fails again and again is started again and again", 10*time.Second, func() error {
+		if n, err := strconv.Atoi(f.inspect("loops", "{{.RestartCount}}")); err != nil || n < 5 {
+			return fmt.Errorf("%d starts, %v", n, err)
+		}
+		return nil
+	})
+	f.is("loops", "{{.State.ExitCode}}", "26")
+	f.is("rests", "{{.State.Status}} {{.State.ExitCode}}", "exited 3")
+	if got := f.do("ps", "-aq", "--filter", "name=^goes$"); got != "" {
+		f.t.Errorf("a container that was to go at its end is still there: %s", got)
+	}
 	f.is("ends", "{{.State.Status}} {{.State.ExitCode}}", "exited 23")
 	if got := strings.TrimSpace(f.do("wait", "ends")); got != "23" {
 		f.t.Errorf("wait says %s", got)

@@ -105,13 +105,34 @@ func (f *fleet) end(p, name string) {
 	code := map[bool]string{true: "3", false: "137"}[heeds]
 	f.is(name, "{{.State.Status}} {{.State.ExitCode}}", "exited "+code)
 	f.do("start", name)
+	f.begun(name)
 	f.do("kill", name)
 	f.do("wait", name)
 	f.is(name, "{{.State.Status}} {{.State.ExitCode}}", "exited 137")
 	f.do("start", name)
+	f.begun(name)
 	f.do("restart", "-t", "0", name)
 	f.is(name, "{{.State.Status}}", "running")
-	f.runs[name] += 2
+}
+
+// begun waits until a run is in the log, so that none is too short to be.
+func (f *fleet) begun(name string) {
+	f.t.Helper()
+	if f.runs[name]++; !strings.HasSuffix(name, "counts") {
+		return
+	}
+	eventually(f.t, "the run of "+name+" has begun", 10*time.Second, func() error {
+		n := 0
+		for _, line := range strings.Fields(f.do("logs", name)) {
+			if line == "0" {
+				n++
+			}
+		}
+		if n != f.runs[name] {
+			return fmt.Errorf("the log holds %d runs, not %d", n, f.runs[name])
+		}
+		return nil
+	})
 }
 
 // page reads the page of the published port from outside.
@@ -127,16 +148,17 @@ func (f *fleet) page(p string) {
 func (f *fleet) remove() {
 	f.t.Helper()
 	for _, p := range f.prefix {
-		f.do("rm", "-f", "-v", p+"healthy")
-		f.do("volume", "rm", p+"own") // it has a name: removing the container has not removed it
 		f.do("start", "-a", p+"created")
 		f.code(7, "start", "-a", p+"exited")
-		f.do("stop", "-t", "0", p+"counts", p+"talks")
-		f.do("rm", "-v", p+"counts", p+"talks", p+"created", p+"exited")
-		f.do("rm", "-f", "-v", p+"paused", p+"published", p+"stores", p+"execs", p+"terminal")
+		f.do("stop", "-t", "0", p+"counts")
+		f.do("rm", "-v", p+"created", p+"exited")
+		for _, name := range f.kinds[p] {
+			f.do("rm", "-f", "-v", name)
+		}
+		f.do("volume", "rm", p+"own") // it has a name: removing the container has not removed it
 	}
-	f.do("rm", "ends")
-	f.do("rm", "-f", "again")
+	f.do("rm", "ends", "rests")
+	f.do("rm", "-f", "again", "loops")
 	f.do("rmi", "committed:1")
 	f.do("image", "prune", "-f") // those whose name another commit took
 	f.do("volume", "rm", "data", "memory")

@@ -57,16 +57,24 @@ func upgrade(t *testing.T, older, present string, andBack bool) {
 		t.Fatal(err)
 	}
 	before := append(traces(t, h), stored(t, h)...)
-	f := newFleet(t, l)
+	f := newFleet(t, l, andBack)
 	s := newService(t, l)
+	h.Use(present) // the binary is replaced, the daemon not yet
+	f.alive()
+	if !andBack {
+		fails(t, h, "does not know this request (unknown method Diff): it is of an older version than this command", "diff", "old-healthy")
+	}
 	replace(t, h, present, syscall.SIGKILL, f.endWithoutDaemon)
 	f.check()
 	f.checkEnds()
+	h.Use(older) // somebody else's copy of the command
+	f.alive()
+	h.Use(present)
 	s.check()
 	f.workOn()
 	s.scale(3)
 
-	f.begin("new-") // what the present daemon makes, its predecessor finds
+	f.begin("new-", true) // what the present daemon makes, its predecessor finds
 	replace(t, h, older, syscall.SIGTERM, nil)
 	f.alive()
 	s.check()

@@ -97,7 +97,11 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		{filepath.Join(cfg.RunDir, "netns"), 0o710}, {filepath.Join(cfg.RunDir, "userns"), 0o710},
 		{filepath.Join(cfg.DataDir, rowDirectory), 0o710},
 	} {
-		if err := os.MkdirAll(d.path, d.perm); err != nil {
+		err := os.MkdirAll(d.path, d.perm)
+		if err == nil {
+			err = os.Chmod(d.path, d.perm) // an older daemon has made it for itself alone
+		}
+		if err != nil {
 			return nil, fmt.Errorf("create engine directory: %w", err)
 		}
 	}

@@ -11,11 +11,13 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/shoal-dev/shoal/internal/identity"
 	"github.com/shoal-dev/shoal/manager/dispatcher"
 	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
+	"github.com/shoal-dev/shoal/proto/known"
 )
 
 // who is a set of callers.
@@ -174,10 +176,26 @@ func (m *Manager) UnaryInterceptor(ctx context.Context, req any, info *grpc.Unar
 		return nil, err
 	}
 	ctx = withCaller(ctx, c)
+	if err := knows(info.FullMethod, req); err != nil {
+		return nil, err
+	}
 	if m.rules[info.FullMethod].leader {
 		return m.toLeader(ctx, info.FullMethod, req, handle)
 	}
 	return handle(ctx, req)
+}
+
+// knows refuses what a user asks for and this manager, older than the command or than the manager that has passed it on, would ignore.
+// Nodes are not users: what a newer one says besides is not asked for.
+func knows(method string, req any) error {
+	msg, ok := req.(proto.Message)
+	if !ok || !strings.HasPrefix(method, "/"+api.Control_ServiceDesc.ServiceName+"/") {
+		return nil
+	}
+	if field := known.Missing(msg); field != "" {
+		return status.Errorf(codes.Unimplemented, "%s, on the cluster's manager", field)
+	}
+	return nil
 }
 
 // StreamInterceptor checks a stream. Streams are served here, whoever leads.

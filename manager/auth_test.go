@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/shoal-dev/shoal/internal/identity"
 	"github.com/shoal-dev/shoal/manager/ca"
@@ -170,6 +171,11 @@ func TestLocalSocketMayDoEverything(t *testing.T) {
 	check(t, err)
 	defer conn.Close()
 	check(t, createNetwork(api.NewControlClient(conn), "n"))
+	newer := &api.CreateNetworkRequest{Spec: &api.NetworkSpec{Name: "newer"}}
+	newer.Spec.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 3000, protowire.VarintType), 1))
+	if _, err := api.NewControlClient(conn).CreateNetwork(t.Context(), newer); status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "field 3000 of NetworkSpec") {
+		t.Errorf("a request with what only a newer version knows: %v", err)
+	}
 	r, err := api.NewMembershipClient(conn).Status(t.Context(), &api.MembershipStatusRequest{})
 	if err != nil || len(r.Members) != 1 || r.LeaderId != a.id.NodeID() {
 		t.Errorf("status: %v, %v", r, err)

@@ -178,6 +178,7 @@ func (n *Node) localServer() *grpc.Server {
 	srv := grpc.NewServer(
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.UnknownServiceHandler(passOn(n.manager)),
+		grpc.UnaryInterceptor(wholeRequest), grpc.StreamInterceptor(wholeStream),
 		grpc.MaxRecvMsgSize(maxMessage),
 	)
 	api.RegisterLocalServer(srv, &local{node: n})

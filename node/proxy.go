@@ -7,6 +7,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"path"
+	"slices"
+	"strings"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -17,6 +20,8 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/shoal-dev/shoal/proto/api"
 )
 
 // The local socket outlives memberships: a manager comes and goes with the node's role. Requests for services that the
@@ -58,12 +63,21 @@ func passOn(target func() (*grpc.ClientConn, error)) grpc.StreamHandler {
 		if !ok {
 			return status.Error(codes.Internal, "request without a method")
 		}
+		if ofSocket(method) {
+			return status.Errorf(codes.Unimplemented, "unknown method %s", path.Base(method))
+		}
 		conn, err := target()
 		if err != nil {
 			return err
 		}
 		return relay(in, conn, method)
 	}
+}
+
+// ofSocket tells the methods that only the socket's own server could have: it is of an older version than who asks.
+func ofSocket(method string) bool {
+	service := strings.TrimPrefix(path.Dir(method), "/")
+	return slices.Contains([]string{api.Local_ServiceDesc.ServiceName, api.Containers_ServiceDesc.ServiceName, api.Images_ServiceDesc.ServiceName}, service)
 }
 
 func relay(in grpc.ServerStream, conn *grpc.ClientConn, method string) error {

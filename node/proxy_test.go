@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -49,6 +50,11 @@ func (b behind) Watch(_ *api.WatchRequest, s grpc.ServerStreamingServer[api.Watc
 // proxied is a client whose requests are passed on to b, or refused with err.
 func proxied(t *testing.T, b behind, err error) api.ControlClient {
 	t.Helper()
+	return api.NewControlClient(proxiedConn(t, b, err))
+}
+
+func proxiedConn(t *testing.T, b behind, err error) *grpc.ClientConn {
+	t.Helper()
 	pipe := newPipeListener()
 	inner := grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage))
 	api.RegisterControlServer(inner, b)
@@ -69,7 +75,7 @@ func proxied(t *testing.T, b behind, err error) api.ControlClient {
 		conn.Close()
 		inner.Stop()
 	})
-	return api.NewControlClient(client)
+	return client
 }
 
 func TestProxyPassesOn(t *testing.T) {
@@ -88,6 +94,28 @@ func TestProxyPassesOn(t *testing.T) {
 	_, err = proxied(t, behind{}, status.Error(codes.FailedPrecondition, "a worker")).GetNode(t.Context(), &api.GetNodeRequest{Ref: "x"})
 	if status.Code(err) != codes.FailedPrecondition || status.Convert(err).Message() != "a worker" {
 		t.Errorf("a refusal came back as %v", err)
+	}
+}
+
+// TestNewerRequests: methods and fields that only a newer version has are refused, not passed on and not ignored.
+func TestNewerRequests(t *testing.T) {
+	if !ofSocket("/shoal.api.Containers/Teleport") || !ofSocket(api.Local_Info_FullMethodName) || ofSocket(api.Control_GetNode_FullMethodName) {
+		t.Error("the socket's own services are not told from the managers'")
+	}
+	conn := proxiedConn(t, behind{}, nil)
+	err := conn.Invoke(t.Context(), "/shoal.api.Containers/Teleport", &api.ContainerRequest{}, &api.ContainerResponse{})
+	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "unknown method Teleport") {
+		t.Errorf("an unknown method: %v", err)
+	}
+	handled := 0
+	handle := func(context.Context, any) (any, error) { handled++; return nil, nil }
+	req := &api.CreateContainerRequest{Spec: &api.ContainerSpec{}}
+	_, err = wholeRequest(t.Context(), req, nil, handle)
+	check(t, err)
+	req.Spec.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 3000, protowire.VarintType), 1))
+	_, err = wholeRequest(t.Context(), req, nil, handle)
+	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "field 3000 of ContainerSpec") || handled != 1 {
+		t.Errorf("an unknown field: %v; %d requests were handled", err, handled)
 	}
 }
 

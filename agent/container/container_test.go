@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/shoal-dev/shoal/proto/api"
@@ -60,6 +61,10 @@ func TestRequest(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got, protocmp.Transform()); d != "" {
 		t.Errorf("request (-want +got):\n%s", d)
+	}
+	rev.Spec.Container.Mounts[0].ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 3000, protowire.VarintType), 1))
+	if _, err := c.request(); err == nil || !strings.Contains(err.Error(), "field 3000 of Mount") {
+		t.Errorf("what a newer manager asks for: %v", err)
 	}
 	if rev.Spec.Container.Mounts[0].Source != "data-{{.Task.Slot}}" {
 		t.Error("the revision was changed: other tasks share it")

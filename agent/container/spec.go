@@ -11,6 +11,7 @@ import (
 
 	"github.com/shoal-dev/shoal/overlay"
 	"github.com/shoal-dev/shoal/proto/api"
+	"github.com/shoal-dev/shoal/proto/known"
 )
 
 // Name is the name of a task's container: SERVICE.SLOT.TASKID, or SERVICE.NODEID.TASKID for a global service.
@@ -27,6 +28,9 @@ func (c *Controller) request() (*api.CreateContainerRequest, error) {
 	spec := proto.CloneOf(c.rev.Spec.GetContainer())
 	if spec == nil {
 		return nil, fmt.Errorf("revision %s says nothing of a container", c.rev.Id)
+	}
+	if field := known.Missing(spec); field != "" {
+		return nil, fmt.Errorf("this node's version of Shoal does not know what the service asks for (%s): upgrade the node, or keep the service off it by a constraint", field)
 	}
 	if err := expandSpec(spec, placeholders(t, c.deps.Node())); err != nil {
 		return nil, err
