@@ -229,7 +229,7 @@ func (e *Engine) checkRequest(req *api.CreateContainerRequest, row *api.Containe
 	if err := checkGroupParent(req.Spec.CgroupParent); err != nil {
 		return err
 	}
-	if err := checkConf(req.Spec.Limits); err != nil {
+	if err := checkConf(req.Spec.Limits, false); err != nil {
 		return err
 	}
 	if err := checkCPUs(req.Spec.Limits, row.TaskId != ""); err != nil {

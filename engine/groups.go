@@ -40,8 +40,9 @@ func checkGroupParent(parent string) error {
 	return nil
 }
 
-// checkConf refuses files of control groups that this host does not have, or that are not settings.
-func checkConf(l *api.ContainerLimits) error {
+// checkConf refuses files of control groups that this host does not have, or that are not settings. Without a value an update
+// gives them up.
+func checkConf(l *api.ContainerLimits, update bool) error {
 	if len(l.GetConf()) == 0 {
 		return nil
 	}
@@ -50,6 +51,9 @@ func checkConf(l *api.ContainerLimits) error {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Conf)) {
+		if l.Conf[name] == "" && !update {
+			return errorf(ErrInvalid, "--cgroup-conf %s= has no value: leave it out", name)
+		}
 		if err := tree.CheckConf(name, l.Conf[name]); err != nil {
 			return errorf(ErrInvalid, "%w", err)
 		}

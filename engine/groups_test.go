@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/shoal-dev/shoal/engine/cgroup"
+	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -151,6 +153,41 @@ func TestCgroupConf(t *testing.T) {
 	}
 	if got, err := os.ReadFile(groupFile(t, path, "pids.max")); err != nil || string(got) != "20\n" {
 		t.Errorf("after a restart pids.max is %q, %v", got, err)
+	}
+	for range 2 { // once more is no error: a daemon that dies has it done again
+		if err := update(&api.ContainerLimits{Conf: map[string]string{"pids.max": "", "cpu.idle": ""}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	given := func(when, pids string) {
+		for name, want := range map[string]string{"cpu.idle": "0\n", "pids.max": pids} {
+			if got, err := os.ReadFile(groupFile(t, path, name)); err != nil || string(got) != want {
+				t.Errorf("%s %s is %q, %v, want %q", when, name, got, err, want)
+			}
+		}
+		if conf := l.row(id).Spec.Limits.Conf; len(conf) > 0 {
+			t.Errorf("%s the row has %v", when, conf)
+		}
+	}
+	given("given up,", "max\n")
+	if err := update(&api.ContainerLimits{Pids: 9, Conf: map[string]string{"pids.max": ""}}); err != nil {
+		t.Fatal(err)
+	}
+	given("left to a flag,", "9\n")
+	if err := update(&api.ContainerLimits{Pids: -1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Restart(l.ctx(), id, new(time.Duration), ""); err != nil {
+		t.Fatal(err)
+	}
+	given("after a restart", "max\n")
+	if left := enginetest.Cgroups(filepath.Base(l.dir) + "/*"); slices.ContainsFunc(left, func(g string) bool { return strings.Contains(g, "fresh") }) {
+		t.Errorf("left groups %v", left)
+	}
+	r = request("", "true")
+	r.Spec.Limits = &api.ContainerLimits{Conf: map[string]string{"pids.max": ""}}
+	if _, err := l.Create(l.ctx(), CreateOptions{Request: r}); err == nil || !strings.Contains(err.Error(), "has no value") {
+		t.Errorf("a file without a value: %v", err)
 	}
 }
 

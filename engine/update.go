@@ -17,7 +17,7 @@ import (
 )
 
 // Update changes limits and restart policy of a container; one that runs feels it at once. What the request leaves out
-// stays as it is, -1 lifts a limit.
+// stays as it is, -1 lifts a limit, an empty value a file of the control group.
 func (e *Engine) Update(ctx context.Context, r *api.UpdateContainerRequest) error {
 	c, err := e.find(r.GetRef())
 	if err != nil {
@@ -71,7 +71,7 @@ func (e *Engine) updateLimits(ctx context.Context, row *api.Container, change *a
 	if change == nil || proto.Equal(change, &api.ContainerLimits{}) {
 		return row.Spec.GetLimits(), nil
 	}
-	if err := checkConf(change); err != nil {
+	if err := checkConf(change, true); err != nil {
 		return nil, err
 	}
 	if err := checkCPUs(change, row.TaskId != ""); err != nil {
@@ -85,7 +85,7 @@ func (e *Engine) updateLimits(ctx context.Context, row *api.Container, change *a
 	if !active(row.State) {
 		return limits, nil
 	}
-	lift(res, lifted)
+	lift(res, limits, lifted)
 	err = e.cfg.Runtime.Update(ctx, row.Id, res)
 	if errors.Is(err, runtime.ErrNotFound) || errors.Is(err, runtime.ErrNotRunning) {
 		return limits, nil // it has just ended
@@ -114,6 +114,13 @@ func mergeLimits(old, change *api.ContainerLimits) (merged, lifted *api.Containe
 				merged.Conf[name] = value
 			}
 		}
+		lifted.Conf = map[string]string{}
+		maps.DeleteFunc(merged.Conf, func(name, value string) bool {
+			if value == "" {
+				lifted.Conf[name] = ""
+			}
+			return value == ""
+		})
 	}
 	// CPUs are limited in one of two ways, the newer one counts.
 	switch {
@@ -137,7 +144,16 @@ func mergeLimits(old, change *api.ContainerLimits) (merged, lifted *api.Containe
 }
 
 // lift says no limit where a running container has to be told so.
-func lift(r *specs.LinuxResources, lifted *api.ContainerLimits) {
+func lift(r *specs.LinuxResources, limits, lifted *api.ContainerLimits) {
+	for name := range lifted.Conf {
+		if spec.SameLimit(name, limits) != "" {
+			continue // it is that limit's now
+		}
+		if r.Unified == nil {
+			r.Unified = map[string]string{}
+		}
+		r.Unified[name] = ""
+	}
 	none := func() *int64 { n := int64(-1); return &n }
 	if lifted.MemoryBytes != 0 || lifted.MemoryReservation != 0 {
 		if r.Memory == nil {

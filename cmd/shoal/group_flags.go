@@ -15,7 +15,7 @@ type groupFlags struct {
 }
 
 func (o *groupFlags) add(f *pflag.FlagSet) {
-	f.Var(&o.conf, "cgroup-conf", "Write a file of the container's control group (memory.high=64M, hugetlb.2MB.max=0)")
+	f.Var(&o.conf, "cgroup-conf", "Write a file of the container's control group (memory.high=64M, hugetlb.2MB.max=0; update: FILE= takes it back)")
 	f.Int64Var(&o.rtPeriod, "cpu-rt-period", 0, "Limit CPU real-time period in microseconds")
 	f.Int64Var(&o.rtRuntime, "cpu-rt-runtime", 0, "Limit CPU real-time runtime in microseconds")
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,12 +26,12 @@ var notConf = map[string]string{
 }
 
 // CheckConf refuses a file that no group of this machine has for a setting, by its name and its controller, and a value that
-// cannot be written at once.
+// cannot be written at once. An empty one is what a new group has.
 func (t *Tree) CheckConf(name, value string) error {
 	if err := checkConfName(name); err != nil {
 		return err
 	}
-	if value == "" || strings.ContainsAny(value, "\x00\n") {
+	if strings.ContainsAny(value, "\x00\n") {
 		return fmt.Errorf("cgroup file %s: the value %q is not one line", name, value)
 	}
 	have := t.controllers()
@@ -102,7 +103,7 @@ func (w *writer) set(name, value string) error {
 	if dir == "" {
 		return fmt.Errorf("cgroup file %s: this host has no %s controller", name, c)
 	}
-	err := write(dir, filepath.Base(name), value)
+	err := writeConf(dir, name, value)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cgroup file %s: the %s controller of this host has no such file (%s)", name, c, version(dir == w.group.V2Dir()))
 	}
@@ -111,6 +112,41 @@ func (w *writer) set(name, value string) error {
 		return fmt.Errorf("cgroup file %s: the kernel does not take %q: %w", name, value, refused.Err)
 	}
 	return err
+}
+
+// writeConf writes a value, or what a new group beside this one has. That may be several lines, one for each device: the kernel
+// takes one at a time.
+func writeConf(dir, name, value string) error {
+	if value != "" {
+		return write(dir, filepath.Base(name), value)
+	}
+	lines, err := fresh(dir, name)
+	if err != nil {
+		return err
+	}
+	if len(lines) == 0 {
+		if now, err := read(dir, name); err != nil || strings.TrimSpace(now) == "" {
+			return err
+		}
+		return fmt.Errorf("cgroup file %s: a new group has no line in it, and a running container keeps its own: write one without a limit, or stop the container first", name)
+	}
+	for _, line := range lines {
+		if err := write(dir, filepath.Base(name), line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fresh reads a file of a group that is new. One that a killed daemon has left is as new.
+func fresh(dir, name string) ([]string, error) {
+	beside := dir + ".fresh"
+	if err := os.Mkdir(beside, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	defer os.Remove(beside)
+	text, err := read(beside, name)
+	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' }), err
 }
 
 func version(two bool) string {

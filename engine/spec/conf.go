@@ -14,7 +14,7 @@ import (
 // field of its own, or "unified", which is a map of such files.
 func addConf(r *specs.LinuxResources, l *api.ContainerLimits) error {
 	for name, value := range l.GetConf() {
-		if other := sameLimit(name, l); other != "" {
+		if other := SameLimit(name, l); other != "" {
 			return fmt.Errorf("--cgroup-conf %s is the limit that is given with %s: give one of them", name, other)
 		}
 		if typed(r, name, strings.TrimSpace(value)) {
@@ -28,8 +28,8 @@ func addConf(r *specs.LinuxResources, l *api.ContainerLimits) error {
 	return nil
 }
 
-// sameLimit names the flag of the limit of l that is about the same file.
-func sameLimit(name string, l *api.ContainerLimits) string {
+// SameLimit names the flag of the limit of l that is about the same file.
+func SameLimit(name string, l *api.ContainerLimits) string {
 	for _, s := range []struct {
 		given bool
 		limit string
