@@ -7,6 +7,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -109,5 +111,24 @@ func TestRemovedWhileBeingMade(t *testing.T) {
 	l.create(on("", at("one")))
 	if !tried {
 		t.Error("nothing was tried")
+	}
+}
+
+// A line of /etc/group may be of any length, and hides none behind it.
+func TestManyMembers(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"passwd": "me:x:1000:1000::/home:/bin/sh\n", "group": "all:x:5:" + strings.Repeat("somebody,", 20000) + "me\nmine:x:6:me\n",
+	} {
+		if err := os.WriteFile(filepath.Join(root, "etc", name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u, err := lookupUser(root, "me", []string{"mine"})
+	if err != nil || !slices.Contains(u.Groups, 5) || !slices.Contains(u.Groups, 6) {
+		t.Errorf("groups %v, %v", u.Groups, err)
 	}
 }

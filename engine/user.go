@@ -5,6 +5,7 @@ package engine
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math"
@@ -168,10 +169,15 @@ func eachLine(root, name string, f func(fields []string)) error {
 	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
 		return err
 	}
-	for s := bufio.NewScanner(io.LimitReader(file, maxAccountFile)); s.Scan(); {
+	s := bufio.NewScanner(io.LimitReader(file, maxAccountFile))
+	s.Buffer(nil, maxAccountFile) // a group may have very many members
+	for s.Scan() {
 		if line := strings.TrimSpace(s.Text()); line != "" && line[0] != '#' {
 			f(strings.Split(line, ":"))
 		}
+	}
+	if err := s.Err(); err != nil {
+		return fmt.Errorf("read the image's %s: %w", name, err)
 	}
 	return nil
 }

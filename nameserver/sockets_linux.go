@@ -37,7 +37,8 @@ func Listen(netns string, at netip.AddrPort, h dns.Handler, log *slog.Logger) (*
 	if err != nil {
 		return nil, fmt.Errorf("listen for DNS on %s: %w", at, err)
 	}
-	s := &Sockets{udp: &dns.Server{PacketConn: pc, Handler: h}, tcp: &dns.Server{Listener: ln, Handler: h}}
+	h = bounded{h, make(chan struct{}, maxQuestions)}
+	s := &Sockets{udp: &dns.Server{PacketConn: pc, Handler: h}, tcp: &dns.Server{Listener: newBoundedListener(ln), Handler: h}}
 	for _, srv := range []*dns.Server{s.udp, s.tcp} {
 		go func() {
 			if err := srv.ActivateAndServe(); err != nil && !errors.Is(err, net.ErrClosed) {

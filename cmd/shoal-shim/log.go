@@ -110,8 +110,12 @@ func (l *logFile) flush() {
 	if l.fd < 0 {
 		l.open()
 	}
-	if l.fd >= 0 && writeAll(l.fd, l.buf) == 0 {
-		l.size += int64(len(l.buf))
+	if l.fd >= 0 {
+		if writeAll(l.fd, l.buf) == 0 {
+			l.size += int64(len(l.buf))
+		} else { // no half line stays, which the next one would be joined to
+			syscall.RawSyscall(syscall.SYS_FTRUNCATE, uintptr(l.fd), uintptr(l.size), 0)
+		}
 	}
 	l.buf = l.buf[:0]
 	if l.max > 0 && l.size >= l.max {

@@ -3,11 +3,16 @@
 package network
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 )
+
+// acceptAgain is how long a proxy waits when it cannot accept.
+const acceptAgain = 100 * time.Millisecond
 
 // proxy passes connections to a held port on to the container.
 type proxy struct {
@@ -38,8 +43,12 @@ func (p *proxy) Close() {
 func (p *proxy) accept() {
 	for {
 		c, err := p.l.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil { // no descriptor is left, for example
+			time.Sleep(acceptAgain)
+			continue
 		}
 		go p.pass(c)
 	}

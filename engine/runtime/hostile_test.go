@@ -6,8 +6,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/enginetest"
 )
@@ -32,6 +37,35 @@ func TestTerminalTakesMuchInput(t *testing.T) {
 	out.await(t, "ready")
 	go st.Stdin().Write(bytes.Repeat([]byte("x"), size))
 	out.await(t, fmt.Sprint(size))
+}
+
+// TestLogOnAFullDisk: lines are lost while there is no room for them, and none that comes later.
+func TestLogOnAFullDisk(t *testing.T) {
+	b := newBox(t, sh("seq 20000; touch /dev/shm/half; until test -e /dev/shm/go; do sleep 0.01; done; echo last"))
+	disk := t.TempDir()
+	if err := unix.Mount("disk", disk, "tmpfs", 0, "size=256k"); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(disk, unix.MNT_DETACH)
+	filler := filepath.Join(disk, "filler")
+	if err := os.WriteFile(filler, make([]byte, 128<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.opts.Log.Path = filepath.Join(disk, "log")
+	b.start()
+	inside := func(args ...string) int {
+		_, _, exit := b.exec(ExecOptions{Process: b.process(args...)}, "")
+		return exit.Code
+	}
+	enginetest.Until(t, "it has written more than there is room for", func() bool { return inside("test", "-e", "/dev/shm/half") == 0 })
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	inside("touch", "/dev/shm/go")
+	b.wait()
+	if got := b.logged(); !strings.HasPrefix(got, "1\n2\n3\n") || !strings.HasSuffix(got, "\nlast\n") {
+		t.Errorf("the log begins with %.10q and ends with %q", got, got[max(0, len(got)-20):])
+	}
 }
 
 // TestExecEndsThroughAFlood: who outlives a process and writes as fast as it can does not hold up its end.

@@ -133,22 +133,38 @@ func Env(s *api.ContainerSpec, img ocispec.ImageConfig, hostname string) []strin
 // MergeEnv lays over on base, keeping the order in which keys first appear.
 func MergeEnv(base, over []string) []string {
 	out := slices.Clone(base)
-	for _, e := range over {
-		key, _, set := strings.Cut(e, "=")
-		i := slices.IndexFunc(out, func(have string) bool {
-			k, _, _ := strings.Cut(have, "=")
-			return k == key
-		})
-		switch {
-		case set && i >= 0:
-			out[i] = e
-		case set:
-			out = append(out, e)
-		case i >= 0:
-			out = slices.Delete(out, i, i+1)
+	at := map[string]int{} // of keys: an image may have very many
+	for i, e := range out {
+		key, _, _ := strings.Cut(e, "=")
+		if _, twice := at[key]; !twice {
+			at[key] = i
 		}
 	}
-	return out
+	gone := map[int]bool{}
+	for _, e := range over {
+		key, _, set := strings.Cut(e, "=")
+		i, have := at[key]
+		switch {
+		case set && have:
+			out[i] = e
+		case set:
+			at[key] = len(out)
+			out = append(out, e)
+		case have:
+			gone[i] = true
+			delete(at, key)
+		}
+	}
+	if len(gone) == 0 {
+		return out
+	}
+	left := out[:0]
+	for i, e := range out {
+		if !gone[i] {
+			left = append(left, e)
+		}
+	}
+	return left
 }
 
 // Workdir is the container's working directory.
