@@ -63,7 +63,7 @@ func run(ctx context.Context, out, only string, runs int) error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"runtime", b.runtime}, {"containers", b.containers}, {"memory", b.memory}, {"service", b.service}, {"answer", b.answer}, {"failure", b.failure}, {"path", b.path},
+		{"runtime", b.runtime}, {"containers", b.containers}, {"exec", b.exec}, {"bare", b.bare}, {"many", b.many}, {"memory", b.memory}, {"service", b.service}, {"answer", b.answer}, {"failure", b.failure}, {"path", b.path},
 	} {
 		if only != "" && !strings.Contains(","+only+",", ","+s.name+",") {
 			continue

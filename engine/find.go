@@ -45,20 +45,15 @@ func (e *Engine) find(ref string) (*container, error) {
 	return found, nil
 }
 
-// withMaking returns every container, those that are being made included: what they use is in use.
-func (e *Engine) withMaking() []*container {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.AppendSeq(slices.Collect(maps.Values(e.containers)), maps.Values(e.making))
-}
+// withMaking returns every container, oldest first, those that are being made included: what they use is in use.
+func (e *Engine) withMaking() []*container { return e.list(e.making) }
 
 // all returns every container, oldest first.
-func (e *Engine) all() []*container {
+func (e *Engine) all() []*container { return e.list(nil) }
+
+func (e *Engine) list(also map[string]*container) []*container {
 	e.mu.Lock()
-	out := make([]*container, 0, len(e.containers))
-	for _, c := range e.containers {
-		out = append(out, c)
-	}
+	out := slices.AppendSeq(slices.Collect(maps.Values(e.containers)), maps.Values(also))
 	e.mu.Unlock()
 	slices.SortFunc(out, func(a, b *container) int {
 		if d := a.get().CreatedAt.AsTime().Compare(b.get().CreatedAt.AsTime()); d != 0 {

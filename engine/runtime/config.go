@@ -23,19 +23,27 @@ type configs struct {
 	byID map[string]config
 }
 
-// config is a container's configuration without its seccomp profile. Nobody changes it.
+// config is a container's record, and its configuration without its seccomp profile. Nobody changes it.
 type config struct {
-	file   fs.FileInfo
-	spec   *specs.Spec
-	filter []byte
+	created, bundle fs.FileInfo // the files that it was read from
+	rec             record
+	in              input
 }
 
-// get answers only for the very file that it was told of.
-func (c *configs) get(id string, file fs.FileInfo) (config, bool) {
+// get answers only for the very files that it was told of.
+func (c *configs) get(id string, created fs.FileInfo) (config, bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	k, ok := c.byID[id]
-	return k, ok && os.SameFile(k.file, file) && k.file.ModTime().Equal(file.ModTime()) && k.file.Size() == file.Size()
+	c.mu.Unlock()
+	if !ok || !unchanged(k.created, created) {
+		return k, false
+	}
+	bundle, err := os.Stat(configFile(k.rec.Bundle))
+	return k, err == nil && unchanged(k.bundle, bundle)
+}
+
+func unchanged(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
 func (c *configs) put(id string, k config) {
@@ -55,34 +63,59 @@ func (c *configs) forget(id string) {
 
 // Spec implements Runtime.
 func (s *Shoal) Spec(_ context.Context, id string) (*specs.Spec, error) {
-	rec, err := s.place(id).record()
-	if err != nil {
-		return nil, err
-	}
-	k, err := s.config(rec.CreateOptions)
-	return k.spec, err
+	k, err := s.config(id)
+	return k.in.spec, err
 }
 
-func (s *Shoal) config(rec CreateOptions) (config, error) {
-	file, err := os.Stat(configFile(rec.Bundle))
-	if err != nil {
-		return config{}, fmt.Errorf("read bundle: %w", err)
+// config gives what is known of a container, reading it where that is not much.
+func (s *Shoal) config(id string) (config, error) {
+	created, err := os.Stat(s.place(id).file(recordFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return config{}, ErrNotFound
 	}
-	if k, ok := s.configs.get(rec.ID, file); ok {
+	if err != nil {
+		return config{}, fmt.Errorf("read record of container %.12s: %w", id, err)
+	}
+	if k, ok := s.configs.get(id, created); ok {
 		return k, nil
 	}
-	k := config{file: file}
-	if k.spec, err = readSpec(rec.Bundle); err != nil {
+	k := config{created: created}
+	if k.rec, err = s.place(id).record(); err != nil {
 		return k, err
 	}
-	if l := k.spec.Linux; l != nil {
-		if k.filter, err = s.filter(l.Seccomp); err != nil {
-			return k, err
+	if k.bundle, err = os.Stat(configFile(k.rec.Bundle)); err != nil {
+		return k, fmt.Errorf("read bundle: %w", err)
+	}
+	if k.in, err = s.inside(k.rec); err != nil {
+		return k, err
+	}
+	s.configs.put(id, k)
+	return k, nil
+}
+
+// inside reads what one more process of a container is compiled from.
+func (s *Shoal) inside(rec record) (input, error) {
+	spec, err := readSpec(rec.Bundle)
+	if err != nil {
+		return input{}, err
+	}
+	g, err := s.tree.Group(rec.CgroupPath)
+	if err != nil {
+		return input{}, err
+	}
+	in := s.input(rec.CreateOptions, spec, g)
+	if l := spec.Linux; l != nil {
+		if in.filter, err = s.filter(l.Seccomp); err != nil {
+			return in, err
 		}
 		l.Seccomp = nil
 	}
-	s.configs.put(rec.ID, k)
-	return k, nil
+	// A daemon may know hierarchies that the one before it, which made the container, did not.
+	in.groups.tasks = slices.DeleteFunc(in.groups.tasks, func(file string) bool {
+		_, err := os.Stat(file)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	return in, nil
 }
 
 func configFile(bundle string) string { return filepath.Join(bundle, "config.json") }

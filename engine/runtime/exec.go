@@ -7,37 +7,34 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/shoal-dev/shoal/engine/cgroup"
 	"github.com/shoal-dev/shoal/engine/shim"
 	"github.com/shoal-dev/shoal/engine/shim/wire"
 )
 
 // Exec implements Runtime.
 func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, error) {
-	rec, err := s.place(id).record()
-	if err != nil {
+	k, err := s.config(id)
+	if errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	if rec.Runtime != "" {
-		return s.execOther(ctx, rec.CreateOptions, o)
-	}
-	in, err := s.insideOf(rec)
 	if err != nil {
 		return nil, fmt.Errorf("exec: %w", err)
 	}
+	if k.rec.Runtime != "" {
+		return s.execOther(ctx, k.rec.CreateOptions, o)
+	}
+	in := s.atFirst(k)
 	if o.Privileged {
 		in.filter = nil
 	}
-	layout, err := s.layout(ctx, rec)
+	layout, err := s.layout(ctx, k.rec)
 	if err != nil {
 		return nil, wrap("exec", err)
 	}
@@ -62,32 +59,20 @@ func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, er
 	return p, nil
 }
 
-// insideOf is what one more process of a container is compiled from.
-func (s *Shoal) insideOf(rec record) (input, error) {
-	k, err := s.config(rec.CreateOptions)
-	if err != nil {
-		return input{}, err
+// atFirst is what one more process is compiled from, now that the first is where it is.
+func (s *Shoal) atFirst(k config) input {
+	in := k.in
+	if in.groups.unified {
+		in.groups.v2 = s.groupOfFirst(k.rec.ID, in.groups.v2)
 	}
-	g, err := s.tree.Group(rec.CgroupPath)
-	if err != nil {
-		return input{}, err
-	}
-	in := s.input(rec.CreateOptions, k.spec, g)
-	in.filter, in.groups.v2 = k.filter, s.groupOfFirst(rec.ID, g)
-	// A daemon may know hierarchies that the one before it, which made the container, did not.
-	in.groups.tasks = slices.DeleteFunc(in.groups.tasks, func(file string) bool {
-		_, err := os.Stat(file)
-		return errors.Is(err, fs.ErrNotExist)
-	})
-	return in, nil
+	return in
 }
 
 // groupOfFirst is where one more process is born on version 2: beside the container's first, which may have moved further
 // down. Where a group gives controllers to those below it, nothing can be in itself.
-func (s *Shoal) groupOfFirst(id string, g *cgroup.Group) string {
-	top := g.V2Dir()
+func (s *Shoal) groupOfFirst(id, top string) string {
 	sup, err := s.place(id).supervised()
-	if err != nil || !g.Unified() {
+	if err != nil {
 		return top
 	}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", sup.init.pid))
@@ -158,20 +143,18 @@ func (b *builder) enterContainer(oom *int) {
 func start(ctx context.Context, conn *shim.Conn, blob []byte, kind uint16, o ExecOptions) (*execProcess, error) {
 	p := &execProcess{conn: conn, done: make(chan struct{}), replies: make(chan shim.Reply, 1)}
 	var fds []int
-	var theirs []*os.File
 	if !o.Process.Terminal {
-		var err error
-		if p.stream, theirs, err = newPipes(o.Stdin); err != nil {
+		stream, theirs, err := newPipes(o.Stdin)
+		if err != nil {
 			return nil, err
 		}
+		defer closeAll(theirs...)
+		p.stream = stream
 		for _, f := range theirs {
 			fds = append(fds, int(f.Fd()))
 		}
 	}
 	r, err := conn.Call(ctx, wire.OpRunExec, kind, blob, fds...)
-	for _, f := range theirs {
-		f.Close()
-	}
 	if err == nil && (r.Op != wire.OpCreated || len(r.Payload) < 4) {
 		err = fmt.Errorf("the shim answers exec with %d", r.Op)
 	}

@@ -97,10 +97,11 @@ func (s *Shoal) startHooks(ctx context.Context, rec record) error {
 	if err != nil {
 		return err
 	}
-	in, err := s.insideOf(rec)
+	k, err := s.config(rec.ID)
 	if err != nil {
 		return err
 	}
+	in := s.atFirst(k)
 	for _, h := range rec.Hooks.StartContainer {
 		blob, err := compileStartHook(in, h)
 		if err == nil {

@@ -28,7 +28,7 @@ func newPipes(withStdin bool) (s *pipeStream, theirs []*os.File, err error) {
 	s = &pipeStream{}
 	var in *os.File
 	if withStdin {
-		in, s.stdin, err = os.Pipe()
+		in, s.stdin, err = halfPipe(1)
 	} else {
 		in, err = os.Open(os.DevNull)
 	}
@@ -37,7 +37,7 @@ func newPipes(withStdin bool) (s *pipeStream, theirs []*os.File, err error) {
 	}
 	theirs = append(theirs, in)
 	for _, mine := range []**os.File{&s.stdout, &s.stderr} {
-		r, w, err := os.Pipe()
+		r, w, err := halfPipe(0)
 		if err != nil {
 			s.abandon()
 			closeAll(theirs...)
@@ -46,10 +46,18 @@ func newPipes(withStdin bool) (s *pipeStream, theirs []*os.File, err error) {
 		*mine = r
 		theirs = append(theirs, w)
 	}
-	for _, f := range theirs {
-		unix.SetNonblock(int(f.Fd()), false) // programs expect streams that block
-	}
 	return s, theirs, nil
+}
+
+// halfPipe makes a pipe of which this program uses one end, number ours. The other blocks, as programs expect of their
+// streams, and so is none that Go has to watch.
+func halfPipe(ours int) (r, w *os.File, err error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, os.NewSyscallError("pipe", err)
+	}
+	unix.SetNonblock(p[ours], true)
+	return os.NewFile(uintptr(p[0]), "pipe"), os.NewFile(uintptr(p[1]), "pipe"), nil
 }
 
 func newTerminal(f *os.File, withStdin bool) *pipeStream {

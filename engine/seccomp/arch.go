@@ -5,9 +5,11 @@ package seccomp
 import (
 	"fmt"
 	"runtime"
+	"sync"
 
 	"github.com/elastic/go-seccomp-bpf/arch"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // table is one instruction set with its system calls.
@@ -65,9 +67,16 @@ func (t table) number(name string) (uint32, bool) {
 	return uint32(n) | t.mask, ok
 }
 
+// kernelRunsX32 asks the kernel: distributions build it without, or switched off. A third of a filter is for x32 alone, and
+// the kernel translates a filter anew for every process that loads it.
+var kernelRunsX32 = sync.OnceValue(func() bool {
+	_, _, err := unix.RawSyscall(unix.SYS_GETPID|x32Bit, 0, 0, 0)
+	return err != unix.ENOSYS
+})
+
 // tables are those that a profile covers: the native one always comes first, others
 // only if they can run on this machine.
-func tables(list []specs.Arch) ([]table, error) {
+func tables(list []specs.Arch, x32 bool) ([]table, error) {
 	switch runtime.GOARCH {
 	case "amd64":
 		native := fromInfo(arch.X86_64)
@@ -78,7 +87,9 @@ func tables(list []specs.Arch) ([]table, error) {
 			case specs.ArchX86:
 				out = append(out, fromInfo(arch.I386))
 			case specs.ArchX32:
-				out = append(out, x32Table())
+				if x32 {
+					out = append(out, x32Table())
+				}
 			}
 		}
 		return out, nil

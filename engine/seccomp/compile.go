@@ -64,8 +64,11 @@ type span struct {
 // most common calls cost a dozen instructions and not hundreds. Names that an
 // architecture does not know are skipped, as every runtime does. Calls newer than
 // every call of the profile give ENOSYS instead of the default error, so that
-// libraries fall back to what the profile knows.
-func Compile(p *specs.LinuxSeccomp) (*Filter, error) {
+// libraries fall back to what the profile knows. So do those of an instruction set
+// that the kernel does not have.
+func Compile(p *specs.LinuxSeccomp) (*Filter, error) { return compile(p, kernelRunsX32()) }
+
+func compile(p *specs.LinuxSeccomp, x32 bool) (*Filter, error) {
 	flags, err := filterFlags(p)
 	if err != nil {
 		return nil, err
@@ -74,7 +77,7 @@ func Compile(p *specs.LinuxSeccomp) (*Filter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seccomp default action: %w", err)
 	}
-	list, err := tables(p.Architectures)
+	list, err := tables(p.Architectures, x32)
 	if err != nil {
 		return nil, err
 	}

@@ -32,10 +32,15 @@ type machine struct {
 
 func compiled(t *testing.T, p *specs.LinuxSeccomp) machine {
 	t.Helper()
-	f, err := Compile(p)
+	f, err := compile(p, true)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return running(t, f)
+}
+
+func running(t *testing.T, f *Filter) machine {
+	t.Helper()
 	code, all := bpf.Disassemble(f.Code)
 	if !all {
 		t.Fatal("the filter has instructions that classic BPF does not know")
@@ -227,11 +232,35 @@ func TestDenyList(t *testing.T) {
 	})
 }
 
+// Where there is no x32, a filter answers for the kernel and is shorter for it.
+func TestKernelWithoutX32(t *testing.T) {
+	p, err := Default(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with, err := compile(p, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := compile(p, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(without.Code)*4 > len(with.Code)*3 {
+		t.Errorf("%d instructions, with x32 %d", len(without.Code), len(with.Code))
+	}
+	running(t, without).check(t, []call{
+		{"read", x86, unix.SYS_READ, nil, allow}, {"mount", x86, unix.SYS_MOUNT, nil, eperm}, {"i386 read", i386, 3, nil, allow},
+		{"x32 read", x86, x32Bit | unix.SYS_READ, nil, enosys}, {"x32 mount", x86, x32Bit | unix.SYS_MOUNT, nil, enosys},
+		{"x32 execve", x86, x32Bit | 520, nil, enosys}, {"the last number", x86, x32Bit - 1, nil, enosys},
+	})
+}
+
 // The binary search finds every number: compared with looking each up in a list.
 func TestSearchFindsEveryNumber(t *testing.T) {
 	p := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}
 	want := map[uint32]uint32{}
-	table, _ := tables(nil)
+	table, _ := tables(nil, true)
 	last := uint32(0)
 	for name, n := range table[0].numbers {
 		if n%3 == 0 || n < 20 {

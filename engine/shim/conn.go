@@ -41,18 +41,23 @@ type Reply struct {
 // Conn is a connection to a shim. One goroutine may send while another receives.
 type Conn struct{ c *net.UnixConn }
 
+// longestPath is what fits into a unix socket's address, in bytes.
+const longestPath = 107
+
 // Dial connects to the shim that lives in dir.
 func Dial(dir string) (*Conn, error) {
-	d, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, ErrGone
+	path := filepath.Join(dir, wire.SocketFile)
+	if len(path) > longestPath {
+		d, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, ErrGone
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer d.Close()
+		path = filepath.Join("/proc/self/fd", strconv.Itoa(int(d.Fd())), wire.SocketFile)
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	// By descriptor: the path itself may be longer than a socket's address can be.
-	path := filepath.Join("/proc/self/fd", strconv.Itoa(int(d.Fd())), wire.SocketFile)
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
 		return nil, ErrGone

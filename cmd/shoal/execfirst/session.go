@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/shoal-dev/shoal/internal/execwire"
 )
@@ -122,12 +123,16 @@ func (s *session) cannotWrite(err error) int {
 	return s.fail(err.Error())
 }
 
+// restAfter is when a session watches the signals that do not end programs.
+const restAfter = 20 * time.Millisecond
+
 // signals passes on all but those that mean this program's terminal, its children or Go's scheduler, until stop. The two
 // that end programs are watched at once; all sixty take Go half a millisecond, for which nobody has to wait.
 func (s *session) signals() (stop func()) {
 	ch := make(chan os.Signal, 16)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
 	go func() {
+		time.Sleep(restAfter)
 		signal.Notify(ch)
 		for sig := range ch {
 			switch sig {
