@@ -21,7 +21,10 @@ func devices(s *api.ContainerSpec) ([]specs.LinuxDevice, []specs.LinuxDeviceCgro
 	var out []specs.LinuxDevice
 	var rules []specs.LinuxDeviceCgroup
 	if s.GetPrivileged() {
-		out = hostDevices()
+		var err error
+		if out, err = hostDevices(); err != nil {
+			return nil, nil, err
+		}
 	}
 	for _, d := range s.GetDevices() {
 		access := d.Permissions
@@ -97,21 +100,18 @@ func deviceTree(host, inside string) ([]specs.LinuxDevice, error) {
 		}
 		return []specs.LinuxDevice{d}, nil
 	}
-	var out []specs.LinuxDevice
-	err = filepath.WalkDir(host, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, _ := filepath.Rel(host, path)
-		if d, ok := deviceNode(path, filepath.Join(inside, rel)); ok {
-			out = append(out, d)
-		}
-		return nil
-	})
-	if err == nil && len(out) == 0 {
-		err = errorf(ErrInvalid, "device %s: no device node in this directory", host)
+	out, err := deviceNodes(host, maxDevices, true, nil)
+	if err != nil {
+		return nil, err
 	}
-	return out, err
+	for i := range out {
+		rel, _ := filepath.Rel(host, out[i].Path)
+		out[i].Path = filepath.Join(inside, rel)
+	}
+	if len(out) == 0 {
+		return nil, errorf(ErrInvalid, "device %s: no device node in this directory", host)
+	}
+	return out, nil
 }
 
 func deviceNode(host, inside string) (specs.LinuxDevice, bool) {
@@ -133,24 +133,67 @@ func deviceNode(host, inside string) (specs.LinuxDevice, bool) {
 // ownDev are parts of /dev that a container has of its own.
 var ownDev = []string{"pts", "shm", "mqueue", "fd", "console", "ptmx", "null", "zero", "full", "random", "urandom", "tty", ".udev", ".lxc", ".lxd-mounts"}
 
-func hostDevices() []specs.LinuxDevice {
+func hostDevices() ([]specs.LinuxDevice, error) {
+	out, err := deviceNodes("/dev", maxDevices, false, func(path string) bool {
+		return filepath.Dir(path) == "/dev" && slices.Contains(ownDev, filepath.Base(path))
+	})
+	if err != nil {
+		return nil, errorf(ErrInvalid, "--privileged: %w", err)
+	}
+	return out, nil
+}
+
+// maxDevices is how many device nodes a container has at most. Each is made in it, by one or two of the 65536 steps that a start
+// may have, and takes some kilobytes of the daemon's memory meanwhile. Large hosts have a few thousand.
+const maxDevices = 1 << 14
+
+// deviceNodes lists those below a directory, and what links lead to if asked for, none that skip names. However many files there
+// are, it holds few at once.
+func deviceNodes(dir string, limit int, links bool, skip func(path string) bool) ([]specs.LinuxDevice, error) {
 	var out []specs.LinuxDevice
-	filepath.WalkDir("/dev", func(path string, entry fs.DirEntry, err error) error {
+	for left := []string{dir}; len(left) > 0; {
+		next := left[len(left)-1]
+		left = left[:len(left)-1]
+		err := eachEntry(next, func(path string, kind fs.FileMode) error {
+			switch {
+			case skip != nil && skip(path):
+			case kind.IsDir():
+				left = append(left, path)
+			case kind&fs.ModeDevice != 0 || links && kind&fs.ModeSymlink != 0:
+				d, ok := deviceNode(path, path)
+				if !ok {
+					return nil
+				}
+				if out = append(out, d); len(out) > limit {
+					return errorf(ErrInvalid, "%s has more than %d device nodes, too many for one container: give those that it needs with --device", dir, limit)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(out, func(a, b specs.LinuxDevice) int { return strings.Compare(a.Path, b.Path) })
+	return out, nil
+}
+
+// eachEntry goes through a directory; one that cannot be read has none.
+func eachEntry(dir string, f func(path string, kind fs.FileMode) error) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	for {
+		list, err := d.ReadDir(1024)
 		if err != nil {
 			return nil
 		}
-		if filepath.Dir(path) == "/dev" && slices.Contains(ownDev, entry.Name()) {
-			if entry.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if entry.Type()&fs.ModeDevice != 0 {
-			if d, ok := deviceNode(path, path); ok {
-				out = append(out, d)
+		for _, e := range list {
+			if err := f(filepath.Join(dir, e.Name()), e.Type()); err != nil {
+				return err
 			}
 		}
-		return nil
-	})
-	return out
+	}
 }

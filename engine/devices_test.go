@@ -43,6 +43,51 @@ func TestDevices(t *testing.T) {
 	}
 }
 
+// TestDeviceNodes: as many as are allowed, and no more.
+func TestDeviceNodes(t *testing.T) {
+	l := openLab(t)
+	dir := t.TempDir()
+	for i := range 6000 { // more than are read at once, and more than a start could open the directory for
+		sub := filepath.Join(dir, fmt.Sprint(i%3))
+		if err := os.MkdirAll(sub, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mknod(filepath.Join(sub, fmt.Sprint("n", i)), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/dev/null", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	no0 := func(path string) bool { return path == filepath.Join(dir, "0") }
+	for _, tc := range []struct {
+		limit int
+		links bool
+		skip  func(string) bool
+		want  int // -1 for too many
+	}{{6000, false, nil, 6000}, {6001, true, nil, 6001}, {6000, true, nil, -1}, {5999, false, nil, -1}, {4000, false, no0, 4000}} {
+		found, err := deviceNodes(dir, tc.limit, tc.links, tc.skip)
+		if tc.want < 0 {
+			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), fmt.Sprintf("more than %d device nodes", tc.limit)) {
+				t.Errorf("limit %d: %v", tc.limit, err)
+			}
+			continue
+		}
+		if err != nil || len(found) != tc.want {
+			t.Errorf("limit %d, links %v: %d, %v, want %d", tc.limit, tc.links, len(found), err, tc.want)
+		}
+	}
+	r := request("", "find /dev/many -type c | wc -l; sleep 1000")
+	r.Spec.Devices = []*api.Device{{HostPath: dir, ContainerPath: "/dev/many"}}
+	id := l.run(r)
+	if got := l.exec(id, "find /dev/many -type c | wc -l; ls -l /dev/many/link | cut -c1"); got != "6001\nc\n" {
+		t.Errorf("inside: %q", got)
+	}
+}
+
 // unified: this machine has control groups of version 2 alone.
 func unified() bool {
 	_, err := os.Stat("/sys/fs/cgroup/cgroup.controllers")

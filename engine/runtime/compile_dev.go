@@ -48,12 +48,12 @@ func (b *builder) devices(ownDev bool) {
 		}
 		nodes = append(nodes, n)
 	}
+	if !b.userns {
+		b.makeNodes(nodes)
+		return
+	}
 	for _, n := range nodes {
-		if b.userns {
-			b.bindNode(n)
-		} else {
-			b.makeNode(n)
-		}
+		b.bindNode(n)
 	}
 }
 
@@ -86,17 +86,31 @@ func specNode(d specs.LinuxDevice) (node, error) {
 	return n, nil
 }
 
-func (b *builder) makeNode(n node) {
-	what := "make device " + n.path
-	rel := strings.TrimPrefix(path.Clean(n.path), "/")
+// makeNodes opens a directory once for all nodes of it that come one after the other: a privileged container may have
+// thousands, and a program has no more than 65536 steps.
+func (b *builder) makeNodes(nodes []node) {
 	dir := b.newReg()
-	b.makeParents(what, rel, dir)
-	b.inRoot(what, parent(rel), unix.O_PATH|unix.O_DIRECTORY).to(dir)
-	b.do(what, unix.SYS_MKNODAT, dir, path.Base(rel), n.mode, n.dev).ok(unix.EEXIST)
-	if n.uid != 0 || n.gid != 0 {
-		b.do(what, unix.SYS_FCHOWNAT, dir, path.Base(rel), n.uid, n.gid, unix.AT_SYMLINK_NOFOLLOW)
+	open := ""
+	for _, n := range nodes {
+		what := "make device " + n.path
+		full := path.Clean(n.path)
+		if above := path.Dir(full); above != open {
+			if open != "" {
+				b.do("", unix.SYS_CLOSE, dir)
+			}
+			open = above
+			rel := strings.TrimPrefix(full, "/")
+			b.makeParents(what, rel, dir)
+			b.inRoot(what, parent(rel), unix.O_PATH|unix.O_DIRECTORY).to(dir)
+		}
+		b.do(what, unix.SYS_MKNODAT, dir, path.Base(full), n.mode, n.dev).ok(unix.EEXIST)
+		if n.uid != 0 || n.gid != 0 {
+			b.do(what, unix.SYS_FCHOWNAT, dir, path.Base(full), n.uid, n.gid, unix.AT_SYMLINK_NOFOLLOW)
+		}
 	}
-	b.do("", unix.SYS_CLOSE, dir)
+	if open != "" {
+		b.do("", unix.SYS_CLOSE, dir)
+	}
 	b.release(dir)
 }
 
