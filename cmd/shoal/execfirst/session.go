@@ -16,26 +16,39 @@ import (
 
 // session is a connection to the daemon, and this program's streams.
 type session struct {
-	open Open
-	conn io.ReadWriter
-	in   io.Reader
-	out  io.Writer
-	err  io.Writer
+	open    Open
+	conn    io.ReadWriter
+	patient func() // called when the daemon has spoken
+	in      io.Reader
+	out     io.Writer
+	err     io.Writer
 
 	mu sync.Mutex // one frame after the other
 }
 
-// dial connects to a daemon's socket. The descriptor blocks: there is one goroutine that reads from it.
-func dial(socket string) (*os.File, error) {
+// helloWithin is how long a daemon may take to say that it understands.
+const helloWithin = 5 * time.Second
+
+// dial connects to a daemon's socket. The descriptor blocks: there is one goroutine that reads from it. Until patient is
+// called, a read ends after a while.
+func dial(socket string, within time.Duration) (conn *os.File, patient func(), err error) {
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket}); err != nil {
+	wait := func(d time.Duration) error {
+		t := syscall.NsecToTimeval(int64(d))
+		return syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &t)
+	}
+	err = wait(within)
+	if err == nil {
+		err = syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket})
+	}
+	if err != nil {
 		syscall.Close(fd)
-		return nil, err
+		return nil, nil, err
 	}
-	return os.NewFile(uintptr(fd), socket), nil
+	return os.NewFile(uintptr(fd), socket), func() { wait(0) }, nil
 }
 
 // run is the session from its first byte to the exit code. Not done: the daemon does not speak the short form, or has
@@ -45,9 +58,14 @@ func (s *session) run() (code int, done bool) {
 	if _, err := s.conn.Write(first); err != nil {
 		return 0, false
 	}
-	if kind, _, err := execwire.Read(s.conn); err != nil || kind != execwire.Hello {
+	kind, _, err := execwire.Read(s.conn)
+	if errors.Is(err, syscall.EAGAIN) { // it may do later what it was asked for: do not ask again
+		return s.fail("what listens at unix://" + s.open.Socket + " does not answer as a Shoal daemon: check --host and SHOAL_HOST"), true
+	}
+	if err != nil || kind != execwire.Hello {
 		return 0, false
 	}
+	s.patient()
 	defer s.signals()()
 	for ready := false; ; {
 		kind, body, err := execwire.Read(s.conn)

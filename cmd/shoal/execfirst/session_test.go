@@ -4,11 +4,14 @@ package execfirst
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -54,7 +57,7 @@ func play(t *testing.T, frames ...frame) (out, errOut string, code int, done boo
 		}
 	}()
 	var o, e bytes.Buffer
-	s := &session{open: Open{Socket: "/x", ref: "web", command: []string{"ls"}}, conn: ours, in: strings.NewReader(""), out: &o, err: &e}
+	s := &session{open: Open{Socket: "/x", ref: "web", command: []string{"ls"}}, conn: ours, patient: func() {}, in: strings.NewReader(""), out: &o, err: &e}
 	code, done = s.run()
 	return o.String(), e.String(), code, done
 }
@@ -131,11 +134,62 @@ func TestSessionPassesOn(t *testing.T) {
 		}
 		send(exited(3, ""))
 	}()
-	s := &session{open: Open{Socket: "/x", Stdin: true, ref: "web", command: []string{"cat"}}, conn: ours, in: strings.NewReader("typed"), out: io.Discard, err: io.Discard}
+	s := &session{open: Open{Socket: "/x", Stdin: true, ref: "web", command: []string{"cat"}}, conn: ours, patient: func() {}, in: strings.NewReader("typed"), out: io.Discard, err: io.Discard}
 	if code, done := s.run(); code != 3 || !done {
 		t.Errorf("code %d, done %v", code, done)
 	}
 	<-ended
+}
+
+// A daemon that hangs is not asked again. What it finds later it does not do: nobody is there for its hello.
+func TestDaemonThatHangs(t *testing.T) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, patient, err := dial(l.Addr().String(), 30*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	s := &session{open: Open{Socket: "/x", ref: "web", command: []string{"ls"}}, conn: conn, patient: patient, in: strings.NewReader(""), out: io.Discard, err: &said}
+	if code, done := s.run(); !done || code != 1 || !strings.Contains(said.String(), "what listens at unix:///x does not answer") {
+		t.Errorf("code %d, done %v, %q", code, done, said.String())
+	}
+	conn.Close()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	opening(t, c)
+	if _, err := c.Write(execwire.Append(nil, execwire.Hello, nil)); !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("hello to nobody: %v", err)
+	}
+}
+
+// What is read once the daemon has spoken may take as long as it takes.
+func TestPatience(t *testing.T) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, patient, err := dial(l.Addr().String(), time.Nanosecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	patient()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(50*time.Millisecond, func() { c.Close() })
+	if n, err := conn.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("read %d, %v, want the end", n, err)
+	}
 }
 
 func TestNextTakesNothingMalformed(t *testing.T) {
