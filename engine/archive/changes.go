@@ -80,6 +80,9 @@ func (d *differ) entry(upDir, lowDir int, name, base string) error {
 	if d.hide(name) {
 		return nil
 	}
+	if err := tooLong(name); err != nil {
+		return err
+	}
 	up, upSt, upGone, err := child(upDir, base)
 	if err != nil {
 		return fmt.Errorf("compare %s: %w", name, err)

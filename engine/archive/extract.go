@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/engine/fstree"
 )
 
 // ErrInvalid says that an archive cannot be unpacked as it is asked for.
@@ -169,28 +171,7 @@ func (x *extractor) makeRoom(parent int, base string, h *tar.Header) (inPlace bo
 	case was == becomes:
 		return false, nil
 	}
-	return false, removeAll(parent, base)
-}
-
-func removeAll(parent int, base string) error {
-	fd, err := unix.Openat(parent, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err == unix.ENOTDIR || err == unix.ELOOP {
-		return unix.Unlinkat(parent, base, 0)
-	}
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	list, err := names(fd)
-	if err != nil {
-		return err
-	}
-	for _, n := range list {
-		if err := removeAll(fd, n); err != nil {
-			return err
-		}
-	}
-	return unix.Unlinkat(parent, base, unix.AT_REMOVEDIR)
+	return false, fstree.RemoveAt(parent, base)
 }
 
 // create makes what has no content.

@@ -98,9 +98,20 @@ func below(name, base string) string {
 	return name + "/" + base
 }
 
+// tooLong refuses what no program could reach by its name. A directory open for each part of it is what a container could take.
+func tooLong(name string) error {
+	if len(name) < unix.PathMax {
+		return nil
+	}
+	return fmt.Errorf("%.60s...: %w", name, unix.ENAMETOOLONG)
+}
+
 func (w *writer) child(dir int, name, base string) error {
 	if w.skip(name) {
 		return nil
+	}
+	if err := tooLong(name); err != nil {
+		return err
 	}
 	fd, _, gone, err := child(dir, base)
 	if err != nil || gone {

@@ -1,9 +1,9 @@
 //go:build linux
 
 // Package fstree copies directory trees with everything that belongs to them: owners, modes, times, extended
-// attributes, hard links, devices.
+// attributes, hard links, devices; and removes trees that containers have made.
 //
-// Copy is all of it. It works on descriptors and never follows a link below the two roots, so that somebody who can
+// Copy works on descriptors and never follows a link below the two roots, so that somebody who can
 // write into either tree cannot lead it elsewhere. It does not merge: what it copies must not be there.
 package fstree
 
@@ -38,6 +38,9 @@ func Copy(ctx context.Context, src, dst string) error {
 	return nil
 }
 
+// maxCopied is how many directories below one another are copied: more than a path can name. Two descriptors are open for each.
+const maxCopied = 2048
+
 type inode struct{ dev, ino uint64 }
 
 // link is where a file with several names was copied to first.
@@ -48,6 +51,7 @@ type link struct {
 
 type copier struct {
 	ctx   context.Context
+	depth int
 	links map[inode]link
 }
 
@@ -114,6 +118,10 @@ func (c *copier) subdir(from, to *os.File, name string) error {
 		return err
 	}
 	defer subTo.Close()
+	if c.depth++; c.depth > maxCopied {
+		return unix.ENAMETOOLONG
+	}
+	defer func() { c.depth-- }()
 	return c.dir(subFrom, subTo)
 }
 

@@ -49,7 +49,7 @@ func (c *Copy) Unpack(ctx context.Context, key, parent string, fill func(dir str
 		if err := apply(layer, root); err != nil {
 			return fmt.Errorf("apply layer: %w", err)
 		}
-		return os.RemoveAll(layer)
+		return fstree.RemoveAll(layer)
 	})
 }
 
@@ -82,7 +82,7 @@ func apply(layer, root string) error {
 		}
 		isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 		if !isDir || isOpaque(from) || !isRealDir(to) {
-			if err := os.RemoveAll(to); err != nil {
+			if err := fstree.RemoveAll(to); err != nil {
 				return err
 			}
 		}

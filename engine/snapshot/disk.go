@@ -16,6 +16,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/engine/fstree"
 )
 
 // disk is what both implementations share: directories with short names, each published by one rename.
@@ -215,7 +217,7 @@ func (d *disk) Remove(_ context.Context, key string) error {
 	if err != nil || doomed == "" {
 		return err
 	}
-	if err := os.RemoveAll(doomed); err != nil {
+	if err := fstree.RemoveAll(doomed); err != nil {
 		return fmt.Errorf("remove snapshot %s: %w", key, err)
 	}
 	return nil
@@ -284,7 +286,7 @@ func (d *disk) Cleanup(context.Context) error {
 		if busy && strings.HasPrefix(e.Name(), "new-") {
 			continue
 		}
-		if err := os.RemoveAll(filepath.Join(d.tmp(), e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := fstree.RemoveAll(filepath.Join(d.tmp(), e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, fmt.Errorf("clean snapshots: %w", err))
 		}
 	}
@@ -325,7 +327,7 @@ func (d *disk) create(info Info, make func(staged string) error) error {
 		err = d.publish(staged, info)
 	}
 	if err != nil {
-		return fmt.Errorf("create snapshot %s: %w", info.Key, errors.Join(err, os.RemoveAll(staged)))
+		return fmt.Errorf("create snapshot %s: %w", info.Key, errors.Join(err, fstree.RemoveAll(staged)))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/shoal-dev/shoal/engine/fstree"
 	"github.com/shoal-dev/shoal/internal/thread"
 )
 
@@ -47,7 +48,7 @@ func (o *Overlay) probe() error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer fstree.RemoveAll(tmp)
 	for _, p := range []string{"low", "fs", "work", "at"} {
 		if err := os.Mkdir(filepath.Join(tmp, p), 0o700); err != nil {
 			return err

@@ -70,7 +70,7 @@ func (s *Store) emptyHalfFilled(r *row) error {
 		return err
 	}
 	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(data, e.Name())); err != nil {
+		if err := fstree.RemoveAll(filepath.Join(data, e.Name())); err != nil {
 			return err
 		}
 	}

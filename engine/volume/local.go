@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/shoal-dev/shoal/engine/fstree"
 )
 
 // Local keeps volumes in directories of this node, DIR/NAME/_data, or mounts there what their options say.
@@ -66,7 +68,7 @@ func (l *Local) Remove(_ context.Context, v Volume) error {
 	if err := l.removable(v); err != nil {
 		return err
 	}
-	return os.RemoveAll(l.data(v.Name))
+	return fstree.RemoveAll(l.data(v.Name))
 }
 
 // Path implements Driver.
