@@ -158,7 +158,7 @@ func (s *shim) reap() {
 		}
 		code := exitCode(status)
 		if pid == s.init.pid {
-			s.initExited(code)
+			s.initExited(pid, code)
 			continue
 		}
 		if pid == s.maker.pid {
@@ -174,13 +174,16 @@ func (s *shim) reap() {
 	}
 }
 
-func (s *shim) initExited(code int) {
+func (s *shim) initExited(pid, code int) {
 	for s.sync >= 0 { // what it had to say comes first
 		m := s.sync
 		s.childSpoke()
 		if s.sync == m && !readable(m) {
 			break
 		}
+	}
+	if s.init.pid != pid {
+		return // what it had to say was which process comes after it
 	}
 	if !s.ready {
 		s.diedEarly(code)
