@@ -132,3 +132,26 @@ func TestManyMembers(t *testing.T) {
 		t.Errorf("groups %v, %v", u.Groups, err)
 	}
 }
+
+// A power cut leaves files empty that were not synced, as a service's task's are not. Nothing of such a container stays.
+func TestTornTask(t *testing.T) {
+	l := openLab(t)
+	row, err := l.Create(l.ctx(), CreateOptions{Request: request("task.1", "sleep 1000"), TaskID: "t1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := l.create(request("whole", "true"))
+	l.close()
+	for _, name := range []string{requestFile, imageFile, createdFile} {
+		if err := os.Truncate(filepath.Join(l.rowDir(row.Id), name), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.open()
+	for _, trace := range l.traces() {
+		if strings.Contains(trace, row.Id) {
+			t.Errorf("left behind: %s", trace)
+		}
+	}
+	l.row(whole)
+}

@@ -36,6 +36,7 @@ type journal struct {
 func (j *journal) add(ev *api.Event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	ev.Time = timestamppb.Now() // here, so that times are in the order of the events
 	j.last = append(j.last[max(0, len(j.last)+1-journalSize):], ev)
 	for ch := range j.subs {
 		select {
@@ -107,7 +108,7 @@ func (e *Engine) Watch(ctx context.Context, since, until time.Time, emit func(*a
 
 // announce tells what happened to something.
 func (e *Engine) announce(about, action, id string, attributes map[string]string) {
-	e.journal.add(&api.Event{Type: about, Action: action, Id: id, Attributes: attributes, Time: timestamppb.Now()})
+	e.journal.add(&api.Event{Type: about, Action: action, Id: id, Attributes: attributes})
 }
 
 // announceContainer adds what is known of the container: its labels, image and name.

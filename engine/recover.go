@@ -61,7 +61,7 @@ func (e *Engine) load(ctx context.Context) error {
 	var halves []*container
 	for _, entry := range entries {
 		c, err := loadContainer(filepath.Join(root, entry.Name()))
-		half := strings.Contains(entry.Name(), ".")
+		half := strings.Contains(entry.Name(), ".") || isTorn(filepath.Join(root, entry.Name()))
 		switch {
 		case err != nil && half:
 			// Torn before its first step: it holds nothing.

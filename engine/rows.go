@@ -166,6 +166,17 @@ func loadContainer(dir string) (*container, error) {
 	return newContainer(dir, row, req, img), nil
 }
 
+// isTorn says that a power cut has left a container's files empty: a service's task, whose row is never waited for to be on disk.
+// It is replaced by now, and nobody could remove it.
+func isTorn(dir string) bool {
+	for _, name := range []string{requestFile, imageFile, createdFile} {
+		if st, err := os.Lstat(filepath.Join(dir, name)); err == nil && st.Size() == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // settle finishes writing a row that a crash has cut off: a file that was being written goes, and what a container was created as
 // follows what it is now (see amend).
 func (c *container) settle() error {

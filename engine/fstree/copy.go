@@ -30,35 +30,24 @@ func Copy(ctx context.Context, src, dst string) error {
 		return fmt.Errorf("copy tree: %w", err)
 	}
 	defer to.Close()
-	c := &copier{ctx: ctx, links: map[inode]link{}}
-	defer c.close()
+	c := &copier{ctx: ctx, to: to, at: ".", links: map[inode]link{}}
 	if err := c.dir(from, to); err != nil {
 		return fmt.Errorf("copy tree: %w", err)
 	}
 	return nil
 }
 
-// maxCopied is how many directories below one another are copied: more than a path can name. Two descriptors are open for each.
-const maxCopied = 2048
-
 type inode struct{ dev, ino uint64 }
 
-// link is where a file with several names was copied to first.
-type link struct {
-	dir  *os.File
-	name string
-}
+// link is where a file with several names was copied to first. It is opened anew for each further name: an image may have any
+// number of such files.
+type link struct{ dir, name string }
 
 type copier struct {
 	ctx   context.Context
-	depth int
+	to    *os.File
+	at    string // the directory that is copied, below to
 	links map[inode]link
-}
-
-func (c *copier) close() {
-	for _, l := range c.links {
-		l.dir.Close()
-	}
 }
 
 // dir copies the entries, then the attributes: its times last, since entries change them.
@@ -118,10 +107,11 @@ func (c *copier) subdir(from, to *os.File, name string) error {
 		return err
 	}
 	defer subTo.Close()
-	if c.depth++; c.depth > maxCopied {
+	above := c.at
+	defer func() { c.at = above }()
+	if c.at += "/" + name; len(c.at) >= unix.PathMax { // no program reaches it; two descriptors are open for each part of it
 		return unix.ENAMETOOLONG
 	}
-	defer func() { c.depth-- }()
 	return c.dir(subFrom, subTo)
 }
 
@@ -132,14 +122,22 @@ func (c *copier) linked(to *os.File, name string, st unix.Stat_t) (bool, error) 
 	}
 	id := inode{uint64(st.Dev), st.Ino}
 	if l, ok := c.links[id]; ok {
-		return true, unix.Linkat(int(l.dir.Fd()), l.name, int(to.Fd()), name, 0)
+		return true, c.link(l, to, name)
 	}
-	dir, err := openAt(to, ".", unix.O_DIRECTORY|unix.O_RDONLY, 0)
-	if err != nil {
-		return false, err
-	}
-	c.links[id] = link{dir, name}
+	c.links[id] = link{c.at, name}
 	return false, nil
+}
+
+// link makes a further name. Whatever somebody has made of the way to the first one meanwhile, it leads nowhere else.
+func (c *copier) link(l link, to *os.File, name string) error {
+	fd, err := unix.Openat2(int(c.to.Fd()), l.dir, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
+	})
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Linkat(fd, l.name, int(to.Fd()), name, 0)
 }
 
 func create(from, to *os.File, name string, st unix.Stat_t) error {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -77,15 +78,50 @@ func TestRemoveDeep(t *testing.T) {
 		t.Fatal(err)
 	}
 	dig(t, dir, 3000)
+	fewDescriptors(t)
+	if err := RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCopyManyLinks has fewer descriptors than there are files with several names.
+func TestCopyManyLinks(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	for _, d := range []string{"a/b", "c"} {
+		if err := os.MkdirAll(filepath.Join(from, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 600 {
+		name := strconv.Itoa(i)
+		if err := os.WriteFile(filepath.Join(from, "a/b", name), []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Link(filepath.Join(from, "a/b", name), filepath.Join(from, "c", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fewDescriptors(t)
+	if err := Copy(t.Context(), from, to); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 600 {
+		a, err1 := os.Stat(filepath.Join(to, "a/b", strconv.Itoa(i)))
+		b, err2 := os.Stat(filepath.Join(to, "c", strconv.Itoa(i)))
+		if err1 != nil || err2 != nil || !os.SameFile(a, b) {
+			t.Fatalf("file %d: %v, %v, or they are two files", i, err1, err2)
+		}
+	}
+}
+
+func fewDescriptors(t *testing.T) {
+	t.Helper()
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	t.Cleanup(func() { unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) })
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 512, Max: limit.Max}); err != nil {
-		t.Fatal(err)
-	}
-	if err := RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
 }

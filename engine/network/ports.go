@@ -161,11 +161,26 @@ func (m *Manager) hold(container string, p *api.PortBinding) (h *hold, err error
 			if p.HostPort == 0 {
 				return fmt.Errorf("%w: a host port must be given for sctp", ErrInvalid)
 			}
+			if m.isHeld(p) {
+				return syscall.EADDRINUSE
+			}
 			h = &hold{port: p, close: func() {}}
 		}
 		return nil
 	})
 	return h, err
+}
+
+// isHeld says that a container of ours has a port, which no socket tells.
+func (m *Manager) isHeld(p *api.PortBinding) bool {
+	for _, holds := range m.holds {
+		for _, h := range holds {
+			if h.port.HostPort == p.HostPort && h.port.Protocol == p.Protocol && sameHost(h.port.HostIp, p.HostIp) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // dialTimeout bounds how long a proxied connection waits for the container.

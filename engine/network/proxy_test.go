@@ -3,12 +3,15 @@
 package network
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/proto/api"
 )
 
 // poor is a listener of a process that has no descriptor left for a moment.
@@ -38,4 +41,20 @@ func TestProxyOutlivesWantOfDescriptors(t *testing.T) {
 	}
 	defer c.Close()
 	<-asked
+}
+
+// No socket holds a port of SCTP, but only one container can have it.
+func TestSCTPPortIsHeld(t *testing.T) {
+	m := &Manager{own: true, networks: map[string]*api.LocalNetwork{}, attached: map[string]Attachment{}, holds: map[string][]*hold{}}
+	port := func(ip string) []*api.PortBinding {
+		return []*api.PortBinding{{Protocol: "sctp", HostIp: ip, HostPort: 5000, ContainerPort: 5000}}
+	}
+	for _, tt := range []struct {
+		container, ip string
+		taken         bool
+	}{{"one", "127.0.0.1", false}, {"two", "", true}, {"three", "127.0.0.2", false}, {"one", "127.0.0.1", false}} {
+		if _, err := m.Reserve(t.Context(), tt.container, nil, port(tt.ip)); errors.Is(err, ErrInUse) != tt.taken || err != nil != tt.taken {
+			t.Errorf("%s on %q: %v", tt.container, tt.ip, err)
+		}
+	}
 }

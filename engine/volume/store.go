@@ -248,6 +248,9 @@ func (s *Store) load(name string) (*row, error) {
 	}
 	r := &row{}
 	err := readJSON(s.rowFile(name), r)
+	if st, e := os.Stat(s.rowFile(name)); e == nil && st.Size() == 0 {
+		err = fs.ErrNotExist // a power cut while it was made: it is synced before anybody hears of the volume
+	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
 	}

@@ -235,3 +235,24 @@ func TestDriverIsGone(t *testing.T) {
 		t.Error("a volume without a driver left a directory")
 	}
 }
+
+// A power cut while a volume is made may leave its row empty. Its name is free.
+func TestTornRow(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *Store {
+		s, err := NewStore(t.Context(), dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "torn"), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "torn", "volume.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, created, err := open().Create(t.Context(), &api.Volume{Name: "torn"}); err != nil || !created {
+		t.Errorf("created %v, %v", created, err)
+	}
+}
