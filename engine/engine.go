@@ -129,7 +129,9 @@ const sweepInterval = time.Hour
 func (e *Engine) Run(ctx context.Context) error {
 	e.finishRestarts()
 	e.restartAfterBoot()
-	e.start(e.compressLogs)
+	var logs sync.WaitGroup // not e.wg: Close may be waiting for that already
+	logs.Go(func() { e.compressLogs(e.ctx) })
+	defer logs.Wait()
 	tick, sweep := time.NewTicker(reconcileInterval), time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	defer sweep.Stop()
