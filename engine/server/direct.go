@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -15,17 +16,23 @@ import (
 	"github.com/shoal-dev/shoal/engine"
 	"github.com/shoal-dev/shoal/internal/execwire"
 	"github.com/shoal-dev/shoal/proto/api"
+	"github.com/shoal-dev/shoal/proto/known"
 )
+
+// prefaceWithin is how long a client may take to say what it speaks.
+const prefaceWithin = 10 * time.Second
 
 // ServeExec answers one connection that speaks execwire, until its exec has ended, its client has left or ctx ends. It is
 // the call Exec with other clothes, so what holds for that holds here.
 func ServeExec(ctx context.Context, e *engine.Engine, c net.Conn) {
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
+	c.SetReadDeadline(time.Now().Add(prefaceWithin))
 	preface := make([]byte, len(execwire.Preface))
 	if _, err := io.ReadFull(c, preface); err != nil || string(preface) != execwire.Preface {
 		return // another version's: it takes the silence for a no
 	}
+	c.SetReadDeadline(time.Time{})
 	ctx, left := context.WithCancel(ctx)
 	defer left()
 	s := &direct{conn: c, ctx: ctx, left: left}
@@ -57,6 +64,9 @@ func (s *direct) Recv() (*api.StreamInput, error) {
 	m := &api.StreamInput{}
 	if kind != execwire.Message || proto.Unmarshal(body, m) != nil {
 		return nil, status.Error(codes.InvalidArgument, "exec: the input is malformed")
+	}
+	if field := known.Missing(m); field != "" {
+		return nil, status.Error(codes.Unimplemented, field)
 	}
 	return m, nil
 }
