@@ -241,9 +241,14 @@ func (f *fleet) check() {
 	f.alive()
 	for _, p := range f.prefix {
 		f.healthGoesOn(p + "healthy")
-		if stats := f.do("stats", "--no-stream", "--format", "{{.PIDs}}", p+"execs"); strings.TrimSpace(stats) == "0" {
-			f.t.Errorf("%sexecs has %s processes", p, stats)
-		}
+	}
+	args := []string{"stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}"}
+	for _, p := range f.prefix {
+		args = append(args, p+"execs")
+	}
+	stats := f.do(args...)
+	if len(strings.Split(strings.TrimSpace(stats), "\n")) != len(f.prefix) || strings.Contains(stats, " 0\n") {
+		f.t.Errorf("stats shows %q", stats)
 	}
 }
 

@@ -9,20 +9,18 @@ import (
 	"time"
 )
 
-// workOn gives every command to every container. All run again at the end, as new processes.
-func (f *fleet) workOn() {
+// workOn gives every command to every container of a generation. All run again at the end, as new processes.
+func (f *fleet) workOn(p string) {
 	f.t.Helper()
-	for _, p := range f.prefix {
-		f.talk(p + "talks")
-		f.look(p)
-		f.change(p)
-		for _, name := range f.running(p) {
-			f.end(p, name)
-		}
-		f.do("pause", p+"paused")
-		f.remember(p)
-		f.hasNames(p)
+	f.talk(p + "talks")
+	f.look(p)
+	f.change(p)
+	for _, name := range f.running(p) {
+		f.end(p, name)
 	}
+	f.do("pause", p+"paused")
+	f.remember(p)
+	f.hasNames(p)
 	f.check()
 }
 

@@ -26,6 +26,11 @@ var noReturn = []string{"664d8e7"}
 // TestUpgrade has a daemon of the past start containers, dies in its place, and goes on with the present one; then back, and forth again. No
 // process ends by it, and whatever a container was made by, it can be asked for everything.
 func TestUpgrade(t *testing.T) {
+	fromEach(t, upgrade)
+}
+
+// fromEach runs a test for each older binary, side by side: they mostly wait.
+func fromEach(t *testing.T, test func(t *testing.T, older, present string, andBack bool)) {
 	commits := strings.Fields(os.Getenv("SHOAL_OLDER"))
 	if len(commits) == 0 {
 		t.Skip("SKIPPED: no older binaries: run `make upgrade`, which builds them from the repository's history")
@@ -44,7 +49,7 @@ func TestUpgrade(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			upgrade(t, older, present, !slices.Contains(noReturn, c))
+			test(t, older, present, !slices.Contains(noReturn, c))
 		})
 	}
 }
@@ -71,7 +76,7 @@ func upgrade(t *testing.T, older, present string, andBack bool) {
 	f.alive()
 	h.Use(present)
 	s.check()
-	f.workOn()
+	f.workOn("old-")
 	s.scale(3)
 
 	f.begin("new-", true) // what the present daemon makes, its predecessor finds
@@ -84,7 +89,7 @@ func upgrade(t *testing.T, older, present string, andBack bool) {
 	}
 	replace(t, h, present, syscall.SIGKILL, nil)
 	f.check()
-	f.workOn()
+	f.workOn("new-")
 	s.check()
 	f.remove()
 	s.remove()

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -170,5 +172,24 @@ func TestSameViewAsRunc(t *testing.T) {
 		if diff := cmp.Diff(strings.Split(want[name], "\n"), strings.Split(got[name], "\n")); diff != "" {
 			t.Errorf("%s differ (-runc +ours):\n%s", name, diff)
 		}
+	}
+}
+
+// TestQuickExecOfOther: a command that has ended before anybody looked ran all the same; a runtime that fails has run nothing.
+func TestQuickExecOfOther(t *testing.T) {
+	for script, want := range map[string]string{"echo 7 >PID; exit 9": "", "exit 9": "the runtime ended with exit code 9"} {
+		file := filepath.Join(t.TempDir(), "pid")
+		p := &otherProcess{done: make(chan struct{}), pidFile: file, clean: func() { os.Remove(file) }}
+		p.cmd = exec.Command("sh", "-c", strings.ReplaceAll(script, "PID", file))
+		if err := p.start(ExecOptions{Process: &specs.Process{}}); err != nil {
+			t.Fatal(err)
+		}
+		p.stream.ended = p.done
+		p.follow()
+		err := p.await(t.Context())
+		if p.exit.Code != 9 || want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%s: exit code %d, %v", script, p.exit.Code, err)
+		}
+		p.stream.Close()
 	}
 }

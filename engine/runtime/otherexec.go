@@ -26,7 +26,7 @@ func (s *Shoal) execOther(ctx context.Context, rec CreateOptions, o ExecOptions)
 		return nil, fmt.Errorf("exec: %w", err)
 	}
 	pidFile := file + ".pid"
-	p := &otherProcess{done: make(chan struct{}), clean: func() { os.Remove(file); os.Remove(pidFile) }}
+	p := &otherProcess{done: make(chan struct{}), pidFile: pidFile, clean: func() { os.Remove(file); os.Remove(pidFile) }}
 	p.cmd = s.other(context.WithoutCancel(ctx), rec, "exec", "--process", file, "--pid-file", pidFile, rec.ID)
 	if err := p.start(o); err != nil {
 		p.clean()
@@ -34,7 +34,7 @@ func (s *Shoal) execOther(ctx context.Context, rec CreateOptions, o ExecOptions)
 	}
 	p.stream.ended = p.done
 	go p.follow()
-	if err := p.await(ctx, pidFile); err != nil {
+	if err := p.await(ctx); err != nil {
 		p.stream.Close()
 		return nil, s.otherError(s.place(rec.ID), fmt.Errorf("exec: %w", err))
 	}
@@ -43,12 +43,14 @@ func (s *Shoal) execOther(ctx context.Context, rec CreateOptions, o ExecOptions)
 
 // otherProcess is an exec session of another runtime.
 type otherProcess struct {
-	cmd    *exec.Cmd
-	pid    int // of the command, once it runs
-	stream *pipeStream
-	clean  func()
-	done   chan struct{}
-	exit   Exit // valid once done is closed
+	cmd     *exec.Cmd
+	pidFile string // written by the runtime once the command runs
+	pid     int    // of the command, once it runs
+	stream  *pipeStream
+	clean   func()
+	done    chan struct{}
+	exit    Exit // valid once done is closed
+	ran     bool // and so is this: the exit code is the command's, not the runtime's
 }
 
 // start connects the streams and starts the runtime.
@@ -99,6 +101,7 @@ func (p *otherProcess) terminal(o ExecOptions) ([]*os.File, error) {
 func (p *otherProcess) follow() {
 	defer close(p.done)
 	err := p.cmd.Wait()
+	_, p.ran = p.written()
 	p.clean()
 	p.exit = Exit{Code: p.cmd.ProcessState.ExitCode(), At: time.Now()}
 	if st, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && st.Signaled() {
@@ -111,18 +114,17 @@ func (p *otherProcess) follow() {
 }
 
 // await returns once the command runs, which the runtime says by writing its pid.
-func (p *otherProcess) await(ctx context.Context, pidFile string) error {
+func (p *otherProcess) await(ctx context.Context) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if b, err := os.ReadFile(pidFile); err == nil {
-			if p.pid, err = strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
-				return nil
-			}
+		if pid, ok := p.written(); ok {
+			p.pid = pid
+			return nil
 		}
 		select {
 		case <-p.done:
-			if p.exit.Code == 0 {
+			if p.ran || p.exit.Code == 0 {
 				return nil // faster than we could look
 			}
 			return fmt.Errorf("the runtime ended with exit code %d", p.exit.Code)
@@ -132,6 +134,15 @@ func (p *otherProcess) await(ctx context.Context, pidFile string) error {
 		case <-tick.C:
 		}
 	}
+}
+
+func (p *otherProcess) written() (pid int, ok bool) {
+	b, err := os.ReadFile(p.pidFile)
+	if err != nil {
+		return 0, false
+	}
+	pid, err = strconv.Atoi(strings.TrimSpace(string(b)))
+	return pid, err == nil
 }
 
 func (p *otherProcess) Pid() int       { return p.pid }
