@@ -17,8 +17,8 @@ var (
 	scratch [4096]byte
 	siginfo [128]byte
 	msg     wire.Msg
-	nullAct [32]byte  // struct sigaction with SIG_DFL
-	keep    [8]uint64 // descriptors the child keeps, a bit each; above them it has none
+	nullAct [32]byte   // struct sigaction with SIG_DFL
+	keep    [64]uint64 // descriptors the child keeps, a bit each; above them it has none
 )
 
 // program is what the interpreter needs to know; plain words, because a child of

@@ -197,6 +197,9 @@ func session(stream bidi, out *sender, c runtime.Stream, t target, exit func() (
 			return nil
 		}
 		return err
+	case <-stream.Context().Done(): // while what it has sent waits for a process that does not read
+		c.Close()
+		return toStatus(stream.Context().Err())
 	}
 }
 
