@@ -166,11 +166,17 @@ func (h *Host) SetLink(on bool) error {
 	return sw.LinkSetDown(p)
 }
 
-// KillContainers kills all processes below the host's cgroup, and their shims.
+// KillContainers kills all processes below the host's cgroup, and their shims; on version 1 what is paused dies when it goes on.
 func (h *Host) KillContainers() error {
 	for _, pid := range h.Pids() {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
 			return fmt.Errorf("kill %d: %w", pid, err)
+		}
+	}
+	frozen, _ := filepath.Glob(filepath.Join("/sys/fs/cgroup/freezer", h.CgroupParent(), "*", "freezer.state"))
+	for _, file := range frozen {
+		if err := os.WriteFile(file, []byte("THAWED"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("let go of what is paused: %w", err)
 		}
 	}
 	return nil
