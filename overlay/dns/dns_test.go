@@ -51,6 +51,7 @@ func TestNames(t *testing.T) {
 		{name: "service is its VIP", network: "app", from: "10.96.0.12", ask: "web.", want: []string{"10.96.0.2", "fd00::2"}},
 		{name: "case does not matter", network: "app", from: "10.96.0.12", ask: "WEB.", want: []string{"10.96.0.2", "fd00::2"}},
 		{name: "service alias", network: "app", from: "10.96.0.12", ask: "front.", want: []string{"10.96.0.2", "fd00::2"}},
+		{name: "alias that the tasks have, too", network: "app", from: "10.96.0.12", ask: "www.", want: []string{"10.96.0.2", "fd00::2"}},
 		{name: "tasks are the ready ones", network: "app", from: "10.96.0.12", ask: "tasks.web.", want: []string{"10.96.0.11", "10.96.0.12", "fd00::11", "fd00::12"}},
 		{name: "not those of a dead node", network: "app", from: "10.96.0.12", ask: "tasks.web.", down: map[string]bool{"n2": true}, want: []string{"10.96.0.11", "fd00::11"}},
 		{name: "but suspicion fails open", network: "app", from: "10.96.0.12", ask: "tasks.web.", down: map[string]bool{"n1": true, "n2": true}, want: []string{"10.96.0.11", "10.96.0.12", "fd00::11", "fd00::12"}},
@@ -74,6 +75,29 @@ func TestNames(t *testing.T) {
 				t.Errorf("got %v %v, want %v", got, ok, tc.want)
 			}
 		})
+	}
+}
+
+// An alias of one service may be the name of another, or its alias: then it means both, whichever row comes first.
+func TestSharedAlias(t *testing.T) {
+	d := overlay.Desired{
+		Networks: []overlay.Network{{ID: "app"}},
+		Endpoints: []overlay.Endpoint{
+			{NetworkID: "app", TaskID: "o1", ServiceID: "old", Addrs: []netip.Addr{ip("10.96.0.11")}, Aliases: []string{"DB"}, Ready: true},
+			{NetworkID: "app", TaskID: "o2", ServiceID: "old", Addrs: []netip.Addr{ip("10.96.0.12")}, Aliases: []string{"DB"}, Ready: true},
+		},
+		Services: []overlay.Service{
+			{ID: "db", Name: "db", VIPs: map[string][]netip.Addr{"app": {ip("10.96.0.2")}}},
+			{ID: "old", Name: "old", DNSRR: true, Aliases: map[string][]string{"app": {"db"}}},
+		},
+	}
+	for range 2 {
+		got, _ := newZone(d, nil).lookup("app", ip("10.96.0.11"), "db.")
+		slices.SortFunc(got, netip.Addr.Compare)
+		if want := []netip.Addr{ip("10.96.0.2"), ip("10.96.0.11"), ip("10.96.0.12")}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		slices.Reverse(d.Services)
 	}
 }
 

@@ -8,6 +8,7 @@ package dns
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/shoal-dev/shoal/overlay"
@@ -39,8 +40,17 @@ func newZone(d overlay.Desired, down map[string]bool) *zone {
 	for _, e := range d.Endpoints {
 		z.addEndpoint(e)
 	}
+	byService := map[string][]overlay.Endpoint{}
+	for _, e := range d.Endpoints {
+		byService[e.ServiceID] = append(byService[e.ServiceID], e)
+	}
+	// All services' own names before any alias: the order of the rows says nothing.
+	var all []*called
 	for _, s := range d.Services {
-		z.addService(s, d.Endpoints, down)
+		all = append(all, z.addService(s, byService[s.ID], down)...)
+	}
+	for _, c := range all {
+		z.addAliases(c)
 	}
 	return z
 }
@@ -55,43 +65,53 @@ func (z *zone) addEndpoint(e overlay.Endpoint) {
 		z.tasks[o], z.reverse[o] = e.TaskID, e.Name
 	}
 	z.add(e.NetworkID, e.Name, e.Addrs)
-	if e.Ready {
-		for _, alias := range e.Aliases {
-			z.add(e.NetworkID, alias, e.Addrs)
-		}
-	}
 }
 
-// addService gives a service's names their addresses on every network: the virtual ones, or with DNSRR those of
-// the ready tasks, which tasks.NAME always has.
-func (z *zone) addService(s overlay.Service, all []overlay.Endpoint, down map[string]bool) {
-	byNetwork, on := map[string][]overlay.Endpoint{}, map[string]bool{}
-	for _, e := range all {
-		if e.ServiceID != s.ID || e.NetworkID == "" {
-			continue
-		}
+// called is what a service's names mean on one network.
+type called struct {
+	network string
+	aliases []string
+	addrs   []netip.Addr
+}
+
+// addService gives a service's own names their addresses on every network: the virtual ones, or with DNSRR those of
+// the ready tasks, which tasks.NAME always has. What its aliases are to mean is returned.
+func (z *zone) addService(s overlay.Service, tasks []overlay.Endpoint, down map[string]bool) (out []*called) {
+	ready, on, aliases := map[string][]overlay.Endpoint{}, map[string]bool{}, map[string][]string{}
+	for _, e := range tasks {
 		on[e.NetworkID] = true
 		if e.Ready {
-			byNetwork[e.NetworkID] = append(byNetwork[e.NetworkID], e)
+			ready[e.NetworkID] = append(ready[e.NetworkID], e)
+			aliases[e.NetworkID] = append(aliases[e.NetworkID], e.Aliases...)
 		}
 	}
 	for network := range z.names {
-		var tasks []netip.Addr
-		for _, e := range answering(byNetwork[network], down) {
-			tasks = append(tasks, e.Addrs...)
+		var each []netip.Addr
+		for _, e := range answering(ready[network], down) {
+			each = append(each, e.Addrs...)
 		}
 		addrs := s.VIPs[network]
 		if s.DNSRR {
-			addrs = tasks
+			addrs = each
 		}
 		if _, virtual := s.VIPs[network]; !virtual && !on[network] {
 			continue // not on this network: the name is not ours to answer
 		}
 		z.set(network, s.Name, addrs)
-		z.set(network, "tasks."+s.Name, tasks)
-		for _, alias := range s.Aliases[network] {
-			z.add(network, alias, addrs)
-		}
+		z.set(network, "tasks."+s.Name, each)
+		// An update takes an alias from the service at once, and from its tasks one by one.
+		names := append(slices.Clone(s.Aliases[network]), aliases[network]...)
+		slices.Sort(names)
+		out = append(out, &called{network, slices.Compact(names), addrs})
+	}
+	return out
+}
+
+// addAliases makes other names mean what a service's own does, however many of its tasks say so. A name that others have, too,
+// means all of them.
+func (z *zone) addAliases(c *called) {
+	for _, alias := range c.aliases {
+		z.add(c.network, alias, c.addrs)
 	}
 }
 
@@ -110,9 +130,22 @@ func answering(all []overlay.Endpoint, down map[string]bool) []overlay.Endpoint 
 }
 
 func (z *zone) add(network, name string, addrs []netip.Addr) {
-	if m := z.names[network]; m != nil && name != "" {
-		m[strings.ToLower(name)] = append(m[strings.ToLower(name)], addrs...)
+	m := z.names[network]
+	if m == nil || name == "" {
+		return
 	}
+	name = strings.ToLower(name)
+	have := slices.Clip(m[name]) // others may have the same slice
+	if len(have) == 0 {
+		m[name] = addrs
+		return
+	}
+	for _, a := range addrs {
+		if !slices.Contains(have, a) {
+			have = append(have, a)
+		}
+	}
+	m[name] = have
 }
 
 func (z *zone) set(network, name string, addrs []netip.Addr) {
