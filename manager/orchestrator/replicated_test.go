@@ -64,6 +64,20 @@ func TestScaleDownPrefersWhatDoesNotRun(t *testing.T) {
 	})
 }
 
+// A node that has given all its tasks up must not be asked for one more, in whatever order nodes are looked at.
+func TestScaleToNothingOverManyNodes(t *testing.T) {
+	var slots []*slot
+	for i := range 24 {
+		row := &api.Task{NodeId: fmt.Sprint("n", i%12), DesiredState: api.TaskState_RUNNING, Status: &api.TaskStatus{State: api.TaskState_RUNNING}}
+		slots = append(slots, &slot{number: uint64(i + 1), tasks: []*task{{Task: row}}})
+	}
+	for n := range len(slots) + 1 {
+		if got := surplus(slots, n); len(got) != n {
+			t.Errorf("%d slots were given up, want %d", len(got), n)
+		}
+	}
+}
+
 func TestScaleDownTakesFromTheFullestNode(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		w.apply(replicated("web", 3))

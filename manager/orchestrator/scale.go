@@ -92,7 +92,9 @@ func surplus(slots []*slot, n int) []*slot {
 		}
 		on := byNode[most]
 		out = append(out, last(on))
-		byNode[most] = on[:len(on)-1]
+		if byNode[most] = on[:len(on)-1]; len(on) == 1 {
+			delete(byNode, most)
+		}
 	}
 	return out[:n]
 }
