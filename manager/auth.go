@@ -77,7 +77,8 @@ type caller struct {
 	node      string // node ID
 	role      identity.Role
 	expired   bool
-	forwarded bool // by another manager: it must be answered here or not at all
+	forwarded bool   // by another manager: it must be answered here or not at all
+	via       string // that manager's node ID, from its certificate
 }
 
 type callerKey struct{}
@@ -118,7 +119,7 @@ func identify(ctx context.Context) caller {
 	c := caller{kind: callerNode, node: info.NodeID, role: info.Role, expired: time.Now().After(info.NotAfter)}
 	if said := metadata.ValueFromIncomingContext(ctx, mdCaller); len(said) == 1 && c.role == identity.Manager && !c.expired {
 		if f := strings.Split(said[0], "/"); len(f) == 3 {
-			return caller{kind: callerKind(f[0]), node: f[1], role: identity.Role(f[2]), forwarded: true}
+			return caller{kind: callerKind(f[0]), node: f[1], role: identity.Role(f[2]), forwarded: true, via: c.node}
 		}
 	}
 	return c
@@ -128,6 +129,11 @@ func identify(ctx context.Context) caller {
 func (m *Manager) authorize(c caller, method string) error {
 	if !m.raft.Started() {
 		return status.Error(codes.Unavailable, "this manager is starting: try again in a moment")
+	}
+	if c.forwarded { // who asked first is the forwarding manager's word, and only as good as that manager
+		if err := m.stillManager(c.via); err != nil {
+			return err
+		}
 	}
 	if c.kind == callerLocal {
 		return nil
@@ -147,25 +153,25 @@ func (m *Manager) authorize(c caller, method string) error {
 	case c.role != identity.Manager:
 		return status.Errorf(codes.PermissionDenied, "node %s is a worker: ask a manager's daemon", c.node)
 	}
-	return m.stillManager(c)
+	return m.stillManager(c.node)
 }
 
 // stillManager refuses a manager's certificate that outlived the role.
-func (m *Manager) stillManager(c caller) error {
-	if m.raft.IsMember(c.node) {
+func (m *Manager) stillManager(id string) error {
+	if m.raft.IsMember(id) {
 		return nil
 	}
 	var node *api.Node
-	m.store.View(func(tx *store.Tx) { node = tx.Nodes().Get(c.node) })
+	m.store.View(func(tx *store.Tx) { node = tx.Nodes().Get(id) })
 	switch {
 	case node != nil && node.GetSpec().GetRole() == api.NodeRole_MANAGER:
 		return nil
 	case node != nil:
-		return status.Errorf(codes.PermissionDenied, "node %s is not a manager any more", c.node)
+		return status.Errorf(codes.PermissionDenied, "node %s is not a manager any more", id)
 	case m.raft.IsLeader():
-		return status.Errorf(codes.PermissionDenied, "node %s has been removed from the cluster", c.node)
+		return status.Errorf(codes.PermissionDenied, "node %s has been removed from the cluster", id)
 	}
-	return status.Errorf(codes.Unavailable, "node %s is not known to this manager yet: try again", c.node)
+	return status.Errorf(codes.Unavailable, "node %s is not known to this manager yet: try again", id)
 }
 
 // UnaryInterceptor checks a request and takes it to the leader if need be. Both servers, that of the cluster port and
@@ -229,7 +235,7 @@ func (m *Manager) dispatcherCaller(ctx context.Context) (dispatcher.Peer, error)
 		return dispatcher.Peer{}, err
 	}
 	p := dispatcher.Peer{NodeID: id}
-	if callerOf(ctx).role == identity.Manager {
+	if callerOf(ctx).role == identity.Manager && m.stillManager(id) == nil {
 		p.Role = api.NodeRole_MANAGER
 	}
 	return p, nil

@@ -181,3 +181,58 @@ func TestLocalSocketMayDoEverything(t *testing.T) {
 		t.Errorf("status: %v, %v", r, err)
 	}
 }
+
+// A certificate lives for months. One of a manager that was demoted or removed must be worth no more than its row, whoever
+// it says that it speaks for.
+func TestManagerOfOldIsNoManager(t *testing.T) {
+	a := newInit(t)
+	eventually(t, "a leader", a.leads)
+	old, _, err := ca.Join(t.Context(), t.TempDir(), a.addr(), a.cluster().ManagerToken)
+	check(t, err)
+	conn := a.client(old.ClientTLS("", protoGRPC))
+	as := func(c caller) context.Context { return metadata.AppendToOutgoingContext(t.Context(), mdCaller, c.String()) }
+	_, err = api.NewControlClient(conn).ListNodes(as(caller{kind: callerLocal}), &api.ListNodesRequest{})
+	check(t, err) // as long as it is a manager it may pass requests on
+
+	task := &api.Task{Id: "t", NodeId: "other", Status: &api.TaskStatus{State: api.TaskState_RUNNING}}
+	check(t, a.store.Update(t.Context(), func(tx *store.Tx) error { return tx.Tasks().Create(task) }))
+	csr := request(t)
+	forged := func(when string) {
+		t.Helper()
+		_, err := api.NewControlClient(conn).GetCluster(as(caller{kind: callerLocal}), &api.GetClusterRequest{})
+		if !refused(err) {
+			t.Errorf("%s, it reads the join tokens as somebody's local socket: %v", when, err)
+		}
+		watch, err := api.NewControlClient(conn).Watch(as(caller{kind: callerLocal}), &api.WatchRequest{})
+		check(t, err)
+		if _, err := watch.Recv(); !refused(err) {
+			t.Errorf("%s, it watches the cluster: %v", when, err)
+		}
+		_, err = api.NewCAClient(conn).Issue(as(caller{kind: callerNode, node: a.id.NodeID(), role: identity.Manager}), &api.IssueRequest{Csr: csr})
+		if !refused(err) {
+			t.Errorf("%s, it gets another manager's certificate: %v", when, err)
+		}
+		_, err = api.NewDispatcherClient(conn).UpdateTaskStatus(t.Context(), &api.UpdateTaskStatusRequest{NodeId: "other",
+			Updates: []*api.UpdateTaskStatusRequest_Update{{TaskId: "t", Status: &api.TaskStatus{State: api.TaskState_FAILED}}}})
+		if !refused(err) {
+			t.Errorf("%s, it reports for another node: %v", when, err)
+		}
+	}
+	check(t, a.store.Update(t.Context(), func(tx *store.Tx) error { return tx.Nodes().Update(asWorker(tx.Nodes().Get(old.NodeID()))) }))
+	forged("demoted")
+	check(t, renewThrough(t.Context(), a, old))
+	if old.Role() != identity.Worker {
+		t.Errorf("the demoted node renews as %s", old.Role())
+	}
+	check(t, a.store.Update(t.Context(), func(tx *store.Tx) error { return tx.Nodes().Delete(old.NodeID()) }))
+	forged("removed")
+}
+
+func request(t *testing.T) []byte {
+	t.Helper()
+	key, err := identity.NewKey()
+	check(t, err)
+	csr, err := identity.NewRequest(key)
+	check(t, err)
+	return csr
+}

@@ -149,14 +149,14 @@ func (m *Manager) Register(s *grpc.Server) {
 func (m *Manager) Store() *store.Store { return m.store }
 
 // Issue asks for a new certificate for this node itself; it is for a ca.Renewer. A manager that has left the group
-// hears of no leader any more, and asks the others as a worker would.
+// hears of no leader any more, or is told that it may not pass requests on, and asks the others as a worker would.
 func (m *Manager) Issue(ctx context.Context, r *api.IssueRequest) (resp *api.IssueResponse, err error) {
 	if !m.raft.Started() {
 		return nil, status.Error(codes.Unavailable, "this manager is starting: try again in a moment")
 	}
 	err = status.Error(codes.Unavailable, "no manager answers")
 	if m.leaderID() != "" {
-		if resp, err = m.issueHere(ctx, r); status.Code(err) != codes.Unavailable {
+		if resp, err = m.issueHere(ctx, r); status.Code(err) != codes.Unavailable && status.Code(err) != codes.PermissionDenied {
 			return resp, err
 		}
 	}
