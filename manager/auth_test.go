@@ -190,7 +190,9 @@ func TestManagerOfOldIsNoManager(t *testing.T) {
 	old, _, err := ca.Join(t.Context(), t.TempDir(), a.addr(), a.cluster().ManagerToken)
 	check(t, err)
 	conn := a.client(old.ClientTLS("", protoGRPC))
-	as := func(c caller) context.Context { return metadata.AppendToOutgoingContext(t.Context(), mdCaller, c.String()) }
+	as := func(c caller) context.Context {
+		return metadata.AppendToOutgoingContext(t.Context(), mdCaller, c.String())
+	}
 	_, err = api.NewControlClient(conn).ListNodes(as(caller{kind: callerLocal}), &api.ListNodesRequest{})
 	check(t, err) // as long as it is a manager it may pass requests on
 

@@ -1,11 +1,16 @@
 package dispatcher
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/shoal-dev/shoal/manager/store"
@@ -204,6 +209,54 @@ func TestAgentIsNotSentBackInTime(t *testing.T) {
 	if m := <-got; m.GetIndex() != at+1 || m.GetType() != api.AssignmentsMessage_COMPLETE {
 		t.Errorf("first message is %v", m)
 	}
+}
+
+// assigned is an agent's end of Assignments without a network.
+type assigned struct {
+	grpc.ServerStreamingServer[api.AssignmentsMessage]
+	ctx  context.Context
+	sent chan *api.AssignmentsMessage
+}
+
+func (a assigned) Context() context.Context { return a.ctx }
+
+func (a assigned) Send(m *api.AssignmentsMessage) error {
+	a.sent <- m
+	return nil
+}
+
+// After a forced new cluster, or one from a backup, nodes have seen more than any manager knows. They must not wait until the
+// managers have done as much anew.
+func TestLostHistoryIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leads := false
+		d := New(store.New(nil), Deps{
+			NodeID: "m1", IsLeader: func() bool { return leads },
+			Caller: func(context.Context) (Peer, error) { return Peer{NodeID: "w1"}, nil },
+		})
+		fill(&cluster{t: t, store: d.store})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		a := assigned{ctx: ctx, sent: make(chan *api.AssignmentsMessage, 1)}
+		ask := func() error {
+			return d.Assignments(&api.AssignmentsRequest{SeenIndex: d.store.Index() + 1e6}, a)
+		}
+		if err := ask(); status.Code(err) != codes.Unavailable {
+			t.Errorf("a follower says %v, want Unavailable", err)
+		}
+		leads = true
+		go ask()
+		time.Sleep(2 * resync)
+		synctest.Wait()
+		select {
+		case m := <-a.sent:
+			if m.Type != api.AssignmentsMessage_COMPLETE || len(m.Changes) == 0 {
+				t.Errorf("the leader says %v", m)
+			}
+		default:
+			t.Error("the leader says nothing")
+		}
+	})
 }
 
 // TestIncrementsEqualRecompute changes the world at random and compares what increments add up to with what a node

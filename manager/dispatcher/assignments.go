@@ -24,11 +24,17 @@ func (d *Dispatcher) Assignments(req *api.AssignmentsRequest, stream grpc.Server
 	began, complete := time.Now(), false
 	return d.store.Follow(stream.Context(), store.FollowOptions{Debounce: debounce, Resync: resync}, func(tx *store.Tx, events []store.Event) error {
 		if !complete && tx.Index() < req.SeenIndex {
-			if time.Since(began) > catchUp {
+			switch waited := time.Since(began) > catchUp; {
+			case !waited:
+				return nil
+			case !d.deps.IsLeader():
 				return status.Errorf(codes.Unavailable, "manager %s is at index %d, node %s has seen %d: ask another manager",
 					d.deps.NodeID, tx.Index(), who.NodeID, req.SeenIndex)
 			}
-			return nil
+			// Nobody knows more than the leader: what the node has seen was lost with the managers that knew it.
+		}
+		if tx.Nodes().Get(who.NodeID) == nil { // its certificate outlives its row
+			return status.Errorf(codes.NotFound, "node %s is no longer part of this cluster", who.NodeID)
 		}
 		m := &api.AssignmentsMessage{Type: api.AssignmentsMessage_INCREMENTAL, Index: tx.Index()}
 		if !complete {

@@ -28,11 +28,14 @@ type signs struct {
 	silent     time.Time // gossip lost it; zero while gossip hears it
 }
 
-// present notes that a node has a session with a manager.
+// present notes that a node has a session with a manager. Word of one that goes on is no news.
 func (d *Dispatcher) present(manager, node string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.signs[node]
+	if s.manager == manager && !s.registered.IsZero() && s.ended.IsZero() {
+		return
+	}
 	s.manager, s.registered, s.ended = manager, time.Now(), time.Time{}
 	d.signs[node] = s
 	d.nudge() // a node that has just come is READY at once
@@ -52,6 +55,7 @@ func (d *Dispatcher) lost(manager, node string) {
 // what gossip cannot tell is decided by sessions, after a grace.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	began := time.Now()
+	defer d.resign()
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	for {
@@ -70,6 +74,13 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// resign forgets all signs: what becomes of the sessions under another leader is told to that one.
+func (d *Dispatcher) resign() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.signs)
 }
 
 // judge compares every node's row with the signs and writes the difference in one transaction.

@@ -158,3 +158,55 @@ func TestNewLeaderWaitsForNodesNobodyHeardOf(t *testing.T) {
 		must(t, "after the grace", state(), api.NodeStatus_DOWN)
 	})
 }
+
+// A session registers its node again and again, in case the leader has forgotten it. That is no news: a node that does not
+// answer the others (its gossip port is closed, say) stays down, and since when, while its session goes on.
+func TestSessionThatGoesOnIsNoReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGossip("w1")
+		d, state, stop := watched(t, g)
+		defer stop()
+		register := func() {
+			t.Helper()
+			if _, err := d.registerHere(t.Context(), "m1", &api.RegisterRequest{NodeId: "w1", Session: hello("192.0.2.11")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		register()
+		must(t, "its session begins", state(), api.NodeStatus_READY)
+		time.Sleep(time.Second)
+		g.say("w1", true)
+		must(t, "gossip lost it", state(), api.NodeStatus_DOWN)
+		since := state().Since.AsTime()
+		for range 5 {
+			time.Sleep(registerAgain)
+			register()
+			must(t, "its session goes on", state(), api.NodeStatus_DOWN)
+			time.Sleep(lookAgain)
+			must(t, "a moment later", state(), api.NodeStatus_DOWN)
+		}
+		if now := state().Since.AsTime(); !now.Equal(since) {
+			t.Errorf("down since %v, then since %v", since, now)
+		}
+		d.lost("m1", "w1")
+		register()
+		must(t, "a new session", state(), api.NodeStatus_READY)
+	})
+}
+
+// What a leader knew of sessions in an earlier term is no word on those of now.
+func TestNewTermBeginsWithoutOldSigns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, state, stop := watched(t, newGossip("w1"))
+		d.present("m2", "w1")
+		d.lost("m2", "w1") // it went to a manager that tells the next leader
+		stop()
+		time.Sleep(time.Hour)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); d.Run(ctx) }()
+		must(t, "the leader is back in office", state(), api.NodeStatus_READY)
+		cancel()
+		<-done
+	})
+}

@@ -215,14 +215,19 @@ func (d *Dispatcher) registerHere(ctx context.Context, manager string, r *api.Re
 		return nil, status.Errorf(codes.InvalidArgument, "node %s did not describe itself", r.NodeId)
 	}
 	d.present(manager, r.NodeId)
-	now := timestamppb.Now()
+	now := time.Now()
+	word := d.hear(now)
 	var node *api.Node
 	err := d.store.Update(ctx, func(tx *store.Tx) error {
 		old := tx.Nodes().Get(r.NodeId)
 		if old == nil {
 			return status.Errorf(codes.NotFound, "node %s is not part of this cluster", r.NodeId)
 		}
-		node = described(old, r, now)
+		state, _ := word.verdict(old, now, now)
+		node = described(old, r)
+		if state == api.NodeStatus_UNKNOWN || state == api.NodeStatus_READY {
+			welcome(node, timestamppb.New(now))
+		}
 		if proto.Equal(old, node) {
 			return nil
 		}
@@ -234,9 +239,9 @@ func (d *Dispatcher) registerHere(ctx context.Context, manager string, r *api.Re
 	return node, nil
 }
 
-// described returns a copy of old that says what the node says of itself, and that it is ready. Who is a manager is
-// written by those who keep the Raft group; a manager only brings its new address along.
-func described(old *api.Node, r *api.RegisterRequest, now *timestamppb.Timestamp) *api.Node {
+// described returns a copy of old that says what the node says of itself. Who is a manager is written by those who keep
+// the Raft group; a manager only brings its new address along.
+func described(old *api.Node, r *api.RegisterRequest) *api.Node {
 	n := proto.CloneOf(old)
 	n.Description = r.Session.Description
 	if addr := r.Session.ManagerStatus.GetAddr(); addr != "" && n.ManagerStatus != nil && r.Role == api.NodeRole_MANAGER {
@@ -246,8 +251,12 @@ func described(old *api.Node, r *api.RegisterRequest, now *timestamppb.Timestamp
 		n.Status = &api.NodeStatus{}
 	}
 	n.Status.Addr, n.Status.DataPathAddr, n.Status.GossipPort = r.Session.Addr, r.Session.DataPathAddr, r.Session.GossipPort
+	return n
+}
+
+// welcome says that a node is ready.
+func welcome(n *api.Node, now *timestamppb.Timestamp) {
 	if n.Status.State != api.NodeStatus_READY {
 		n.Status.State, n.Status.Message, n.Status.Since = api.NodeStatus_READY, "", now
 	}
-	return n
 }

@@ -86,6 +86,13 @@ func TestUnknownNodeIsRefused(t *testing.T) {
 	if status.Code(err) != codes.NotFound {
 		t.Errorf("got %v, want NotFound", err)
 	}
+	assigned, err := c.client("m2", "stranger").Assignments(t.Context(), &api.AssignmentsRequest{})
+	if err == nil {
+		_, err = assigned.Recv()
+	}
+	if status.Code(err) != codes.NotFound {
+		t.Errorf("assignments: got %v, want NotFound", err)
+	}
 }
 
 func TestWorkerMayNotRegisterOthers(t *testing.T) {
