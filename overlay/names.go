@@ -7,6 +7,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"strings"
+
+	"github.com/shoal-dev/shoal/internal/names"
 )
 
 // Names and numbers of ours in the kernel.
@@ -38,6 +41,12 @@ const (
 func linkName(prefix, attachmentID string) string {
 	sum := sha256.Sum256([]byte(attachmentID))
 	return prefix + hex.EncodeToString(sum[:5])
+}
+
+// isLinkName knows the names that linkName makes from those of other people.
+func isLinkName(prefix, name string) bool {
+	rest, ok := strings.CutPrefix(name, prefix)
+	return ok && names.Hex(rest, 10, 10)
 }
 
 // nodeMAC is the address of a node's VXLAN links, the same on every network: peers and ingress know it without asking.

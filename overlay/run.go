@@ -125,6 +125,9 @@ func (o *Overlay) reconcile(full, inside bool) error {
 		}
 		s.undressed = nil
 	}
+	if v.adopted { // first: a new network may have the VXLAN number of one that is no more
+		errs = append(errs, o.removeUnwanted(v))
+	}
 	visit(o.host, v.host)
 	for _, id := range slices.Sorted(maps.Keys(v.networks)) {
 		s, err := o.sandbox(v.networks[id])
@@ -146,9 +149,6 @@ func (o *Overlay) reconcile(full, inside bool) error {
 		if _, err := dress(v, c, false); err != nil && !errors.Is(err, os.ErrNotExist) && !o.died([]*Attachment{c}) {
 			errs = append(errs, err)
 		}
-	}
-	if v.adopted {
-		errs = append(errs, o.removeUnwanted(v))
 	}
 	for _, p := range v.problems {
 		errs = append(errs, errors.New(p))

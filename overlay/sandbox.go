@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/shoal-dev/shoal/overlay/netns"
 )
 
@@ -114,7 +116,7 @@ func (o *Overlay) removeSandbox(id string) error {
 	}
 	if s != nil {
 		s.mu.Lock()
-		err := s.removeLinks(func(name string) bool { return name != "lo" })
+		err := s.removeLinks(func(l netlink.Link) bool { return l.Attrs().Name != "lo" })
 		s.mu.Unlock()
 		if err != nil {
 			return err
@@ -124,14 +126,14 @@ func (o *Overlay) removeSandbox(id string) error {
 	return netns.Remove(o.SandboxPath(id))
 }
 
-func (s *space) removeLinks(which func(name string) bool) error {
+func (s *space) removeLinks(which func(netlink.Link) bool) error {
 	links, err := s.look(&view{}).LinksByName()
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(links)) {
-		if !which(name) {
+		if !which(links[name]) {
 			continue
 		}
 		if err := s.h.LinkDel(links[name]); err != nil && !isGone(err) {

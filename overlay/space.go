@@ -186,16 +186,23 @@ func (s *space) surplus(v *view, w *want) ([]netstate.Op, error) {
 	}
 	var ops []netstate.Op
 	for name, l := range have {
-		if !wanted[name] && isOurs(name) {
+		if !wanted[name] && isOurs(l) {
 			ops = append(ops, netstate.Op{What: fmt.Sprintf("link %s is unwanted", name), Do: func() error { return netstate.Gone(s.h.LinkDel(l)) }})
 		}
 	}
 	return ops, nil
 }
 
-func isOurs(link string) bool {
-	return link == bridgeLink || link == meshLink || link == vxlanLink ||
-		strings.HasPrefix(link, portPrefix) || strings.HasPrefix(link, vethPrefix)
+func isOurs(l netlink.Link) bool {
+	switch name := l.Attrs().Name; l.Type() {
+	case "bridge":
+		return name == bridgeLink
+	case "vxlan":
+		return name == meshLink || name == vxlanLink
+	case "veth":
+		return isLinkName(portPrefix, name) || isLinkName(vethPrefix, name)
+	}
+	return false
 }
 
 // balance compares the nftables table and forgets the connections that it does not allow any more.
@@ -232,7 +239,7 @@ func (s *space) balance(w *want, dry bool) ([]string, error) {
 	if err := plan.Apply(); err != nil {
 		return lines, err
 	}
-	if s.pending {
+	if s.pending && !w.additive { // backends that are not named yet look as if they were gone
 		if err := w.flows.forget(s.nf, s.h); err != nil {
 			return lines, err
 		}

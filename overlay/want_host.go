@@ -167,8 +167,9 @@ func (v *view) ingress(w *want, families []bool) {
 		out.Rules = append(out.Rules, nft.Rule{nft.ToLocal(), nft.PortMap(v6, published.Name)})
 		in.Rules = append(in.Rules,
 			// The port first: looking up a route for every packet that comes in would cost more than all else.
-			nft.Rule{nft.PortIn(v6, closed.Name), nft.ToLocal(), nft.ResetTCP()},
-			nft.Rule{nft.PortIn(v6, closed.Name), nft.ToLocal(), nft.RejectPort()})
+			// What is known is an answer to this node itself, which may have begun a connection at that port.
+			nft.Rule{nft.PortIn(v6, closed.Name), nft.New(), nft.ToLocal(), nft.ResetTCP()},
+			nft.Rule{nft.PortIn(v6, closed.Name), nft.New(), nft.ToLocal(), nft.RejectPort()})
 		post.Rules = append(post.Rules,
 			nft.Rule{nft.PairIn(v6, hairpin.Name), nft.SNAT(gw.Addr())},
 			nft.Rule{nft.From(gw), nft.NotOut(portLinks), nft.NotOut(meshLink), nft.Masquerade()})
@@ -195,11 +196,13 @@ func (v *view) nodeAddrs(v6 bool) nft.Set {
 }
 
 // forward keeps containers apart on the gateway network: they are reached through published ports only, translated
-// here, or translated by the node that sent them over the mesh.
+// here, or translated by the node that sent them over the mesh. For invalid packets see straying.
 func forward() nft.Chain {
 	c := nft.Chain{Name: "forward", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookForward, 0)}
 	c.Rules = []nft.Rule{
 		{nft.Known(), nft.Accept()},
+		{nft.In(portLinks), nft.Invalid(), nft.Drop()},
+		{nft.In(meshLink), nft.Invalid(), nft.Drop()},
 		{nft.Translated(), nft.Accept()},
 		{nft.In(meshLink), nft.Out(portLinks), nft.Accept()},
 		{nft.Out(portLinks), nft.RejectAdmin()},

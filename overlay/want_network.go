@@ -170,7 +170,14 @@ func (v *view) virtualIPs(n Network, w *want) {
 	// The route's own answer (ICMP) comes so fast that the caller, still within connect(), takes it for a passing trouble and
 	// tries again after a second.
 	pre.Rules = append(pre.Rules, nft.Rule{nft.ToNobody(), nft.ResetTCP()})
-	w.table.Chains = []nft.Chain{pre, post}
+	w.table.Chains = []nft.Chain{pre, straying(), post}
+}
+
+// straying stops packets that connection tracking takes for no part of their connection, such as one repeated too late: they
+// would not be translated back, and the client would answer an address that it never called with a reset, which ends the
+// connection.
+func straying() nft.Chain {
+	return nft.Chain{Name: "forward", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookForward, 0), Rules: []nft.Rule{{nft.Invalid(), nft.Drop()}}}
 }
 
 func hook(t nftables.ChainType, h *nftables.ChainHook, priority nftables.ChainPriority) *nft.Hook {

@@ -206,6 +206,11 @@ func Known() Stmt {
 	return fixed("ct state established,related", ctBits(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)...)
 }
 
+// Invalid matches what is no part of any connection and begins none.
+func Invalid() Stmt {
+	return fixed("ct state invalid", ctBits(expr.CtKeySTATE, expr.CtStateBitINVALID)...)
+}
+
 // Translated matches connections whose destination was translated here.
 func Translated() Stmt { return fixed("ct status dnat", ctBits(expr.CtKeySTATUS, 1<<5)...) }
 
