@@ -162,7 +162,7 @@ func service(s *api.ServiceView) overlay.Service {
 
 func peer(p *api.PeerView) overlay.Peer {
 	vtep, _ := netip.ParseAddr(p.DataPathAddr)
-	out := overlay.Peer{NodeID: p.NodeId, Hostname: p.Hostname, VTEP: vtep, Number: p.Number, Down: p.Down}
+	out := overlay.Peer{NodeID: p.NodeId, Hostname: p.Hostname, VTEP: vtep, Addrs: addrs(p.Addresses), Number: p.Number, Down: p.Down}
 	for _, g := range p.GatewaySubnets {
 		if prefix, err := netip.ParsePrefix(g); err == nil {
 			out.Gateways = append(out.Gateways, prefix.Masked())

@@ -19,7 +19,8 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// describe says what this host is and has. Routes and resolvers go along so that address pools can avoid them.
+// describe says what this host is and has. Routes and resolvers go along so that address pools can avoid
+// them, addresses so that other nodes know it when it calls.
 func describe(hostname, version string) *api.NodeDescription {
 	return &api.NodeDescription{
 		Hostname:      hostname,
@@ -28,7 +29,30 @@ func describe(hostname, version string) *api.NodeDescription {
 		EngineVersion: version,
 		Kernel:        kernelRelease(),
 		LocalSubnets:  localSubnets(),
+		Addresses:     ownAddresses(),
 	}
+}
+
+// maxAddresses is how many of this host's addresses others are told.
+const maxAddresses = 64
+
+// ownAddresses are what others may see as the source of this host's packets.
+func ownAddresses() []string {
+	links, _ := net.Interfaces()
+	var found []string
+	for _, l := range links {
+		addrs, err := l.Addrs()
+		if err != nil || isOurs(l.Name) || l.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().IsGlobalUnicast() && len(found) < maxAddresses {
+				found = append(found, p.Addr().Unmap().String())
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 // memoryTotal is the host's memory in bytes, 0 if the kernel does not say.

@@ -91,6 +91,7 @@ func peerView(n *api.Node) *api.PeerView {
 	return &api.PeerView{
 		NodeId: n.Id, Hostname: n.Description.GetHostname(), DataPathAddr: n.Status.GetDataPathAddr(),
 		GatewaySubnets: n.GatewaySubnets, Number: n.Number, Down: n.Status.GetState() == api.NodeStatus_DOWN,
+		Addresses: n.Description.GetAddresses(),
 	}
 }
 

@@ -860,7 +860,8 @@ type PeerView struct {
 	DataPathAddr   string                 `protobuf:"bytes,3,opt,name=data_path_addr,json=dataPathAddr,proto3" json:"data_path_addr,omitempty"`
 	GatewaySubnets []string               `protobuf:"bytes,4,rep,name=gateway_subnets,json=gatewaySubnets,proto3" json:"gateway_subnets,omitempty"`
 	Number         uint32                 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"`
-	Down           bool                   `protobuf:"varint,6,opt,name=down,proto3" json:"down,omitempty"` // the managers' word; gossip may know earlier
+	Down           bool                   `protobuf:"varint,6,opt,name=down,proto3" json:"down,omitempty"`          // the managers' word; gossip may know earlier
+	Addresses      []string               `protobuf:"bytes,7,rep,name=addresses,proto3" json:"addresses,omitempty"` // by which the node itself may call published ports
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -935,6 +936,13 @@ func (x *PeerView) GetDown() bool {
 		return x.Down
 	}
 	return false
+}
+
+func (x *PeerView) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
 }
 
 type UpdateTaskStatusRequest struct {
@@ -1410,14 +1418,15 @@ const file_dispatcher_proto_rawDesc = "" +
 	"\bnetworks\x18\a \x03(\v2 .shoal.api.NetworkAttachmentSpecR\bnetworks\x1a:\n" +
 	"\fAliasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xba\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd8\x01\n" +
 	"\bPeerView\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12$\n" +
 	"\x0edata_path_addr\x18\x03 \x01(\tR\fdataPathAddr\x12'\n" +
 	"\x0fgateway_subnets\x18\x04 \x03(\tR\x0egatewaySubnets\x12\x16\n" +
 	"\x06number\x18\x05 \x01(\rR\x06number\x12\x12\n" +
-	"\x04down\x18\x06 \x01(\bR\x04down\"\xc9\x01\n" +
+	"\x04down\x18\x06 \x01(\bR\x04down\x12\x1c\n" +
+	"\taddresses\x18\a \x03(\tR\taddresses\"\xc9\x01\n" +
 	"\x17UpdateTaskStatusRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12C\n" +
 	"\aupdates\x18\x02 \x03(\v2).shoal.api.UpdateTaskStatusRequest.UpdateR\aupdates\x1aP\n" +

@@ -728,6 +728,7 @@ type NodeDescription struct {
 	EngineLabels  map[string]string      `protobuf:"bytes,5,rep,name=engine_labels,json=engineLabels,proto3" json:"engine_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Kernel        string                 `protobuf:"bytes,6,opt,name=kernel,proto3" json:"kernel,omitempty"`
 	LocalSubnets  []string               `protobuf:"bytes,7,rep,name=local_subnets,json=localSubnets,proto3" json:"local_subnets,omitempty"` // routes of this host, so that pools can avoid them
+	Addresses     []string               `protobuf:"bytes,8,rep,name=addresses,proto3" json:"addresses,omitempty"`                           // of this host's interfaces, by which it may call other nodes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -807,6 +808,13 @@ func (x *NodeDescription) GetKernel() string {
 func (x *NodeDescription) GetLocalSubnets() []string {
 	if x != nil {
 		return x.LocalSubnets
+	}
+	return nil
+}
+
+func (x *NodeDescription) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
 	}
 	return nil
 }
@@ -2691,7 +2699,7 @@ const file_objects_proto_rawDesc = "" +
 	"\n" +
 	"\x06ACTIVE\x10\x00\x12\t\n" +
 	"\x05PAUSE\x10\x01\x12\t\n" +
-	"\x05DRAIN\x10\x02\"\x8a\x03\n" +
+	"\x05DRAIN\x10\x02\"\xa8\x03\n" +
 	"\x0fNodeDescription\x12\x1a\n" +
 	"\bhostname\x18\x01 \x01(\tR\bhostname\x12/\n" +
 	"\bplatform\x18\x02 \x01(\v2\x13.shoal.api.PlatformR\bplatform\x122\n" +
@@ -2699,7 +2707,8 @@ const file_objects_proto_rawDesc = "" +
 	"\x0eengine_version\x18\x04 \x01(\tR\rengineVersion\x12Q\n" +
 	"\rengine_labels\x18\x05 \x03(\v2,.shoal.api.NodeDescription.EngineLabelsEntryR\fengineLabels\x12\x16\n" +
 	"\x06kernel\x18\x06 \x01(\tR\x06kernel\x12#\n" +
-	"\rlocal_subnets\x18\a \x03(\tR\flocalSubnets\x1a?\n" +
+	"\rlocal_subnets\x18\a \x03(\tR\flocalSubnets\x12\x1c\n" +
+	"\taddresses\x18\b \x03(\tR\taddresses\x1a?\n" +
 	"\x11EngineLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa3\x02\n" +
