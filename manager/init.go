@@ -14,6 +14,7 @@ import (
 	"github.com/shoal-dev/shoal/internal/id"
 	"github.com/shoal-dev/shoal/internal/identity"
 	"github.com/shoal-dev/shoal/manager/ca"
+	"github.com/shoal-dev/shoal/manager/control"
 	"github.com/shoal-dev/shoal/manager/raft"
 	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -36,6 +37,9 @@ const (
 	vniBase             = 4096 // below are those that people give by hand
 )
 
+// CheckSpec says what is wrong with the settings that a cluster is to begin with.
+func CheckSpec(s *api.ClusterSpec) error { return control.ValidateClusterSpec(s) }
+
 // Init makes a cluster of this one node: CA, tokens and keys in a new store, and then, as the last step, the node's
 // certificate. What a failed attempt left is overwritten by the next.
 func Init(ctx context.Context, cfg InitConfig) (*identity.Identity, error) {
@@ -44,6 +48,9 @@ func Init(ctx context.Context, cfg InitConfig) (*identity.Identity, error) {
 	}
 	if err := os.RemoveAll(raftDir(cfg.Dir)); err != nil {
 		return nil, fmt.Errorf("remove what is left of an earlier cluster: %w", err)
+	}
+	if err := CheckSpec(cfg.Spec); err != nil {
+		return nil, err
 	}
 	cluster, err := newCluster(cfg)
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/shoal-dev/shoal/client"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -96,6 +98,8 @@ func mistype(token string) string {
 	return token[:len(token)-1] + last
 }
 
+func settings(s *api.ClusterSpec) *api.InitClusterRequest { return &api.InitClusterRequest{Spec: s} }
+
 func TestInitIsRefused(t *testing.T) {
 	n := newHost(t, 1)
 	busy := take(t, n.addr+":2377")
@@ -110,6 +114,11 @@ func TestInitIsRefused(t *testing.T) {
 		{&api.InitClusterRequest{DataPathAddr: "192.0.2.7"}, "--data-path-addr 192.0.2.7 is not an address of this host"},
 		{&api.InitClusterRequest{ListenAddr: "192.0.2.7"}, "--listen-addr 192.0.2.7 is not an address of this host"},
 		{&api.InitClusterRequest{ListenAddr: "10.90.0.1:http"}, `"http" is not a port`},
+		{settings(&api.ClusterSpec{AddressPools: []string{"10.20.0.0"}}), `address pool "10.20.0.0" is not a prefix: write it like 10.96.0.0/12`},
+		{settings(&api.ClusterSpec{AddressPools: []string{"10.20.0.0/24"}}), "address pool 10.20.0.0/24 is smaller than one network in it, a /22"},
+		{settings(&api.ClusterSpec{SubnetSize: 31}), "subnet size 31 is out of range"},
+		{settings(&api.ClusterSpec{NodeCertExpiry: durationpb.New(time.Minute)}), "cert-expiry of 1m0s is too short: it must be at least 1h0m0s"},
+		{settings(&api.ClusterSpec{LostAfter: durationpb.New(-time.Second)}), "lost-after must be positive"},
 		{&api.InitClusterRequest{ForceNewCluster: true}, "there is no cluster here to be forced"},
 	} {
 		_, err := n.api.Local.InitCluster(n.context(), tc.r)

@@ -70,6 +70,9 @@ func (l *local) InitCluster(ctx context.Context, r *api.InitClusterRequest) (*ap
 	n := l.node
 	n.change.Lock()
 	defer n.change.Unlock()
+	if err := manager.CheckSpec(r.Spec); err != nil {
+		return nil, err
+	}
 	if r.ForceNewCluster {
 		return n.forceNew(ctx, r)
 	}
@@ -139,6 +142,9 @@ func (n *Node) forceNew(ctx context.Context, r *api.InitClusterRequest) (*api.In
 	}
 	if err != nil {
 		return nil, refused("cannot force a new cluster: %v", err)
+	}
+	if r.Spec != nil {
+		return nil, invalid("--force-new-cluster keeps the cluster's settings: give none")
 	}
 	if id.Role() != identity.Manager {
 		return nil, refused("this node is a worker: only a manager has the cluster's state")

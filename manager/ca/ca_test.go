@@ -164,3 +164,39 @@ func TestRenewer(t *testing.T) {
 		<-done
 	})
 }
+
+// A node whose clock is far ahead finds every certificate due. It must not ask for one after the other.
+func TestRenewerRestsWithAWrongClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c := newCluster(t, "c1")
+		caller := ""
+		srv := New(s, Deps{Caller: func(context.Context) string { return caller }, IsMember: func(string) bool { return false }})
+		key, csr := request(t)
+		r, err := srv.Issue(t.Context(), &api.IssueRequest{Csr: csr, Token: c.WorkerToken})
+		check(t, err)
+		caller = r.NodeId
+		root, err := ParseRoot(c.CaCert, c.CaKey)
+		check(t, err)
+		i, err := identity.New(t.TempDir(), r.Cert, key, r.CaCert)
+		check(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var renewals atomic.Int64
+		renewer := NewRenewer(i, func(_ context.Context, q *api.IssueRequest) (*api.IssueResponse, error) {
+			if renewals.Add(1) == 200 {
+				cancel()
+			}
+			cert, err := root.Sign(q.Csr, caller, c.Id, identity.Worker, time.Second) // issued an hour ago, so to speak
+			return &api.IssueResponse{Cert: cert, CaCert: c.CaCert}, err
+		}, nil)
+		done := make(chan error)
+		go func() { done <- renewer.Run(ctx) }()
+		time.Sleep(time.Until(i.RenewAt()) + time.Hour)
+		synctest.Wait()
+		if n := renewals.Load(); n == 0 || n > 61 {
+			t.Errorf("%d renewals in an hour", n)
+		}
+		cancel()
+		<-done
+	})
+}

@@ -23,6 +23,9 @@ type Renewer struct {
 const (
 	retryFirst = 200 * time.Millisecond
 	retryMost  = 30 * time.Second
+	// rest is the least time between two renewals that succeed: to a node whose clock is far ahead each new certificate
+	// seems to be near its end.
+	rest = time.Minute
 )
 
 // NewRenewer returns a Renewer; Run does the work.
@@ -48,8 +51,9 @@ func (r *Renewer) Want(role api.NodeRole) {
 func (r *Renewer) Run(ctx context.Context) error {
 	want := r.Identity.Role()
 	retry := time.Duration(0) // 0: nothing is failing
+	var rested time.Time
 	for {
-		wait := time.Until(r.Identity.RenewAt())
+		wait := max(time.Until(r.Identity.RenewAt()), time.Until(rested))
 		if want != r.Identity.Role() {
 			wait = 0
 		}
@@ -69,7 +73,7 @@ func (r *Renewer) Run(ctx context.Context) error {
 		if err := r.renew(ctx); err != nil && ctx.Err() == nil {
 			r.Logger.Warn("renewing the node's certificate failed, will try again", "error", err)
 		} else if want == r.Identity.Role() {
-			retry = 0
+			retry, rested = 0, time.Now().Add(rest)
 			continue
 		}
 		retry = min(max(2*retry, retryFirst), retryMost)
