@@ -190,7 +190,7 @@ func (e *Engine) known(id string) bool {
 func (e *Engine) sweep(ctx context.Context, states []runtime.State) {
 	for _, s := range states {
 		if !e.known(s.ID) {
-			e.sweepOne("process", s.ID, e.cfg.Runtime.Delete(ctx, s.ID, true))
+			e.sweepOne("process", s.ID, e.deleteProcesses(ctx, s.ID))
 		}
 	}
 	for _, dir := range []string{"bundles", "netns", "userns"} {

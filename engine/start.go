@@ -221,9 +221,12 @@ func (e *Engine) exited(c *container, exit runtime.Exit) {
 	stopped := false
 	err := c.noteEnd(end)
 	e.cfg.FaultPoint("end.noted")
-	err = errors.Join(err, e.release(c, e.startSteps()))
-	err = errors.Join(err, c.update(func(row *api.Container) {
+	left := e.release(c, e.startSteps())
+	err = errors.Join(err, left, c.update(func(row *api.Container) {
 		end(row)
+		if left != nil && row.Error == "" {
+			row.Error = left.Error()
+		}
 		c.end(row)
 		stopped = c.stops > 0 // who stops it goes on from here
 	}))

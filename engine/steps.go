@@ -206,7 +206,14 @@ func (e *Engine) prepareRuntime(ctx context.Context, c *container) error {
 }
 
 func (e *Engine) releaseRuntime(ctx context.Context, c *container) error {
-	return e.cfg.Runtime.Delete(ctx, c.id, true)
+	return e.deleteProcesses(ctx, c.id)
+}
+
+// deleteProcesses gives up on some that do not die: nobody can use their container, or end the daemon, meanwhile.
+func (e *Engine) deleteProcesses(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, killWait)
+	defer cancel()
+	return e.cfg.Runtime.Delete(ctx, id, true)
 }
 
 // unmount undoes a mount of ours; nothing there is no error.

@@ -91,7 +91,12 @@ func (e *Engine) stop(ctx context.Context, c *container, timeout *time.Duration,
 		return err
 	}
 	e.announceContainer(c.get(), "kill", map[string]string{"signal": itoa(int(syscall.SIGKILL))})
-	err = e.waitEnd(ctx, c, run, killWait)
+	return e.waitKilled(ctx, c, run)
+}
+
+// waitKilled waits for the end of a run that has been sent SIGKILL.
+func (e *Engine) waitKilled(ctx context.Context, c *container, run int) error {
+	err := e.waitEnd(ctx, c, run, killWait)
 	if err != nil && ctx.Err() == nil {
 		return errorf(ErrPrecondition, "container %s does not end although it was killed", c.get().Name)
 	}
@@ -199,7 +204,7 @@ func (e *Engine) Kill(ctx context.Context, ref, signal string) error {
 	}
 	e.emit(c, "kill", map[string]string{"signal": itoa(int(sig))})
 	if sig == syscall.SIGKILL { // nobody can refuse it: what follows finds the container as it will stay
-		return e.waitEnd(ctx, c, run, killWait)
+		return e.waitKilled(ctx, c, run)
 	}
 	return nil
 }

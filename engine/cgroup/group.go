@@ -152,6 +152,9 @@ func (g *Group) remove(ctx context.Context, dir string) error {
 		}
 		select {
 		case <-ctx.Done():
+			if who := g.whoLives(); who != "" {
+				return fmt.Errorf("%s is still in use: killed, but not dead is %s", dir, who)
+			}
 			return fmt.Errorf("%s is still in use: %w", dir, ctx.Err())
 		case <-time.After(wait):
 		}

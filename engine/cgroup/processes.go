@@ -74,6 +74,23 @@ func (g *Group) Signal(sig syscall.Signal) error {
 	return nil
 }
 
+// whoLives names what has been killed and lives: a process that waits for a disk or a server dies when that answers.
+func (g *Group) whoLives() string {
+	pids, err := g.Pids()
+	if err != nil || len(pids) == 0 {
+		return ""
+	}
+	names := make([]string, 0, len(pids))
+	for _, pid := range pids[:min(len(pids), 3)] {
+		comm, _ := read(fmt.Sprintf("/proc/%d", pid), "comm")
+		names = append(names, fmt.Sprintf("%d (%s)", pid, strings.TrimSpace(comm)))
+	}
+	if len(pids) > len(names) {
+		names = append(names, "...")
+	}
+	return strings.Join(names, ", ")
+}
+
 // Kill ends every process of the group, frozen ones included. It does not wait.
 func (g *Group) Kill() error {
 	if d := g.V2Dir(); d != "" {
