@@ -16,6 +16,8 @@ const (
 	logBatch  = 128                   // lines in one message
 	logGather = 20 * time.Millisecond // wait so long for more of them
 	logPoll   = 200 * time.Millisecond
+	// logYoung is how long a task may be unknown here that somebody follows: its manager may be ahead of this node's.
+	logYoung = 5 * time.Second
 )
 
 // serveLogs keeps a stream of log subscriptions to every manager: a client may ask any of them.
@@ -189,7 +191,7 @@ func (p *publisher) flush() {
 // containerOf finds a task's container. To follow, it waits for one that is yet to be made; "" if there is nothing
 // to read.
 func (a *Agent) containerOf(ctx context.Context, task string, follow bool) (string, error) {
-	for {
+	for began := time.Now(); ; {
 		row, err := a.cfg.Engine.OfTask(ctx, task)
 		switch {
 		case err != nil:
@@ -200,10 +202,11 @@ func (a *Agent) containerOf(ctx context.Context, task string, follow bool) (stri
 		a.mu.Lock()
 		r := a.runners[task]
 		a.mu.Unlock()
-		if r == nil && a.view.task(task) == nil {
+		known := r != nil || a.view.task(task) != nil
+		switch {
+		case !known && (!follow || time.Since(began) > logYoung):
 			return "", fmt.Errorf("node %s does not have it", a.cfg.NodeID)
-		}
-		if !follow || r == nil || r.state() > api.TaskState_RUNNING {
+		case known && (!follow || r == nil || r.state() > api.TaskState_RUNNING):
 			return "", nil
 		}
 		pause(ctx, logPoll)

@@ -3,8 +3,11 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +48,7 @@ func TestFiveHosts(t *testing.T) {
 			t.Errorf("%d of 6 tasks' logs came:\n%s", n, out)
 		}
 	})
+	t.Run("followed logs have the tasks of an update", func(t *testing.T) { followed(t, first, l.Hosts[1]) })
 	t.Run("nothing differs from what is wanted", func(t *testing.T) {
 		for _, h := range l.Hosts {
 			eventually(t, "network check on "+h.Name, 10*time.Second, func() error {
@@ -56,6 +60,36 @@ func TestFiveHosts(t *testing.T) {
 		}
 	})
 	t.Run("leader and worker die together", func(t *testing.T) { twoDeaths(t, l) })
+}
+
+func followed(t *testing.T, first, follower *hosts.Host) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	path := filepath.Join(t.TempDir(), "logs")
+	out, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := follower.Command(ctx, "service", "logs", "-f", "web")
+	cmd.Stdout = out
+	if err := follower.Inside(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait() // ended by cancel
+	defer cancel()
+	lines := func(want int) func() error {
+		return func() error {
+			text, err := os.ReadFile(path)
+			if n := strings.Count(string(text), "listening on"); err == nil && n != want {
+				err = fmt.Errorf("%d of %d tasks' logs came:\n%s", n, want, text)
+			}
+			return err
+		}
+	}
+	eventually(t, "the logs of what runs", 10*time.Second, lines(6))
+	run(t, first, "service", "update", "--force", "--update-parallelism", "0", "web")
+	eventually(t, "the logs of what runs now", 10*time.Second, lines(12))
 }
 
 func published(t *testing.T, l *hosts.Lab, h *hosts.Host, to, client netip.Addr) {

@@ -301,3 +301,7 @@ type logSource struct{ broker *logs.Broker }
 func (l logSource) Subscribe(ctx context.Context, tasks []*api.Task, o *api.LogOptions) (<-chan *api.ServiceLogsMessage, error) {
 	return l.broker.Subscribe(ctx, tasks, o), nil
 }
+
+func (l logSource) SubscribeService(ctx context.Context, serviceID string, o *api.LogOptions) (<-chan *api.ServiceLogsMessage, error) {
+	return l.broker.SubscribeService(ctx, serviceID, o), nil
+}

@@ -23,6 +23,8 @@ import (
 type Logs interface {
 	// Subscribe sends what the tasks' containers wrote until ctx ends or every log has ended, then closes the channel.
 	Subscribe(ctx context.Context, tasks []*api.Task, o *api.LogOptions) (<-chan *api.ServiceLogsMessage, error)
+	// SubscribeService is Subscribe for all tasks of a service, those that begin later, too.
+	SubscribeService(ctx context.Context, serviceID string, o *api.LogOptions) (<-chan *api.ServiceLogsMessage, error)
 }
 
 // Deps are what control needs beside the store.

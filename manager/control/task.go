@@ -59,13 +59,9 @@ func info(tx *store.Tx, t *api.Task) *api.TaskInfo {
 
 // ServiceLogs passes on what the service's (or one task's) containers wrote.
 func (s *Server) ServiceLogs(r *api.ServiceLogsRequest, stream grpc.ServerStreamingServer[api.ServiceLogsMessage]) error {
-	tasks, err := s.logTasks(r)
+	messages, err := s.subscribe(stream.Context(), r)
 	if err != nil {
 		return err
-	}
-	messages, err := s.deps.Logs.Subscribe(stream.Context(), tasks, r.Options)
-	if err != nil {
-		return toStatus(err, "logs")
 	}
 	for m := range messages {
 		if err := stream.Send(m); err != nil {
@@ -73,6 +69,24 @@ func (s *Server) ServiceLogs(r *api.ServiceLogsRequest, stream grpc.ServerStream
 		}
 	}
 	return status.FromContextError(stream.Context().Err()).Err()
+}
+
+// subscribe asks for the logs of what there is, or, to follow a service, of what there will be.
+func (s *Server) subscribe(ctx context.Context, r *api.ServiceLogsRequest) (<-chan *api.ServiceLogsMessage, error) {
+	if r.TaskId == "" && r.Options.GetFollow() {
+		var svc *api.Service
+		var err error
+		s.store.View(func(tx *store.Tx) { svc, err = tx.Services().Find(r.ServiceId) })
+		if err != nil {
+			return nil, toStatus(err, "service: "+r.ServiceId)
+		}
+		return s.deps.Logs.SubscribeService(ctx, svc.Id, r.Options)
+	}
+	tasks, err := s.logTasks(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.deps.Logs.Subscribe(ctx, tasks, r.Options)
 }
 
 // logTasks finds the tasks that have run somewhere.

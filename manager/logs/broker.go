@@ -97,6 +97,13 @@ func (b *Broker) SubscribeService(ctx context.Context, serviceID string, options
 	return s.out
 }
 
+// Subscriptions is how many clients are being served.
+func (b *Broker) Subscriptions() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.subs)
+}
+
 func (b *Broker) open(options *api.LogOptions) *subscription {
 	s := newSubscription(id.New(), options)
 	b.mu.Lock()
