@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"sync"
@@ -24,6 +25,9 @@ type Config struct {
 	NetNS string
 	// Interval is the time between two looks at the kernel when nothing changed, 0: five seconds.
 	Interval time.Duration
+	// Patience is how long a node may not be heard of before connections to its containers are cut, 0: five seconds. New
+	// connections go elsewhere at once.
+	Patience time.Duration
 	// Offload says who computes the checksums of packets in the tunnel.
 	Offload Offload
 	// OnSandbox, if set, is called with all sandboxes whenever the list changed, one call at a time and in order.
@@ -58,6 +62,7 @@ type Overlay struct {
 	mu      sync.Mutex // guards what is wanted, never held over a system call
 	desired *Desired   // nil until the first Set
 	down    map[string]bool
+	silent  map[string]time.Time // nodes that are down, by gossip or managers, and since when this node knows
 	claims  map[string]*Attachment
 	wiring  map[string]int // attachments at work, by container: what is missing inside is being made
 	adopted bool           // every running container was named: what nobody claims may go
@@ -88,6 +93,9 @@ func New(cfg Config) (*Overlay, error) {
 	if cfg.Interval == 0 {
 		cfg.Interval = 5 * time.Second
 	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 5 * time.Second
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -97,7 +105,7 @@ func New(cfg Config) (*Overlay, error) {
 	}
 	return &Overlay{
 		cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1),
-		claims: map[string]*Attachment{}, wiring: map[string]int{}, changed: make(chan struct{}),
+		silent: map[string]time.Time{}, claims: map[string]*Attachment{}, wiring: map[string]int{}, changed: make(chan struct{}),
 		host: host, boxes: map[string]*space{},
 	}, nil
 }
@@ -126,6 +134,7 @@ func (o *Overlay) sandboxDir() string { return filepath.Join(o.cfg.RunDir, "over
 func (o *Overlay) Set(d Desired) {
 	o.mu.Lock()
 	o.desired = &d
+	o.clock()
 	o.announce()
 	o.mu.Unlock()
 }
@@ -140,7 +149,41 @@ func (o *Overlay) SetDown(nodes map[string]bool) {
 			o.down[id] = true
 		}
 	}
+	o.clock()
 	o.announce()
+}
+
+// clock notes since when nodes are down. Called with mu held.
+func (o *Overlay) clock() {
+	down := maps.Clone(o.down)
+	if down == nil {
+		down = map[string]bool{}
+	}
+	if o.desired != nil {
+		for _, p := range o.desired.Peers {
+			if p.Down {
+				down[p.NodeID] = true
+			}
+		}
+	}
+	maps.DeleteFunc(o.silent, func(id string, _ time.Time) bool { return !down[id] })
+	for id := range down {
+		if _, known := o.silent[id]; !known {
+			o.silent[id] = time.Now()
+		}
+	}
+}
+
+// lost are the nodes that were not heard of for longer than a moment: a daemon that is restarted, or a host that is too busy to
+// answer, still forwards packets. Called with mu held.
+func (o *Overlay) lost() map[string]bool {
+	out := map[string]bool{}
+	for id, since := range o.silent {
+		if time.Since(since) >= o.cfg.Patience {
+			out[id] = true
+		}
+	}
+	return out
 }
 
 // announce wakes Run and whoever waits for a view. Called with mu held.

@@ -4,6 +4,7 @@ package overlay
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -179,4 +180,36 @@ func TestStrayPacketsDoNotReachClients(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A daemon that restarts, or a host that is too busy for gossip, still forwards: connections to its containers stay. They are cut
+// when it is silent for long.
+func TestConnectionsOutliveSuspicion(t *testing.T) {
+	l, _, _ := two(t, false)
+	h := l.hosts[0]
+	c := l.container(h, "c", "", 13, "app")
+	l.settle()
+	tcp := flowTo(t, c.place, "tcp", "10.10.0.2", "b")
+	udp := flowTo(t, c.place, "udp", "10.10.0.2", "b")
+	h.o.SetDown(map[string]bool{"node2": true})
+	l.settle()
+	must(t, answeredBy(tcp, "b"))
+	l.eventually("datagrams move to a", func() error { return answeredBy(udp, "a") })
+	if got, err := c.answers("tcp", "10.10.0.2:80", 20); err != nil || got["b"] != 0 {
+		t.Errorf("node2 suspected: answers from %v, %v", got, err)
+	}
+	h.o.SetDown(nil)
+	l.settle()
+	must(t, answeredBy(tcp, "b"))
+	l.stop(h)
+	h.o.cfg.Patience = time.Millisecond
+	l.model.Peers[1].Down = true // the managers' word counts as much
+	l.tellOne(h)
+	l.eventually("the connection is cut", func() error {
+		must(t, h.o.reconcile(true, false))
+		if answeredBy(tcp, "b") == nil {
+			return errors.New("it still answers")
+		}
+		return nil
+	})
 }

@@ -14,8 +14,8 @@ import (
 // flows knows which translated connections of a namespace may go on.
 //
 // Datagram flows move at once when their backend is no longer one: they have no end of their own. Connections stay
-// with a backend that drains, and are cut when it is gone or its node is not heard of: the client then gets a reset
-// from whoever is asked next instead of waiting for nobody.
+// with a backend that drains or whose node is not heard of for a moment, and are cut when it is gone or its node lost: the
+// client then gets a reset from whoever is asked next instead of waiting for nobody.
 type flows struct {
 	within  []netip.Prefix // backends are in these
 	allowed map[flowKey]map[netip.Addr]bool

@@ -62,12 +62,13 @@ func (o *Overlay) run(ctx context.Context) error {
 // view takes a snapshot of what is wanted, nil before the first Set that knows this node.
 func (o *Overlay) view() (*view, error) {
 	o.mu.Lock()
-	d, down := o.desired, maps.Clone(o.down)
+	d, down, lost := o.desired, maps.Clone(o.down), o.lost()
 	o.mu.Unlock()
 	if d == nil {
 		return nil, nil
 	}
 	v := newView(o.cfg, d, down)
+	v.lost = lost
 	v.claims, v.adopted = o.living()
 	if err := o.measure(v); err != nil {
 		return nil, err

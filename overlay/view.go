@@ -25,8 +25,9 @@ type view struct {
 	networks  map[string]Network
 	endpoints map[string][]Endpoint // by network ID
 	services  []Service
-	down      map[string]bool
-	claims    []*Attachment // ordered by ID
+	down      map[string]bool // not balanced to
+	lost      map[string]bool // down for so long that nothing of it lives
+	claims    []*Attachment   // ordered by ID
 	adopted   bool
 }
 
@@ -204,11 +205,11 @@ func (v *view) subset(addrs []netip.Addr) []netip.Addr {
 	return addrs
 }
 
-// alive are the addresses of endpoints that may still answer: ready or draining, on nodes that are heard of.
+// alive are the addresses of endpoints that may still answer: ready or draining, on nodes that are not lost.
 func (v *view) alive(endpoints []Endpoint) map[netip.Addr]bool {
 	out := map[netip.Addr]bool{}
 	for _, e := range endpoints {
-		if !v.down[e.NodeID] {
+		if !v.lost[e.NodeID] || e.NodeID == v.cfg.NodeID {
 			for _, a := range e.Addrs {
 				out[a.Unmap()] = true
 			}
