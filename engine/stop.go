@@ -194,7 +194,11 @@ func (e *Engine) Kill(ctx context.Context, ref, signal string) error {
 	if err := e.requireRunning(c); err != nil {
 		return err
 	}
-	if sig == syscall.SIGKILL {
+	own, err := c.stopSignal("")
+	if err != nil {
+		return err
+	}
+	if sig == syscall.SIGKILL || sig == own { // as good as a stop: no policy starts it again
 		if _, _, err := e.markStopped(ctx, c); err != nil {
 			return err
 		}

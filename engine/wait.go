@@ -10,8 +10,8 @@ import (
 
 // Conditions that Wait waits for.
 const (
-	WaitNotRunning = "not-running" // the default; true at once for a container that was never started
-	WaitNextExit   = "next-exit"   // the next end, even if it is restarted after it
+	WaitNotRunning = "not-running" // the default: the next end, even if it is restarted after it; true at once where nothing runs
+	WaitNextExit   = "next-exit"   // the next end, also of one that is not running yet
 	WaitRemoved    = "removed"
 )
 
@@ -25,8 +25,7 @@ func (e *Engine) Wait(ctx context.Context, ref, condition string) (*api.Containe
 	var row *api.Container
 	over := func(row *api.Container) bool { return !active(row.State) && row.State != api.ContainerState_RESTARTING }
 	cond := map[string]func() bool{
-		// Somebody may have started it again since it ended.
-		WaitNotRunning: func() bool { return over(c.row) || c.exits > seen && over(c.last) },
+		WaitNotRunning: func() bool { return over(c.row) || c.exits > seen },
 		WaitNextExit:   func() bool { return c.exits > seen },
 		WaitRemoved:    func() bool { return c.removed },
 	}[conditionOrDefault(condition)]

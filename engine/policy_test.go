@@ -1,0 +1,41 @@
+//go:build linux
+
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+func withPolicy(l *lab, script string) string {
+	r := request("", script)
+	r.Restart = &api.LocalRestartPolicy{Name: "always"}
+	return l.run(r)
+}
+
+// Wait tells of the end that it waited for, though a policy starts the container again: who waits wants to know.
+func TestWaitDoesNotWaitForThePolicy(t *testing.T) {
+	l := openLab(t)
+	id := withPolicy(l, "sleep 0.3; exit 3")
+	began := time.Now()
+	if row := l.ended(id); row.ExitCode != 3 || time.Since(began) > 5*time.Second {
+		t.Errorf("exit code %d after %v", row.ExitCode, time.Since(began))
+	}
+	l.until(id, "started again", func(r *api.Container) bool { return r.RestartCount > 0 })
+}
+
+// The signal by which a container is stopped stops it for its policy, whoever sends it; others are its own affair.
+func TestKillThatStops(t *testing.T) {
+	l := openLab(t)
+	const script = "trap 'exit 0' TERM USR1; while :; do sleep 0.05; done"
+	stopped, restarted := withPolicy(l, script), withPolicy(l, script)
+	for id, signal := range map[string]string{stopped: "TERM", restarted: "USR1"} {
+		if err := l.Kill(l.ctx(), id, signal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.until(restarted, "started again", func(r *api.Container) bool { return r.RestartCount > 0 })
+	l.until(stopped, "stopped", func(r *api.Container) bool { return r.State == api.ContainerState_EXITED && r.RestartCount == 0 })
+}
