@@ -80,16 +80,22 @@ func fromReverse(name string) (netip.Addr, bool) {
 
 // Write sends an answer, cut to what the asker takes: what it said over UDP, anything over TCP.
 func Write(w dns.ResponseWriter, q, m *dns.Msg) {
+	if q.IsEdns0() != nil && m.IsEdns0() == nil {
+		m.SetEdns0(maxDatagram, false) // who says it is owed an answer that says so (RFC 6891, section 6.1.1)
+	}
 	m.Truncate(sizeLimit(w, q))
 	w.WriteMsg(m)
 }
+
+// maxDatagram is how long an answer over UDP may be. IPv4 takes 65507 bytes, less than an asker may say it takes.
+const maxDatagram = 4096
 
 func sizeLimit(w dns.ResponseWriter, q *dns.Msg) int {
 	if isTCP(w) {
 		return dns.MaxMsgSize
 	}
 	if o := q.IsEdns0(); o != nil && o.UDPSize() > dns.MinMsgSize {
-		return int(o.UDPSize())
+		return min(int(o.UDPSize()), maxDatagram)
 	}
 	return dns.MinMsgSize
 }

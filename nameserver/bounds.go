@@ -5,32 +5,14 @@ package nameserver
 import (
 	"net"
 	"sync"
-
-	"github.com/miekg/dns"
 )
 
-// What one pair of sockets has open at a time. A question may wait for a resolver that does not answer, and takes a descriptor and
-// perhaps a thread of this process meanwhile: a container that asks without end must not take all there are.
+// What one pair of sockets has open at a time. A question about others may wait for a resolver that does not answer, and takes a
+// descriptor and perhaps a thread of this process meanwhile: a container that asks without end must not take all there are.
 const (
 	maxQuestions   = 1024
 	maxConnections = 128
 )
-
-// bounded answers so many questions at a time and refuses what is more.
-type bounded struct {
-	dns.Handler
-	slots chan struct{}
-}
-
-func (b bounded) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
-	select {
-	case b.slots <- struct{}{}:
-		defer func() { <-b.slots }()
-		b.Handler.ServeDNS(w, q)
-	default:
-		Refuse(w, q, dns.RcodeServerFailure)
-	}
-}
 
 // boundedListener accepts so many connections at a time; more of them wait in the kernel.
 type boundedListener struct {

@@ -17,16 +17,21 @@ import (
 
 const patience = time.Minute
 
-// slow is a handler whose resolver does not answer.
+// slow is an outside whose resolvers do not answer, inside which there is one name.
 type slow struct {
+	book
 	asked atomic.Int32
 	gate  chan struct{}
 }
 
-func (s *slow) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
+func (s *slow) outside() []Resolver {
 	s.asked.Add(1)
 	<-s.gate
-	Refuse(w, q, dns.RcodeNameError)
+	return nil
+}
+
+func (s *slow) desk() *Desk {
+	return NewDesk(func(netip.Addr) Names { return s.book }, s.outside)
 }
 
 // TestFlood asks more than anybody should, over UDP and then over TCP.
@@ -40,10 +45,10 @@ func TestFlood(t *testing.T) {
 		network  string
 		question []byte
 		ask, max int
-	}{{"udp", question, maxQuestions + 500, maxQuestions}, {"tcp", overTCP, maxConnections + 50, maxConnections}} {
+	}{{"udp", question, maxOfOne + 300, maxOfOne}, {"tcp", overTCP, maxConnections + 50, maxConnections}} {
 		t.Run(tt.network, func(t *testing.T) {
-			h := &slow{gate: make(chan struct{})}
-			s, err := Listen("", netip.MustParseAddrPort("127.0.0.1:0"), h, slog.New(slog.DiscardHandler))
+			h := &slow{gate: make(chan struct{}), book: book{addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}}
+			s, err := Listen("", netip.MustParseAddrPort("127.0.0.1:0"), h.desk(), slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,6 +82,23 @@ func TestFlood(t *testing.T) {
 			}
 			if n := int(h.asked.Load()); n != tt.max {
 				t.Errorf("%d questions are being answered at a time, want %d", n, tt.max)
+			}
+			if tt.network == "udp" {
+				// Names of ours are answered all the same, and to others those of others: here an asker is an address.
+				server := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), udp).String()
+				if m, _, err := new(dns.Client).Exchange(new(dns.Msg).SetQuestion("web.", dns.TypeA), server); err != nil || len(m.Answer) != 1 {
+					t.Errorf("a name of ours, while the resolvers do not answer: %v, %v", m, err)
+				}
+				c, err := (&net.Dialer{LocalAddr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("udp", server)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				c.Write(tt.question)
+				if !poll.Until(patience, func() bool { return int(h.asked.Load()) == tt.max+1 }) {
+					t.Error("another asker is refused")
+				}
+				h.asked.Add(-1)
 			}
 			close(h.gate)
 			for range tt.ask {

@@ -37,6 +37,29 @@ func (b book) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	Refuse(w, q, dns.RcodeNameError)
 }
 
+// Who says how much it takes hears how much we take, and never gets more than fits a datagram.
+func TestExtendedAnswer(t *testing.T) {
+	b := book{}
+	for i := range 6000 {
+		b.addrs = append(b.addrs, netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}))
+	}
+	s, err := Listen("", netip.MustParseAddrPort("127.0.0.1:0"), b, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	udp, _ := s.Ports()
+	q := new(dns.Msg).SetQuestion("web.", dns.TypeA)
+	q.SetEdns0(dns.MaxMsgSize, false)
+	m, _, err := new(dns.Client).Exchange(q, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), udp).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !m.Truncated || m.IsEdns0() == nil || len(m.Answer) < 100 {
+		t.Errorf("truncated %v, %d answers, extension %v", m.Truncated, len(m.Answer), m.IsEdns0())
+	}
+}
+
 func TestAnswer(t *testing.T) {
 	b := book{addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}}
 	for _, tc := range []struct {

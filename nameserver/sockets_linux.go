@@ -37,7 +37,6 @@ func Listen(netns string, at netip.AddrPort, h dns.Handler, log *slog.Logger) (*
 	if err != nil {
 		return nil, fmt.Errorf("listen for DNS on %s: %w", at, err)
 	}
-	h = bounded{h, make(chan struct{}, maxQuestions)}
 	s := &Sockets{udp: &dns.Server{PacketConn: pc, Handler: h}, tcp: &dns.Server{Listener: newBoundedListener(ln), Handler: h}}
 	for _, srv := range []*dns.Server{s.udp, s.tcp} {
 		go func() {

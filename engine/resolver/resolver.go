@@ -13,8 +13,6 @@ import (
 	"net/netip"
 	"sync"
 
-	"github.com/miekg/dns"
-
 	"github.com/shoal-dev/shoal/engine/network"
 	"github.com/shoal-dev/shoal/nameserver"
 )
@@ -50,7 +48,8 @@ func (s *Server) Open(a Asker) error {
 		}
 		s.close(a.Container)
 	}
-	sockets, err := nameserver.Listen(a.NetNS, netip.AddrPortFrom(network.ResolverAddr, 0), a, s.log.With("container", a.Container))
+	desk := nameserver.NewDesk(func(netip.Addr) nameserver.Names { return a.Names }, a.Outside)
+	sockets, err := nameserver.Listen(a.NetNS, netip.AddrPortFrom(network.ResolverAddr, 0), desk, s.log.With("container", a.Container))
 	if err != nil {
 		return err
 	}
@@ -84,22 +83,4 @@ func (s *Server) CloseAll() {
 	for container := range s.open {
 		s.close(container)
 	}
-}
-
-// ServeDNS answers one question.
-func (a Asker) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
-	if len(q.Question) != 1 {
-		nameserver.Refuse(w, q, dns.RcodeFormatError)
-		return
-	}
-	if m, ok := nameserver.Answer(q, a.Names); ok {
-		nameserver.Write(w, q, m)
-		return
-	}
-	outside := a.Outside()
-	if outside == nil {
-		nameserver.Refuse(w, q, dns.RcodeNameError)
-		return
-	}
-	nameserver.Forward(w, q, outside)
 }

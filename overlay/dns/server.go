@@ -120,26 +120,12 @@ func (s *Server) reconcile(open map[socketKey]*nameserver.Sockets) {
 
 // handler answers for one network.
 func (s *Server) handler(network string) dns.Handler {
-	return dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		if len(q.Question) != 1 {
-			nameserver.Refuse(w, q, dns.RcodeFormatError)
-			return
-		}
+	names := func(from netip.Addr) nameserver.Names {
 		s.mu.RLock()
-		z := s.zone
-		s.mu.RUnlock()
-		if m, ok := nameserver.Answer(q, asker{z, network, remote(w)}); ok {
-			nameserver.Write(w, q, m)
-			return
-		}
-		nameserver.Forward(w, q, s.upstream())
-	})
-}
-
-func remote(w dns.ResponseWriter) netip.Addr {
-	ap, err := netip.ParseAddrPort(w.RemoteAddr().String())
-	if err != nil {
-		return netip.Addr{}
+		defer s.mu.RUnlock()
+		return asker{s.zone, network, from}
 	}
-	return ap.Addr().Unmap().WithZone("")
+	return nameserver.NewDesk(names, func() []nameserver.Resolver {
+		return append([]nameserver.Resolver{}, s.upstream()...) // there are other names, even if nobody knows them
+	})
 }
