@@ -319,6 +319,26 @@ func TestNotBefore(t *testing.T) {
 	}
 }
 
+// The managers' clock and this node's may differ by hours: a restart is delayed by what the managers meant.
+func TestNotBeforeIsByTheManagersClock(t *testing.T) {
+	for name, skew := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.daemon("m1")
+			const delay = 300 * time.Millisecond
+			began := time.Now()
+			w.assign("t1", func(t *api.Task) {
+				t.Status.Timestamp = timestamppb.New(began.Add(skew))
+				t.NotBefore = timestamppb.New(began.Add(skew + delay))
+			})
+			w.until("t1", api.TaskState_RUNNING)
+			if time.Since(began) < delay {
+				t.Error("started too early")
+			}
+		})
+	}
+}
+
 func TestRestartOfTheDaemon(t *testing.T) {
 	w := newWorld(t)
 	_, end := w.daemon("m1")

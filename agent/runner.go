@@ -45,6 +45,7 @@ type runner struct {
 	drainable func() bool
 
 	updated chan struct{} // buffered by one: task or gone has changed
+	due     time.Time     // not to be started before, by this node's clock; zero: at once
 
 	mu      sync.Mutex
 	task    *api.Task
@@ -58,7 +59,28 @@ func newRunner(ctl controller, task *api.Task, status *api.TaskStatus, log *slog
 		status = &api.TaskStatus{State: api.TaskState_ASSIGNED}
 	}
 	status = proto.CloneOf(status)
-	return &runner{ctl: ctl, log: log.With("task", task.Id), task: task, status: status, updated: make(chan struct{}, 1)}
+	return &runner{
+		ctl: ctl, log: log.With("task", task.Id), task: task, status: status, updated: make(chan struct{}, 1),
+		due: due(task, status, time.Now()),
+	}
+}
+
+// due turns the time before which a task is not to start into one of this node's clock, which may differ from that of the
+// managers by hours: what they gave is how long to wait from the assignment on, and that was a moment ago. After a restart
+// of the daemon it was longer ago, and this node's clock may know better.
+func due(t *api.Task, status *api.TaskStatus, now time.Time) time.Time {
+	if t.NotBefore == nil {
+		return time.Time{}
+	}
+	at := t.NotBefore.AsTime()
+	if t.Status.GetState() != api.TaskState_ASSIGNED || t.Status.Timestamp == nil {
+		return at
+	}
+	relative := now.Add(at.Sub(t.Status.Timestamp.AsTime()))
+	if status.State > api.TaskState_ASSIGNED && at.Before(relative) {
+		return at
+	}
+	return relative
 }
 
 // update gives the runner the newest word of the managers; nil: they do not know the task.
@@ -81,8 +103,8 @@ func (r *runner) situation() situation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := situation{State: r.status.State, Desired: r.task.DesiredState, Gone: r.gone, Removed: r.removed}
-	if r.task.NotBefore != nil {
-		s.Wait = time.Until(r.task.NotBefore.AsTime())
+	if !r.due.IsZero() {
+		s.Wait = time.Until(r.due)
 	}
 	return s
 }

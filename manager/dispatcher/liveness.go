@@ -18,6 +18,9 @@ const (
 	// officeGrace is how long a new leader waits for nodes that neither gossip nor a session has told it of.
 	officeGrace = 10 * time.Second
 	lookAgain   = 500 * time.Millisecond
+	// clockSkew is how far ahead a time in a row may be that another leader wrote. From one further ahead nothing can be
+	// reckoned: a node down since tomorrow would not be lost before.
+	clockSkew = 2 * time.Second
 )
 
 // signs is what this leader has seen of a node in its term of office. Zero times: never.
@@ -91,7 +94,7 @@ func (d *Dispatcher) judge(ctx context.Context, began time.Time) error {
 	d.store.View(func(tx *store.Tx) {
 		for n := range tx.Nodes().All() {
 			state, why := word.verdict(n, now, began)
-			if state != n.Status.GetState() {
+			if state != n.Status.GetState() || n.Status.GetSince().AsTime().After(now.Add(clockSkew)) {
 				verdicts[n.Id] = &api.NodeStatus{State: state, Message: why}
 			}
 		}

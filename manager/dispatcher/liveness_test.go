@@ -7,6 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -208,5 +211,32 @@ func TestNewTermBeginsWithoutOldSigns(t *testing.T) {
 		must(t, "the leader is back in office", state(), api.NodeStatus_READY)
 		cancel()
 		<-done
+	})
+}
+
+// The leader before had a clock that was an hour ahead. What it wrote must not keep a node from being lost for that long.
+func TestSinceIsByThisLeadersClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGossip()
+		g.down["w1"] = true
+		d, state, stop := watched(t, g)
+		defer stop()
+		must(t, "gossip does not hear it", state(), api.NodeStatus_DOWN)
+		for _, ahead := range []time.Duration{time.Second, time.Hour} {
+			wrong := time.Now().Add(ahead)
+			err := d.store.Update(t.Context(), func(tx *store.Tx) error {
+				n := proto.CloneOf(tx.Nodes().Get("w1"))
+				n.Status.Since = timestamppb.New(wrong)
+				return tx.Nodes().Update(n)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * lookAgain)
+			if since := state().Since.AsTime(); since.After(time.Now()) {
+				t.Errorf("down since %v, and it is %v", since, time.Now())
+			}
+		}
+		must(t, "later", state(), api.NodeStatus_DOWN)
 	})
 }

@@ -99,5 +99,8 @@ func (p *pass) notBefore(s *slot, dead *task) *timestamppb.Timestamp {
 	if delay <= 0 || s.deathsBefore(dead, calm*delay) == 0 || !at.After(p.now) {
 		return nil
 	}
+	if most := p.now.Add(delay); at.After(most) { // the leader before had a clock that is ahead of this one's
+		at = most
+	}
 	return timestamppb.New(at)
 }
