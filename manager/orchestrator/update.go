@@ -300,8 +300,8 @@ func (p *pass) finish() {
 	for _, s := range slots {
 		g := p.progressOf(s)
 		switch {
-		case g.goal == nil && len(g.old) == 0 && !p.outdated(s) && s.newest((*task).wanted).state() == api.TaskState_COMPLETE:
-			continue // ran to its end
+		case g.goal == nil && len(g.old) == 0 && !p.outdated(s) && p.over(s):
+			continue
 		case g.goal == nil || len(g.old) > 0 || !g.goal.up() || g.goal.created:
 			return
 		}
@@ -318,6 +318,13 @@ func (p *pass) finish() {
 	} else {
 		p.setUpdate(api.UpdateStatus_COMPLETED, "update completed")
 	}
+}
+
+// over: the slot's task ran to its end, or failed and is not restarted any more. That the update goes on nevertheless is
+// judge's word.
+func (p *pass) over(s *slot) bool {
+	t := s.newest((*task).wanted)
+	return t.state() == api.TaskState_COMPLETE || t.failed() && p.restartable(s, t) != ""
 }
 
 // parallelism is how many slots may change at a time; 0: all.

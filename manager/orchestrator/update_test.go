@@ -330,3 +330,28 @@ func TestOldRevisionsAreForgotten(t *testing.T) {
 		})
 	})
 }
+
+// A task that failed for good, within what the update tolerates, is as far as it will come: the update ends all the same.
+func TestUpdateEndsWithTasksThatStayFailed(t *testing.T) {
+	for name, change := range map[string]func(*api.ServiceSpec){
+		"continue":  func(s *api.ServiceSpec) { s.Update.FailureAction = api.UpdateConfig_FAIL_CONTINUE },
+		"tolerated": func(s *api.ServiceSpec) { s.Update.MaxFailureRatio = 0.5 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 2, func(w *world) {
+				spec := replicated("web", 3)
+				spec.Update = &api.UpdateConfig{Parallelism: 1, Monitor: seconds(1)}
+				spec.Restart = &api.RestartPolicy{Condition: api.RestartPolicy_ON_FAILURE, Delay: seconds(0.1), MaxAttempts: 2}
+				change(spec)
+				w.apply(spec)
+				w.runs(5*time.Second, "web", 3, 1)
+				w.fails = func(t *api.Task) bool { return t.Revision == 2 && t.Slot == 1 }
+				next := proto.CloneOf(spec)
+				next.Container.Image = "two"
+				w.apply(next)
+				w.updateState(time.Minute, "web", api.UpdateStatus_COMPLETED)
+				w.runs(time.Second, "web", 2, 2)
+			})
+		})
+	}
+}
