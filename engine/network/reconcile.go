@@ -56,6 +56,7 @@ func (m *Manager) Detach(_ context.Context, container string) error {
 		errs = append(errs, err)
 	}
 	errs = append(errs, m.applyRules(m.rules()))
+	m.forgetFlows(a)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("detach container from networks: %w", err)
 	}
@@ -209,8 +210,8 @@ func (m *Manager) reconcileRules() error {
 	return m.applyRules(want)
 }
 
-// forgetFlows lets go of connections that the kernel tracks to a port from before it was published: packets of UDP
-// would follow them past the new rule.
+// forgetFlows lets go of connections that the kernel tracks to a port from before it was published, or published no more:
+// packets of UDP would follow them past the rules, and to whoever has the container's address next.
 func (m *Manager) forgetFlows(a Attachment) {
 	for _, p := range a.Ports {
 		if p.Protocol != "udp" {
