@@ -1,5 +1,6 @@
 //go:build linux
 
+// It is one thread: Go need not look how many processors there are for it, nor keep files of the control group open.
 //go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
 
