@@ -24,7 +24,7 @@ type slow struct {
 	gate  chan struct{}
 }
 
-func (s *slow) outside() []Resolver {
+func (s *slow) outside(netip.Addr) []Resolver {
 	s.asked.Add(1)
 	<-s.gate
 	return nil

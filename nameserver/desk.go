@@ -11,7 +11,7 @@ import (
 // counted, so that resolvers that do not answer, or one asker without measure, do not keep anybody from those.
 type Desk struct {
 	names   func(from netip.Addr) Names
-	outside func() []Resolver
+	outside func(from netip.Addr) []Resolver
 
 	mu   sync.Mutex
 	open map[netip.Addr]int // questions that were passed on, by asker
@@ -21,8 +21,8 @@ type Desk struct {
 // maxOfOne is how many of maxQuestions one asker may have.
 const maxOfOne = maxQuestions / 2
 
-// NewDesk takes what an asker may know, and the resolvers for all other names; nil: there are no other names.
-func NewDesk(names func(from netip.Addr) Names, outside func() []Resolver) *Desk {
+// NewDesk takes what an asker may know, and the resolvers for all other names of his; nil: there are no other names.
+func NewDesk(names func(from netip.Addr) Names, outside func(from netip.Addr) []Resolver) *Desk {
 	return &Desk{names: names, outside: outside, open: map[netip.Addr]int{}}
 }
 
@@ -42,7 +42,7 @@ func (d *Desk) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 		return
 	}
 	defer d.leave(from)
-	if outside := d.outside(); outside != nil {
+	if outside := d.outside(from); outside != nil {
 		Forward(w, q, outside)
 		return
 	}

@@ -168,6 +168,16 @@ func (n network) Set(d overlay.Desired) {
 	n.fabric.Set(d)
 }
 
+func (n network) Attach(ctx context.Context, a overlay.Attachment) error {
+	n.dns.Attach(a)
+	return n.fabric.Attach(ctx, a)
+}
+
+func (n network) Detach(ctx context.Context, id string) error {
+	n.dns.Detach(id)
+	return n.fabric.Detach(ctx, id)
+}
+
 // listenDNS makes DNS listen wherever containers reach this node.
 func (m *member) listenDNS(all []overlay.Sandbox) {
 	listeners := make([]dns.Listener, 0, len(all))

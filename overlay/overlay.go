@@ -76,6 +76,8 @@ type Attachment struct {
 	Gateway []netip.Prefix
 	// HostPorts are published on this node only (PublishMode HOST). They need Gateway.
 	HostPorts []HostPort
+	// Resolvers are asked for names outside, from inside the container, instead of the host's. They are for package dns.
+	Resolvers []netip.Addr
 }
 
 // HostPort is a port of this node's own addresses that leads to one container.

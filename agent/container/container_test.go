@@ -5,6 +5,7 @@ package container
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -133,5 +134,17 @@ func TestImageComesFromTheNearestPlace(t *testing.T) {
 				t.Errorf("%d pulls, error %v", tt.engine.pulled, err)
 			}
 		})
+	}
+}
+
+// The resolvers that a service asks for go to the cluster's name server, which knows that it is one of them itself.
+func TestAttachmentHasResolvers(t *testing.T) {
+	row := &api.Container{Id: "c", NetworkMode: "external", Netns: "/ns", Spec: &api.ContainerSpec{Dns: &api.DNSConfig{Nameservers: []string{"10.96.0.1", "192.0.2.53"}}}}
+	a, err := Attachment(&api.Task{Id: "t"}, row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(a.Resolvers); got != "[10.96.0.1 192.0.2.53]" {
+		t.Errorf("got %s", got)
 	}
 }

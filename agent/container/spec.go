@@ -82,7 +82,8 @@ func networkMode(t *api.Task, rev *api.Revision) string {
 	return "none"
 }
 
-// dns puts the cluster's name server first: it answers names of services and forwards all others.
+// dns puts the cluster's name server first: it answers names of services, and forwards all others to those that follow or, if
+// there are none, to the host's.
 func (c *Controller) dns(spec *api.ContainerSpec) {
 	if spec.Dns == nil {
 		spec.Dns = &api.DNSConfig{}
@@ -106,6 +107,11 @@ func Attachment(t *api.Task, row *api.Container) (*overlay.Attachment, error) {
 			an.Addrs = append(an.Addrs, p.Addr())
 		}
 		a.Networks = append(a.Networks, an)
+	}
+	for _, text := range row.Spec.GetDns().GetNameservers() {
+		if r, err := netip.ParseAddr(text); err == nil {
+			a.Resolvers = append(a.Resolvers, r)
+		}
 	}
 	for _, cidr := range t.GatewayAddresses {
 		p, err := netip.ParsePrefix(cidr)

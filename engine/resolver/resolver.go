@@ -48,7 +48,7 @@ func (s *Server) Open(a Asker) error {
 		}
 		s.close(a.Container)
 	}
-	desk := nameserver.NewDesk(func(netip.Addr) nameserver.Names { return a.Names }, a.Outside)
+	desk := nameserver.NewDesk(func(netip.Addr) nameserver.Names { return a.Names }, func(netip.Addr) []nameserver.Resolver { return a.Outside() })
 	sockets, err := nameserver.Listen(a.NetNS, netip.AddrPortFrom(network.ResolverAddr, 0), desk, s.log.With("container", a.Container))
 	if err != nil {
 		return err

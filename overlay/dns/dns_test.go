@@ -192,15 +192,19 @@ func upstream(t *testing.T, name, addr string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+	h := knows(name, addr)
+	go (&dns.Server{PacketConn: pc, Handler: h}).ActivateAndServe()
+	go (&dns.Server{Listener: ln, Handler: h}).ActivateAndServe()
+	t.Cleanup(func() { pc.Close(); ln.Close() })
+	return pc.LocalAddr().String()
+}
+
+func knows(name, addr string) dns.Handler {
+	return dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetReply(q)
 		if q.Question[0].Name == name {
 			m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.ParseIP(addr)})
 		}
 		w.WriteMsg(m)
 	})
-	go (&dns.Server{PacketConn: pc, Handler: h}).ActivateAndServe()
-	go (&dns.Server{Listener: ln, Handler: h}).ActivateAndServe()
-	t.Cleanup(func() { pc.Close(); ln.Close() })
-	return pc.LocalAddr().String()
 }

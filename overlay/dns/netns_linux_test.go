@@ -2,6 +2,7 @@ package dns
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	vns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/shoal-dev/shoal/overlay"
 	"github.com/shoal-dev/shoal/overlay/netns"
 )
 
@@ -44,6 +46,9 @@ func wired(t *testing.T, dir string, addrs map[string][]string) map[string]*netn
 		t.Fatal(err)
 	}
 	for name, h := range handles {
+		if lo, err := h.LinkByName("lo"); err != nil || h.LinkSetUp(lo) != nil {
+			t.Fatal("no loopback", err)
+		}
 		link, err := h.LinkByName("eth0")
 		if err != nil {
 			t.Fatal(err)
@@ -111,6 +116,37 @@ func TestGatewayKnowsOutsideOnly(t *testing.T) {
 	}
 	if got := asked(t, spaces["container"], "udp", "10.96.0.1:53", "web.", dns.TypeA); len(got.Answer) != 0 {
 		t.Errorf("a name of ours: %v", got.Answer)
+	}
+}
+
+// A container's own resolvers are asked instead of the host's, from where the container is. Its gateway is among them, since
+// that is whom it asks first.
+func TestOwnResolvers(t *testing.T) {
+	s := running(t, upstream(t, "corp.", "192.0.2.1"))
+	dir := t.TempDir()
+	spaces := wired(t, dir, plan)
+	var pc net.PacketConn
+	err := spaces["container"].Do(func() (err error) { pc, err = net.ListenPacket("udp", "10.96.0.11:53"); return err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	go (&dns.Server{PacketConn: pc, Handler: knows("corp.", "192.0.2.2")}).ActivateAndServe()
+	a := overlay.Attachment{ID: "c", NetNS: filepath.Join(dir, "container"), Networks: []overlay.AttachedNetwork{{NetworkID: "app", Addrs: []netip.Addr{ip("10.96.0.11")}}},
+		Resolvers: []netip.Addr{ip("10.96.0.1"), ip("10.96.0.11")}}
+	s.Attach(a)
+	s.Listen([]Listener{{NetworkID: "app", NetNS: filepath.Join(dir, "box"), Addrs: []netip.Addr{ip("10.96.0.1"), ip("fd00::1")}}})
+	for _, tc := range []struct{ server, name, want string }{
+		{"10.96.0.1:53", "corp.", "192.0.2.2"}, {"10.96.0.1:53", "web.", "10.96.0.2"},
+		{"[fd00::1]:53", "corp.", "192.0.2.1"}, // an address that is not the container's
+	} {
+		if got := asked(t, spaces["container"], "udp", tc.server, tc.name, dns.TypeA); len(got.Answer) != 1 || address(got.Answer[0]) != tc.want {
+			t.Errorf("%s says of %s: %v, want %s", tc.server, tc.name, got.Answer, tc.want)
+		}
+	}
+	s.Detach("c")
+	if got := asked(t, spaces["container"], "udp", "10.96.0.1:53", "corp.", dns.TypeA); len(got.Answer) != 1 || address(got.Answer[0]) != "192.0.2.1" {
+		t.Errorf("after its end: %v", got.Answer)
 	}
 }
 

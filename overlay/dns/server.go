@@ -31,13 +31,17 @@ type Server struct {
 	down    map[string]bool
 	zone    *zone
 	want    []Listener
-	wake    chan struct{}
+	// Containers, and those with resolvers of their own by the addresses that they ask from.
+	attached map[string]overlay.Attachment
+	own      map[owner]overlay.Attachment
+	wake     chan struct{}
 }
 
 // New returns a server without listeners. upstreams gives the host's resolvers, anew for every forwarded
 // question.
 func New(upstreams func() []nameserver.Resolver, log *slog.Logger) *Server {
-	return &Server{log: log.With("component", "dns"), upstream: upstreams, zone: newZone(overlay.Desired{}, nil), wake: make(chan struct{}, 1)}
+	return &Server{log: log.With("component", "dns"), upstream: upstreams, zone: newZone(overlay.Desired{}, nil), wake: make(chan struct{}, 1),
+		attached: map[string]overlay.Attachment{}}
 }
 
 // Set replaces what the names mean.
@@ -125,7 +129,5 @@ func (s *Server) handler(network string) dns.Handler {
 		defer s.mu.RUnlock()
 		return asker{s.zone, network, from}
 	}
-	return nameserver.NewDesk(names, func() []nameserver.Resolver {
-		return append([]nameserver.Resolver{}, s.upstream()...) // there are other names, even if nobody knows them
-	})
+	return nameserver.NewDesk(names, func(from netip.Addr) []nameserver.Resolver { return s.outside(network, from) })
 }
