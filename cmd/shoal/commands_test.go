@@ -186,6 +186,29 @@ func TestServiceCreate(t *testing.T) {
 	golden(t, "create_spec", protoText(t, f.control.created))
 }
 
+// What the help calls the default must be so for a service that was given no update flag at all.
+func TestServiceCreateDefaultOrder(t *testing.T) {
+	for _, tc := range []struct {
+		flag, value string
+		want        api.UpdateConfig_Order
+	}{
+		{"--label", "a=b", api.UpdateConfig_START_FIRST},
+		{"--publish", "published=90,target=90,mode=host", api.UpdateConfig_STOP_FIRST},
+		{"--mount", "type=volume,source=data,target=/data", api.UpdateConfig_STOP_FIRST},
+		{"--replicas-max-per-node", "1", api.UpdateConfig_STOP_FIRST},
+	} {
+		f := newFake(t)
+		if r := f.run(t, "", "service", "create", "-d", tc.flag, tc.value, "web:1"); r.code != 0 {
+			t.Fatal(r.err)
+		}
+		for what, c := range map[string]*api.UpdateConfig{"update": f.control.created.Update, "rollback": f.control.created.Rollback} {
+			if c == nil || c.Order != tc.want || c.Parallelism != 1 {
+				t.Errorf("with %s: %s is %v, want %v", tc.flag, what, c, tc.want)
+			}
+		}
+	}
+}
+
 func TestServiceUpdate(t *testing.T) {
 	f := newFake(t)
 	populate(f)

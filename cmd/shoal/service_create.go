@@ -93,7 +93,15 @@ func (o *serviceCreateFlags) spec(f *pflag.FlagSet, args []string) (*api.Service
 	for _, p := range o.pref.values {
 		placement(spec).Preferences = append(placement(spec).Preferences, &api.PlacementPreference{Spread: p})
 	}
-	return spec, o.serviceFlags.apply(f, spec)
+	if err := o.serviceFlags.apply(f, spec); err != nil {
+		return nil, err
+	}
+	for _, c := range []**api.UpdateConfig{&spec.Update, &spec.Rollback} {
+		if *c == nil {
+			*c = defaultUpdate(spec)
+		}
+	}
+	return spec, nil
 }
 
 // createService asks for it, prints its ID and waits.

@@ -153,7 +153,7 @@ func (u *updateFlags) add(f *pflag.FlagSet, what string, actions ...string) {
 	f.Var(&u.parallelism, what+"-parallelism", "Maximum number of tasks changed at a time during the "+what+" (0 for all at once) (default 1)")
 	f.Var(&u.delay, what+"-delay", "Delay between "+what+"s of tasks (ns|us|ms|s|m|h) (default 0s)")
 	f.Var(&u.monitor, what+"-monitor", "Duration after each task's "+what+" to monitor for failure (ns|us|ms|s|m|h) (default 5s)")
-	f.Var(&u.order, what+"-order", `Order of the `+what+` ("start-first", "stop-first") (default start-first, or stop-first where a host port or a volume forbids it)`)
+	f.Var(&u.order, what+"-order", `Order of the `+what+` ("start-first", "stop-first") (default start-first, or stop-first where a host port, a volume or --replicas-max-per-node forbids it)`)
 	f.Var(&u.action, what+"-failure-action", "Action on "+what+` failure (`+quoted(actions)+`) (default "pause")`)
 	f.Float32Var(&u.maxFailureRatio, what+"-max-failure-ratio", 0, "Failure rate to tolerate during the "+what)
 }
@@ -163,7 +163,7 @@ func (u *updateFlags) apply(f *pflag.FlagSet, what string, to **api.UpdateConfig
 		return
 	}
 	if *to == nil {
-		*to = &api.UpdateConfig{Parallelism: 1, Order: defaultOrder(spec), Monitor: durationpb.New(5 * time.Second)}
+		*to = defaultUpdate(spec)
 	}
 	c := *to
 	given(f, what+"-parallelism", &c.Parallelism, u.parallelism.value)
@@ -180,8 +180,16 @@ func (u *updateFlags) apply(f *pflag.FlagSet, what string, to **api.UpdateConfig
 	}
 }
 
+// defaultUpdate is what the flags say that were not given.
+func defaultUpdate(spec *api.ServiceSpec) *api.UpdateConfig {
+	return &api.UpdateConfig{Parallelism: 1, Order: defaultOrder(spec), Monitor: durationpb.New(5 * time.Second)}
+}
+
 // defaultOrder starts the new task before the old one is stopped, unless the two cannot be at once.
 func defaultOrder(spec *api.ServiceSpec) api.UpdateConfig_Order {
+	if spec.GetPlacement().GetMaxReplicasPerNode() > 0 {
+		return api.UpdateConfig_STOP_FIRST // every node may have its full number already
+	}
 	for _, p := range spec.GetEndpoint().GetPorts() {
 		if p.Mode == api.PublishMode_HOST {
 			return api.UpdateConfig_STOP_FIRST

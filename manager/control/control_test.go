@@ -186,3 +186,50 @@ func TestDemotionKeepsQuorum(t *testing.T) {
 	}
 	wantError(t, demote("m1"), codes.FailedPrecondition, "cannot demote host-m1: it is the last manager; promote another node first")
 }
+
+// What a paused update waits for is a person, who updates the service again: with or without a change, but not by scaling it.
+func TestPausedUpdateGoesOn(t *testing.T) {
+	s, ctx := server(t, nil), context.Background()
+	if _, err := s.CreateService(ctx, &api.CreateServiceRequest{Spec: spec("web")}); err != nil {
+		t.Fatal(err)
+	}
+	next := func(replicas uint64) *api.ServiceSpec {
+		return spec("web", func(s *api.ServiceSpec) { s.Container.Image, s.Mode.Replicas = "web:2", replicas })
+	}
+	update := func(r *api.UpdateServiceRequest) api.UpdateStatus_State {
+		t.Helper()
+		r.Ref = "web"
+		got, err := s.UpdateService(ctx, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Service.GetUpdateStatus().GetState()
+	}
+	pause := func(state api.UpdateStatus_State) {
+		t.Helper()
+		err := s.store.Update(ctx, func(tx *store.Tx) error {
+			svc := proto.CloneOf(tx.Services().List(store.ByName("web"))[0])
+			svc.UpdateStatus = &api.UpdateStatus{State: state}
+			return tx.Services().Update(svc)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(&api.UpdateServiceRequest{Spec: next(2)})
+	pause(api.UpdateStatus_PAUSED)
+	if got := update(&api.UpdateServiceRequest{Spec: next(3)}); got != api.UpdateStatus_PAUSED {
+		t.Errorf("scaled while paused: %v", got)
+	}
+	if got := update(&api.UpdateServiceRequest{Spec: next(3)}); got == api.UpdateStatus_PAUSED {
+		t.Errorf("updated while paused: %v", got)
+	}
+	// A rollback goes by --rollback-parallelism and its like, by hand as well.
+	if got := update(&api.UpdateServiceRequest{Rollback: true}); got != api.UpdateStatus_ROLLBACK_STARTED {
+		t.Errorf("rolled back by hand: %v", got)
+	}
+	pause(api.UpdateStatus_ROLLBACK_PAUSED)
+	if got := update(&api.UpdateServiceRequest{Spec: spec("web", func(s *api.ServiceSpec) { s.Mode.Replicas = 3 })}); got != api.UpdateStatus_ROLLBACK_STARTED {
+		t.Errorf("updated while the rollback is paused: %v", got)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -49,8 +50,27 @@ func point(svc *api.Service, number uint64) {
 	svc.UpdateStatus = nil // the updater's word was about another revision
 }
 
+// goOn lets an update or rollback continue that was paused: whoever updates the service again has seen to it. To change
+// the number of replicas is no such word.
+func goOn(svc *api.Service, old *api.ServiceSpec, now *timestamppb.Timestamp) {
+	if svc.Spec.GetMode().GetReplicas() != old.GetMode().GetReplicas() {
+		return
+	}
+	switch svc.GetUpdateStatus().GetState() {
+	case api.UpdateStatus_PAUSED:
+		svc.UpdateStatus = nil
+	case api.UpdateStatus_ROLLBACK_PAUSED:
+		startRollback(svc, now)
+	}
+}
+
+// startRollback makes the updater go by the rollback's settings.
+func startRollback(svc *api.Service, now *timestamppb.Timestamp) {
+	svc.UpdateStatus = &api.UpdateStatus{State: api.UpdateStatus_ROLLBACK_STARTED, StartedAt: now, Message: "rollback in progress"}
+}
+
 // rollback gives svc the spec of its previous revision back; replicas, labels and update settings stay as they are.
-func rollback(tx *store.Tx, svc *api.Service) error {
+func rollback(tx *store.Tx, svc *api.Service, now *timestamppb.Timestamp) error {
 	if svc.PreviousRevision == 0 {
 		return refused("service %s has no previous version to roll back to", svc.Spec.Name)
 	}
@@ -58,12 +78,13 @@ func rollback(tx *store.Tx, svc *api.Service) error {
 	if rev == nil {
 		return refused("the previous version of service %s is no longer kept", svc.Spec.Name)
 	}
-	now := svc.Spec
+	spec := svc.Spec
 	svc.Spec = proto.CloneOf(rev.Spec)
-	svc.Spec.Labels, svc.Spec.Update, svc.Spec.Rollback = now.Labels, now.Update, now.Rollback
+	svc.Spec.Labels, svc.Spec.Update, svc.Spec.Rollback = spec.Labels, spec.Update, spec.Rollback
 	if svc.Spec.Mode != nil {
-		svc.Spec.Mode.Replicas = now.GetMode().GetReplicas()
+		svc.Spec.Mode.Replicas = spec.GetMode().GetReplicas()
 	}
 	point(svc, rev.Number)
+	startRollback(svc, now)
 	return nil
 }

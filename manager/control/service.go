@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/shoal-dev/shoal/internal/id"
 	"github.com/shoal-dev/shoal/manager/store"
@@ -157,6 +158,7 @@ func (s *Server) UpdateService(ctx context.Context, r *api.UpdateServiceRequest)
 		}
 	}
 	var svc *api.Service
+	now := timestamppb.Now()
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
 		old, err := findService(tx, r.Ref)
 		if err != nil {
@@ -167,7 +169,7 @@ func (s *Server) UpdateService(ctx context.Context, r *api.UpdateServiceRequest)
 		}
 		svc = proto.CloneOf(old)
 		if r.Rollback {
-			if err := rollback(tx, svc); err != nil {
+			if err := rollback(tx, svc, now); err != nil {
 				return err
 			}
 			return tx.Services().Update(svc)
@@ -182,6 +184,7 @@ func (s *Server) UpdateService(ctx context.Context, r *api.UpdateServiceRequest)
 		if err := revise(tx, svc); err != nil {
 			return err
 		}
+		goOn(svc, old.Spec, now)
 		return tx.Services().Update(svc)
 	})
 	if err != nil {
