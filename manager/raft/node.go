@@ -86,7 +86,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := loadPeers(filepath.Join(cfg.Dir, "managers.json"))
+	p, err := loadPeers(filepath.Join(cfg.Dir, "managers.json"), cfg.Logger)
 	if err != nil {
 		return nil, err
 	}

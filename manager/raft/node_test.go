@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -242,6 +243,23 @@ func TestRestartRemoveForceNew(t *testing.T) {
 	}
 	if got := len(last.Status().Members); got != 1 {
 		t.Errorf("%d members, want 1", got)
+	}
+}
+
+// A power cut may leave a file empty that was not synced. The addresses can be learnt anew: they must not keep a manager out.
+func TestDamagedAddressesAreLearntAnew(t *testing.T) {
+	dir := t.TempDir()
+	a := start(t, dir, "a", true)
+	write(t, []*member{a}, "one")
+	check(t, a.Close())
+	for _, left := range []string{"", "null", `{"b":`} {
+		check(t, os.WriteFile(filepath.Join(dir, "a", "managers.json"), []byte(left), 0o600))
+		a = start(t, dir, "a", false)
+		leaderOf(t, a)
+		if !a.has("one") {
+			t.Error("one is lost")
+		}
+		check(t, a.Close())
 	}
 }
 

@@ -30,24 +30,29 @@ func loadKey(path string) ([]byte, error) {
 	}
 	key = make([]byte, keySize)
 	rand.Read(key) // never fails, see crypto/rand
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
+	if err := writeFile(path, key); err != nil {
 		return nil, fmt.Errorf("create data key: %w", err)
 	}
+	return key, nil
+}
+
+// writeFile replaces a file, mode 0600, so that a power cut leaves the old one or the new.
+func writeFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
 	defer os.Remove(f.Name())
-	if _, err = f.Write(key); err == nil {
+	if _, err = f.Write(data); err == nil {
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("create data key: %w", err)
+		return err
 	}
-	return key, nil
+	return os.Rename(f.Name(), path)
 }
 
 // sealer encrypts the values of the log. Each start of a process takes a random salt, from which the

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"os"
@@ -152,18 +153,22 @@ type peers struct {
 	addr map[string]string
 }
 
-func loadPeers(path string) (*peers, error) {
+func loadPeers(path string, log *slog.Logger) (*peers, error) {
 	p := &peers{path: path, addr: map[string]string{}}
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return p, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(b, &p.addr)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("read addresses of managers %s: %w", path, err)
 	}
+	var addr map[string]string
+	if err := json.Unmarshal(b, &addr); err != nil {
+		// No reason to stay out: the others know this manager, and their leader's log has all addresses.
+		log.Warn("the addresses of the other managers are damaged, they will be learnt anew", "file", path, "error", err)
+		return p, nil
+	}
+	maps.Copy(p.addr, addr)
 	return p, nil
 }
 
@@ -194,9 +199,8 @@ func (p *peers) set(id, addr string) error {
 	if err != nil {
 		return err
 	}
-	next := p.path + ".next"
-	if err := os.WriteFile(next, b, 0o600); err != nil {
+	if err := writeFile(p.path, b); err != nil {
 		return fmt.Errorf("store addresses of managers: %w", err)
 	}
-	return os.Rename(next, p.path)
+	return nil
 }
