@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"cmp"
 	"net/netip"
 	"sync"
 
@@ -112,6 +113,7 @@ func (v *view) desired() overlay.Desired {
 		d.Endpoints = append(d.Endpoints, overlay.Endpoint{
 			NetworkID: e.NetworkId, TaskID: e.TaskId, ServiceID: e.ServiceId, NodeID: e.NodeId,
 			Addrs: addrs(e.Addresses), Name: e.Name, Aliases: e.Aliases, Ready: e.Ready,
+			Ports: ports(e.Ports),
 		})
 	}
 	for _, s := range v.services {
@@ -148,13 +150,14 @@ func service(s *api.ServiceView) overlay.Service {
 			out.Aliases[n.Network] = n.Aliases
 		}
 	}
-	for _, p := range s.Ports {
-		protocol := p.Protocol
-		if protocol == "" {
-			protocol = "tcp"
-		}
-		out.Ports = append(out.Ports, overlay.Port{
-			Protocol: protocol, Target: uint16(p.TargetPort), Published: uint16(p.PublishedPort),
+	out.Ports = ports(s.Ports)
+	return out
+}
+
+func ports(rows []*api.PortConfig) (out []overlay.Port) {
+	for _, p := range rows {
+		out = append(out, overlay.Port{
+			Protocol: cmp.Or(p.Protocol, "tcp"), Target: uint16(p.TargetPort), Published: uint16(p.PublishedPort),
 		})
 	}
 	return out

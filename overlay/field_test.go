@@ -213,3 +213,27 @@ func TestConnectionsOutliveSuspicion(t *testing.T) {
 		return nil
 	})
 }
+
+// In the middle of an update that changes the target of a published port each backend is reached where it listens.
+func TestTargetPortIsTheBackends(t *testing.T) {
+	l, a, b := two(t, false)
+	c := l.container(l.hosts[1], "c", "web", 14, "app")
+	a.serve(81)
+	c.serve(81)
+	l.model.Services[0].Ports = []Port{{Protocol: "tcp", Target: 81, Published: 8080}, {Protocol: "udp", Target: 81, Published: 8080}}
+	for i := range l.model.Endpoints {
+		if e := &l.model.Endpoints[i]; e.TaskID == "b" && e.NetworkID == "" {
+			e.Ports = []Port{{Protocol: "tcp", Target: 80, Published: 8080}, {Protocol: "udp", Target: 80, Published: 8080}}
+		}
+	}
+	setReady(l, "a", false)
+	l.settle()
+	for _, host := range []string{"192.168.77.1", "fd77::2"} {
+		for _, network := range []string{"tcp", "udp"} {
+			got, err := l.client.answers(network, net.JoinHostPort(host, "8080"), 40)
+			if err != nil || got["b"] < 5 || got["c"] < 5 {
+				t.Errorf("%s %s: %v, %v, want %s and c both often", network, host, got, err, b.name)
+			}
+		}
+	}
+}

@@ -35,6 +35,8 @@ type Endpoint struct {
 	Name      string // container name, resolvable
 	Aliases   []string
 	Ready     bool // running, healthy and wanted: balanced to and in tasks.NAME
+	// Ports of the service that this task serves at another target, since it is of another version of it.
+	Ports []Port
 }
 
 // Service is a name with virtual IPs and published ports.

@@ -3,8 +3,10 @@
 package overlay
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -221,7 +223,7 @@ func (v *view) published(w *want, v6 bool) (ports, closed, hairpin nft.Set) {
 	closed = nft.Set{Name: "closed" + suffix, Key: nft.KeyPort}
 	hairpin = nft.Set{Name: "hairpin" + suffix, Key: pair}
 	seen := map[string]bool{}
-	publish := func(owner, proto string, port, target uint16, backends []netip.Addr) {
+	publish := func(owner, proto string, port, target uint16, backends []netip.Addr, elsewhere map[netip.Addr]uint16) {
 		key, err := nft.PortKey(proto, port)
 		if err != nil {
 			v.problem("%s: %v", owner, err)
@@ -237,7 +239,7 @@ func (v *view) published(w *want, v6 bool) (ports, closed, hairpin nft.Set) {
 			closed.Elements = append(closed.Elements, nft.Element{Key: key})
 			return
 		}
-		chain := nft.ContentChain("port"+suffix, fmt.Sprint(proto, port), nft.Rule{nft.Protocol(proto), nft.DNAT(backends, target)})
+		chain := nft.ContentChain("port"+suffix, fmt.Sprint(proto, port), leadTo(proto, target, backends, elsewhere)...)
 		w.table.Content = append(w.table.Content, chain)
 		ports.Elements = append(ports.Elements, nft.Element{Key: key, Chain: chain.Name})
 	}
@@ -254,14 +256,14 @@ func (v *view) published(w *want, v6 bool) (ports, closed, hairpin nft.Set) {
 			}
 			for _, h := range c.HostPorts {
 				w.flows.alive[a] = true
-				publish("container "+c.ID, h.Protocol, h.Host, h.Target, []netip.Addr{a})
+				publish("container "+c.ID, h.Protocol, h.Host, h.Target, []netip.Addr{a}, nil)
 			}
 		}
 	}
 	grouped := v.byService("")
 	for _, s := range v.services {
 		for _, p := range s.Ports {
-			publish("service "+s.Name, p.Protocol, p.Published, p.Target, v.backends(grouped[s.ID], v6, true))
+			publish("service "+s.Name, p.Protocol, p.Published, p.Target, v.backends(grouped[s.ID], v6, true), otherTargets(grouped[s.ID], p))
 		}
 	}
 	for _, e := range v.endpoints[""] { // before the container is handed again after a restart
@@ -285,4 +287,39 @@ func (v *view) published(w *want, v6 bool) (ports, closed, hairpin nft.Set) {
 		}
 	}
 	return ports, closed, hairpin
+}
+
+// otherTargets are the addresses of endpoints that serve a port at another target than the service says.
+func otherTargets(endpoints []Endpoint, port Port) map[netip.Addr]uint16 {
+	out := map[netip.Addr]uint16{}
+	for _, e := range endpoints {
+		for _, p := range e.Ports {
+			for _, a := range e.Addrs {
+				if p.Protocol == port.Protocol && p.Published == port.Published {
+					out[a.Unmap()] = p.Target
+				}
+			}
+		}
+	}
+	return out
+}
+
+// leadTo balances over backends. A target port is the same for all that one rule leads to: in the middle of an update that changes
+// it there are several rules, each with the chance that its part of the backends has.
+func leadTo(proto string, target uint16, backends []netip.Addr, elsewhere map[netip.Addr]uint16) (rules []nft.Rule) {
+	parts := map[uint16][]netip.Addr{}
+	for _, a := range backends {
+		at := cmp.Or(elsewhere[a], target)
+		parts[at] = append(parts[at], a)
+	}
+	left := len(backends)
+	for _, at := range slices.Sorted(maps.Keys(parts)) {
+		rule := nft.Rule{nft.Protocol(proto)}
+		if n := len(parts[at]); n < left {
+			rule = append(rule, nft.Chance(n, left))
+			left -= n
+		}
+		rules = append(rules, append(rule, nft.DNAT(parts[at], at)))
+	}
+	return rules
 }

@@ -93,7 +93,9 @@ func (a *assignment) concerns(tx *store.Tx, e store.Event, dirty dirtySet) {
 		dirty.add(key{aRevision, o.Id, ""})
 	case *api.Service:
 		dirty.add(key{aService, o.Id, ""})
-		if old, _ := e.Old.(*api.Service); published(old) != published(tx.Services().Get(o.Id)) {
+		old, _ := e.Old.(*api.Service)
+		now := tx.Services().Get(o.Id)
+		if published(old) != published(now) || old.GetRevision() != now.GetRevision() || !proto.Equal(old.GetEndpoint(), now.GetEndpoint()) {
 			gateways(tx, o.Id, dirty)
 		}
 	case *api.Task:

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -131,10 +132,11 @@ func (v view) endpointView(tx *store.Tx, network string, t *api.Task) *api.Endpo
 		NetworkId: network, TaskId: t.Id, ServiceId: t.ServiceId, NodeId: t.NodeId, Ready: ready(t), Name: ContainerName(t),
 	}
 	if network == "" {
-		if !published(tx.Services().Get(t.ServiceId)) {
+		svc := tx.Services().Get(t.ServiceId)
+		if !published(svc) {
 			return nil
 		}
-		m.Addresses = withoutPrefix(t.GatewayAddresses)
+		m.Addresses, m.Ports = withoutPrefix(t.GatewayAddresses), otherTargets(tx, svc, t)
 	} else if a := attachment(t, network); a != nil && v.networks[network] > 0 {
 		m.Addresses, m.Aliases = withoutPrefix(a.Addresses), a.Aliases
 	}
@@ -162,6 +164,24 @@ func published(s *api.Service) bool {
 	}
 	return false
 }
+
+// otherTargets are the service's published ports at which a task listens elsewhere: it is of a revision that said so.
+func otherTargets(tx *store.Tx, svc *api.Service, t *api.Task) (out []*api.PortConfig) {
+	if t.Revision == svc.Revision {
+		return nil
+	}
+	for _, was := range tx.Revisions().Get(revisionID(t)).GetSpec().GetEndpoint().GetPorts() {
+		for _, p := range svc.GetEndpoint().GetPorts() {
+			same := p.Mode == api.PublishMode_INGRESS && was.Mode == p.Mode && was.PublishedPort == p.PublishedPort && protocol(was) == protocol(p)
+			if same && was.TargetPort != p.TargetPort {
+				out = append(out, &api.PortConfig{Protocol: protocol(p), PublishedPort: p.PublishedPort, TargetPort: was.TargetPort})
+			}
+		}
+	}
+	return out
+}
+
+func protocol(p *api.PortConfig) string { return strings.ToLower(cmp.Or(p.Protocol, "tcp")) }
 
 func attachment(t *api.Task, network string) *api.NetworkAttachment {
 	for _, a := range t.Networks {

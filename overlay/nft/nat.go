@@ -3,6 +3,7 @@
 package nft
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -53,6 +54,14 @@ func (b *builder) choose(addrs []netip.Addr) []expr.Any {
 		&expr.Numgen{Register: reg1, Modulus: uint32(len(addrs)), Type: unix.NFT_NG_RANDOM},
 		&expr.Lookup{SourceRegister: reg1, DestRegister: reg1, IsDestRegSet: true, SetID: set.ID, SetName: set.Name},
 	}
+}
+
+// Chance matches n of so many packets, at random.
+func Chance(n, of int) Stmt {
+	return fixed(fmt.Sprintf("numgen random mod %d < %d", of, n),
+		&expr.Numgen{Register: reg1, Modulus: uint32(of), Type: unix.NFT_NG_RANDOM},
+		&expr.Byteorder{SourceRegister: reg1, DestRegister: reg1, Op: expr.ByteorderHton, Len: 4, Size: 4},
+		&expr.Cmp{Op: expr.CmpOpLt, Register: reg1, Data: binary.BigEndian.AppendUint32(nil, uint32(n))})
 }
 
 func dnatText(backends []netip.Addr, port uint16) string {

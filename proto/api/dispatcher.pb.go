@@ -669,6 +669,7 @@ type EndpointView struct {
 	Ready         bool                   `protobuf:"varint,6,opt,name=ready,proto3" json:"ready,omitempty"`        // balanced to: running, healthy, wanted
 	Name          string                 `protobuf:"bytes,7,opt,name=name,proto3" json:"name,omitempty"`           // container name: SERVICE.SLOT.TASKID
 	Aliases       []string               `protobuf:"bytes,8,rep,name=aliases,proto3" json:"aliases,omitempty"`
+	Ports         []*PortConfig          `protobuf:"bytes,9,rep,name=ports,proto3" json:"ports,omitempty"` // that the task serves at another target port than its service says now, in an update
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -755,6 +756,13 @@ func (x *EndpointView) GetName() string {
 func (x *EndpointView) GetAliases() []string {
 	if x != nil {
 		return x.Aliases
+	}
+	return nil
+}
+
+func (x *EndpointView) GetPorts() []*PortConfig {
+	if x != nil {
+		return x.Ports
 	}
 	return nil
 }
@@ -1395,7 +1403,7 @@ const file_dispatcher_proto_rawDesc = "" +
 	"\bendpoint\x18\x05 \x01(\v2\x17.shoal.api.EndpointViewH\x00R\bendpoint\x122\n" +
 	"\aservice\x18\x06 \x01(\v2\x16.shoal.api.ServiceViewH\x00R\aservice\x12)\n" +
 	"\x04peer\x18\a \x01(\v2\x13.shoal.api.PeerViewH\x00R\x04peerB\x06\n" +
-	"\x04kind\"\xe0\x01\n" +
+	"\x04kind\"\x8d\x02\n" +
 	"\fEndpointView\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\x01 \x01(\tR\tnetworkId\x12\x17\n" +
@@ -1406,7 +1414,8 @@ const file_dispatcher_proto_rawDesc = "" +
 	"\taddresses\x18\x05 \x03(\tR\taddresses\x12\x14\n" +
 	"\x05ready\x18\x06 \x01(\bR\x05ready\x12\x12\n" +
 	"\x04name\x18\a \x01(\tR\x04name\x12\x18\n" +
-	"\aaliases\x18\b \x03(\tR\aaliases\"\xe4\x02\n" +
+	"\aaliases\x18\b \x03(\tR\aaliases\x12+\n" +
+	"\x05ports\x18\t \x03(\v2\x15.shoal.api.PortConfigR\x05ports\"\xe4\x02\n" +
 	"\vServiceView\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x125\n" +
@@ -1501,8 +1510,8 @@ var file_dispatcher_proto_goTypes = []any{
 	(*Task)(nil),                           // 25: shoal.api.Task
 	(*Revision)(nil),                       // 26: shoal.api.Revision
 	(*Network)(nil),                        // 27: shoal.api.Network
-	(*VirtualIP)(nil),                      // 28: shoal.api.VirtualIP
-	(*PortConfig)(nil),                     // 29: shoal.api.PortConfig
+	(*PortConfig)(nil),                     // 28: shoal.api.PortConfig
+	(*VirtualIP)(nil),                      // 29: shoal.api.VirtualIP
 	(*NetworkAttachmentSpec)(nil),          // 30: shoal.api.NetworkAttachmentSpec
 	(*LogOptions)(nil),                     // 31: shoal.api.LogOptions
 	(*LogLine)(nil),                        // 32: shoal.api.LogLine
@@ -1525,32 +1534,33 @@ var file_dispatcher_proto_depIdxs = []int32{
 	9,  // 12: shoal.api.Assignment.endpoint:type_name -> shoal.api.EndpointView
 	10, // 13: shoal.api.Assignment.service:type_name -> shoal.api.ServiceView
 	11, // 14: shoal.api.Assignment.peer:type_name -> shoal.api.PeerView
-	28, // 15: shoal.api.ServiceView.virtual_ips:type_name -> shoal.api.VirtualIP
-	29, // 16: shoal.api.ServiceView.ports:type_name -> shoal.api.PortConfig
-	19, // 17: shoal.api.ServiceView.aliases:type_name -> shoal.api.ServiceView.AliasesEntry
-	30, // 18: shoal.api.ServiceView.networks:type_name -> shoal.api.NetworkAttachmentSpec
-	20, // 19: shoal.api.UpdateTaskStatusRequest.updates:type_name -> shoal.api.UpdateTaskStatusRequest.Update
-	31, // 20: shoal.api.LogSubscription.options:type_name -> shoal.api.LogOptions
-	32, // 21: shoal.api.PublishLogsMessage.lines:type_name -> shoal.api.LogLine
-	33, // 22: shoal.api.SessionTimers.keepalive:type_name -> google.protobuf.Duration
-	34, // 23: shoal.api.UpdateTaskStatusRequest.Update.status:type_name -> shoal.api.TaskStatus
-	1,  // 24: shoal.api.Dispatcher.Session:input_type -> shoal.api.SessionRequest
-	6,  // 25: shoal.api.Dispatcher.Assignments:input_type -> shoal.api.AssignmentsRequest
-	12, // 26: shoal.api.Dispatcher.UpdateTaskStatus:input_type -> shoal.api.UpdateTaskStatusRequest
-	4,  // 27: shoal.api.Dispatcher.Register:input_type -> shoal.api.RegisterRequest
-	14, // 28: shoal.api.Dispatcher.LogSubscriptions:input_type -> shoal.api.LogSubscriptionsRequest
-	16, // 29: shoal.api.Dispatcher.PublishLogs:input_type -> shoal.api.PublishLogsMessage
-	2,  // 30: shoal.api.Dispatcher.Session:output_type -> shoal.api.SessionMessage
-	7,  // 31: shoal.api.Dispatcher.Assignments:output_type -> shoal.api.AssignmentsMessage
-	13, // 32: shoal.api.Dispatcher.UpdateTaskStatus:output_type -> shoal.api.UpdateTaskStatusResponse
-	5,  // 33: shoal.api.Dispatcher.Register:output_type -> shoal.api.RegisterResponse
-	15, // 34: shoal.api.Dispatcher.LogSubscriptions:output_type -> shoal.api.LogSubscription
-	17, // 35: shoal.api.Dispatcher.PublishLogs:output_type -> shoal.api.PublishLogsResponse
-	30, // [30:36] is the sub-list for method output_type
-	24, // [24:30] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	28, // 15: shoal.api.EndpointView.ports:type_name -> shoal.api.PortConfig
+	29, // 16: shoal.api.ServiceView.virtual_ips:type_name -> shoal.api.VirtualIP
+	28, // 17: shoal.api.ServiceView.ports:type_name -> shoal.api.PortConfig
+	19, // 18: shoal.api.ServiceView.aliases:type_name -> shoal.api.ServiceView.AliasesEntry
+	30, // 19: shoal.api.ServiceView.networks:type_name -> shoal.api.NetworkAttachmentSpec
+	20, // 20: shoal.api.UpdateTaskStatusRequest.updates:type_name -> shoal.api.UpdateTaskStatusRequest.Update
+	31, // 21: shoal.api.LogSubscription.options:type_name -> shoal.api.LogOptions
+	32, // 22: shoal.api.PublishLogsMessage.lines:type_name -> shoal.api.LogLine
+	33, // 23: shoal.api.SessionTimers.keepalive:type_name -> google.protobuf.Duration
+	34, // 24: shoal.api.UpdateTaskStatusRequest.Update.status:type_name -> shoal.api.TaskStatus
+	1,  // 25: shoal.api.Dispatcher.Session:input_type -> shoal.api.SessionRequest
+	6,  // 26: shoal.api.Dispatcher.Assignments:input_type -> shoal.api.AssignmentsRequest
+	12, // 27: shoal.api.Dispatcher.UpdateTaskStatus:input_type -> shoal.api.UpdateTaskStatusRequest
+	4,  // 28: shoal.api.Dispatcher.Register:input_type -> shoal.api.RegisterRequest
+	14, // 29: shoal.api.Dispatcher.LogSubscriptions:input_type -> shoal.api.LogSubscriptionsRequest
+	16, // 30: shoal.api.Dispatcher.PublishLogs:input_type -> shoal.api.PublishLogsMessage
+	2,  // 31: shoal.api.Dispatcher.Session:output_type -> shoal.api.SessionMessage
+	7,  // 32: shoal.api.Dispatcher.Assignments:output_type -> shoal.api.AssignmentsMessage
+	13, // 33: shoal.api.Dispatcher.UpdateTaskStatus:output_type -> shoal.api.UpdateTaskStatusResponse
+	5,  // 34: shoal.api.Dispatcher.Register:output_type -> shoal.api.RegisterResponse
+	15, // 35: shoal.api.Dispatcher.LogSubscriptions:output_type -> shoal.api.LogSubscription
+	17, // 36: shoal.api.Dispatcher.PublishLogs:output_type -> shoal.api.PublishLogsResponse
+	31, // [31:37] is the sub-list for method output_type
+	25, // [25:31] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_dispatcher_proto_init() }
