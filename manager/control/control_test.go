@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -81,6 +82,8 @@ func TestRefusals(t *testing.T) {
 			s.Container.Mounts = []*api.Mount{{Source: "/x", Target: "/x", Driver: "disk"}}
 		}), codes.InvalidArgument, "mount at /x: driver, driver options and subpath are for volumes"},
 		{"port on host network", spec("f", publish(1), on("host")), codes.InvalidArgument, "ports cannot be published on network host: the container has the host's ports"},
+		{"too many replicas", spec("g", func(s *api.ServiceSpec) { s.Mode.Replicas = 1 << 63 }), codes.InvalidArgument, "9223372036854775808 replicas are too many: at most 1000000"},
+		{"too large", spec("g", func(s *api.ServiceSpec) { s.Container.Env = []string{"A=" + strings.Repeat("a", 1<<20)} }), codes.InvalidArgument, "service g is too large: 1048600 bytes of settings, at most 1048576"},
 		{"replicas of a global service", spec("g", func(s *api.ServiceSpec) { s.Mode.Global = true }), codes.InvalidArgument, "replicas can only be used with mode replicated"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

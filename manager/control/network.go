@@ -62,6 +62,9 @@ func validateNetworkSpec(spec *api.NetworkSpec) error {
 	if err := validateName("network", spec.Name); err != nil {
 		return err
 	}
+	if err := validateSize("network "+spec.Name, spec); err != nil {
+		return err
+	}
 	if spec.Name == "host" || spec.Name == "none" || spec.Name == "bridge" {
 		return invalid("network name %s is reserved: choose another", spec.Name)
 	}

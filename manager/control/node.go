@@ -70,6 +70,9 @@ func (s *Server) UpdateNode(ctx context.Context, r *api.UpdateNodeRequest) (*api
 	if r.Spec == nil {
 		return nil, invalid("node update without a spec")
 	}
+	if err := validateSize("node "+r.Ref, r.Spec); err != nil {
+		return nil, err
+	}
 	var n *api.Node
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
 		old, err := findNode(tx, r.Ref)

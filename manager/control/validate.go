@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/shoal-dev/shoal/internal/constraint"
 	"github.com/shoal-dev/shoal/internal/names"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -33,6 +35,7 @@ func validateServiceSpec(spec *api.ServiceSpec) error {
 	}
 	for _, check := range []func(*api.ServiceSpec) error{
 		func(s *api.ServiceSpec) error { return validateName("service", s.Name) },
+		func(s *api.ServiceSpec) error { return validateSize("service "+s.Name, s) },
 		validateMode, validateContainer, validateResources, validatePlacement, validatePorts, validateNetworks,
 		func(s *api.ServiceSpec) error { return validateUpdate("update", s.Update) },
 		func(s *api.ServiceSpec) error { return validateUpdate("rollback", s.Rollback) },
@@ -45,7 +48,24 @@ func validateServiceSpec(spec *api.ServiceSpec) error {
 	return nil
 }
 
+// maxSpec is what one object may ask managers to keep, in bytes. Each change of it goes through the log of all of them, and
+// while a very large entry is under way nothing else is.
+const maxSpec = 1 << 20
+
+func validateSize(what string, spec proto.Message) error {
+	if n := proto.Size(spec); n > maxSpec {
+		return invalid("%s is too large: %d bytes of settings, at most %d", what, n, maxSpec)
+	}
+	return nil
+}
+
+// maxReplicas is far more than the addresses of any network, and no accident of a script.
+const maxReplicas = 1_000_000
+
 func validateMode(s *api.ServiceSpec) error {
+	if n := s.Mode.GetReplicas(); n > maxReplicas {
+		return invalid("%d replicas are too many: at most %d", n, maxReplicas)
+	}
 	if s.Mode == nil {
 		return invalid("service without a mode: replicated or global")
 	}
