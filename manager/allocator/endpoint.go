@@ -15,19 +15,27 @@ import (
 // endpoint stays as it was and the reason is in the row.
 func (p *pass) allocateServices() error {
 	for i, svc := range p.services {
-		now := proto.CloneOf(svc)
+		now, reason := svc.Endpoint, ""
 		if svc.PendingDelete {
 			// Its ports are free at once: nobody is to come in any more. The virtual IPs stay
 			// its own until the row is gone, clients may have them in their caches.
-			if now.Endpoint != nil {
-				now.Endpoint.Ports = nil
+			if reason = svc.AllocationError; len(now.GetPorts()) > 0 {
+				now = &api.Endpoint{VirtualIps: now.VirtualIps}
 			}
 		} else if e, err := p.endpoint(svc); err != nil {
-			now.AllocationError = err.Error()
+			reason = err.Error()
 		} else {
-			now.Endpoint, now.AllocationError = e, ""
+			now = e
 		}
-		if err := save(p, p.tx.Services(), p.services, i, now); err != nil {
+		if proto.Equal(now, svc.Endpoint) && reason == svc.AllocationError {
+			continue
+		}
+		changed := proto.CloneOf(svc)
+		changed.Endpoint, changed.AllocationError = now, reason
+		p.book()
+		p.strike(svc)
+		p.enter(changed)
+		if err := save(p, p.tx.Services(), p.services, i, changed); err != nil {
 			return err
 		}
 	}

@@ -39,6 +39,8 @@ type pass struct {
 	nodes    []*api.Node
 	services []*api.Service
 	hosts    map[string][]ipam.Subnet
+
+	published map[portKey][]holder // nil: not looked at yet
 }
 
 func newPass(tx *store.Tx, log *slog.Logger) *pass {

@@ -18,21 +18,21 @@ const (
 
 // ports returns the service's ports with the published ones filled in.
 func (p *pass) ports(svc *api.Service) ([]*api.PortConfig, error) {
-	taken := p.portsOfOthers(svc)
+	taken := taken{book: p.book(), self: svc.Id}
 	var out []*api.PortConfig
 	for _, want := range svc.GetSpec().GetEndpoint().GetPorts() {
 		got := proto.CloneOf(want)
 		got.Protocol = protocol(want)
 		switch {
 		case got.PublishedPort != 0:
-			if by, bad := taken[key(got.Protocol, got.PublishedPort)]; bad && by.conflicts(got.Mode) {
-				return nil, fmt.Errorf("port %d/%s is already published by service %s: choose another", got.PublishedPort, got.Protocol, by.service)
+			if by, bad := taken.by(key(got)); bad && by.conflicts(got.Mode) {
+				return nil, fmt.Errorf("port %d/%s is already published by service %s: choose another", got.PublishedPort, got.Protocol, by.name)
 			}
 		case got.Mode == api.PublishMode_HOST:
 			// The node takes one that is free there when the task starts.
 		default:
 			got.PublishedPort = had(svc, got)
-			if _, bad := taken[key(got.Protocol, got.PublishedPort)]; bad || got.PublishedPort == 0 {
+			if _, bad := taken.by(key(got)); bad || got.PublishedPort == 0 {
 				got.PublishedPort = freePort(taken, svc, got.Protocol)
 			}
 			if got.PublishedPort == 0 {
@@ -41,18 +41,28 @@ func (p *pass) ports(svc *api.Service) ([]*api.PortConfig, error) {
 			}
 		}
 		if got.Mode == api.PublishMode_INGRESS {
-			taken[key(got.Protocol, got.PublishedPort)] = holder{svc.GetSpec().GetName(), got.Mode}
+			taken.own = append(taken.own, claim{key(got), holder{svc.Id, svc.GetSpec().GetName(), got.Mode}})
 		}
 		out = append(out, got)
 	}
 	return out, nil
 }
 
-// holder is who has a port.
-type holder struct {
-	service string
-	mode    api.PublishMode
-}
+// portKey is a port on a node. holder is who has it.
+type (
+	portKey struct {
+		protocol string
+		port     uint32
+	}
+	holder struct {
+		id, name string
+		mode     api.PublishMode
+	}
+	claim struct {
+		portKey
+		holder
+	}
+)
 
 // conflicts: a port on every node tolerates no other use. Two services may use one port on
 // the nodes of their tasks; the scheduler keeps those apart.
@@ -60,20 +70,54 @@ func (h holder) conflicts(mode api.PublishMode) bool {
 	return h.mode == api.PublishMode_INGRESS || mode == api.PublishMode_INGRESS
 }
 
-// portsOfOthers are the ports that other services have.
-func (p *pass) portsOfOthers(svc *api.Service) map[string]holder {
-	taken := map[string]holder{}
-	for _, other := range p.services {
-		if other.Id == svc.Id || other.PendingDelete {
-			continue
-		}
-		for _, c := range other.GetEndpoint().GetPorts() {
-			if c.PublishedPort != 0 {
-				taken[key(c.Protocol, c.PublishedPort)] = holder{other.GetSpec().GetName(), c.Mode}
-			}
+// book is who has which ports, as this pass leaves the services. A port may have several holders, each on its own nodes.
+func (p *pass) book() map[portKey][]holder {
+	if p.published == nil {
+		p.published = map[portKey][]holder{}
+		for _, svc := range p.services {
+			p.enter(svc)
 		}
 	}
-	return taken
+	return p.published
+}
+
+func (p *pass) enter(svc *api.Service) {
+	if svc.PendingDelete {
+		return
+	}
+	for _, c := range svc.GetEndpoint().GetPorts() {
+		if c.PublishedPort != 0 {
+			p.published[key(c)] = append(p.published[key(c)], holder{svc.Id, svc.GetSpec().GetName(), c.Mode})
+		}
+	}
+}
+
+func (p *pass) strike(svc *api.Service) {
+	for _, c := range svc.GetEndpoint().GetPorts() {
+		p.published[key(c)] = slices.DeleteFunc(p.published[key(c)], func(h holder) bool { return h.id == svc.Id })
+	}
+}
+
+// taken is what one service finds: the ports of others, and those that it was given a moment ago.
+type taken struct {
+	book map[portKey][]holder
+	self string
+	own  []claim
+}
+
+// by returns who has a port, one that has it on every node first.
+func (t taken) by(k portKey) (found holder, ok bool) {
+	for _, c := range t.own {
+		if c.portKey == k {
+			return c.holder, true
+		}
+	}
+	for _, h := range t.book[k] {
+		if h.id != t.self && (!ok || h.mode == api.PublishMode_INGRESS) {
+			found, ok = h, true
+		}
+	}
+	return found, ok
 }
 
 // had returns the number that this port was given before, so that an update does not move it.
@@ -87,13 +131,13 @@ func had(svc *api.Service, want *api.PortConfig) uint32 {
 	return svc.Endpoint.Ports[i].PublishedPort
 }
 
-func freePort(taken map[string]holder, svc *api.Service, protocol string) uint32 {
+func freePort(taken taken, svc *api.Service, protocol string) uint32 {
 	wished := map[uint32]bool{}
 	for _, c := range svc.GetSpec().GetEndpoint().GetPorts() {
 		wished[c.PublishedPort] = true
 	}
 	for port := uint32(firstPort); port <= lastPort; port++ {
-		if _, bad := taken[key(protocol, port)]; !bad && !wished[port] {
+		if _, bad := taken.by(portKey{protocol, port}); !bad && !wished[port] {
 			return port
 		}
 	}
@@ -107,4 +151,4 @@ func protocol(c *api.PortConfig) string {
 	return strings.ToLower(c.Protocol)
 }
 
-func key(protocol string, port uint32) string { return fmt.Sprintf("%d/%s", port, protocol) }
+func key(c *api.PortConfig) portKey { return portKey{protocol(c), c.PublishedPort} }
