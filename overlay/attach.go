@@ -15,6 +15,9 @@ import (
 )
 
 func (o *Overlay) attach(ctx context.Context, a Attachment) error {
+	if o.cfg.ipv4Only {
+		a = a.only4()
+	}
 	if a.ID == "" {
 		return errors.New("attach: the container has no ID")
 	}
@@ -181,7 +184,7 @@ func (o *Overlay) admit(s *space, v *view, all func() *want, x wire, addrs []net
 		s.undressed = nil
 	}
 	if x.gateway {
-		if err := s.ns.Do(func() error { return netns.Write([]netns.Sysctl{localnet(x.link)}) }); err != nil {
+		if err := s.ns.Do(func() error { return netns.Write(v.onLink(x.link)) }); err != nil {
 			return err
 		}
 	}

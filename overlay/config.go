@@ -4,10 +4,12 @@ package overlay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -34,6 +36,8 @@ type Config struct {
 	// It may call SandboxPath and Sandboxes, and must not wait for Run, Attach or Detach.
 	OnSandbox func([]Sandbox)
 	Logger    *slog.Logger // nil: slog.Default()
+
+	ipv4Only bool // this host's kernel has no IPv6; New finds out
 }
 
 // Offload chooses between speed and caution for checksums of encapsulated packets.
@@ -101,6 +105,14 @@ func New(cfg Config) (*Overlay, error) {
 	}
 	host, err := openHost(cfg.NetNS)
 	if err != nil {
+		return nil, fmt.Errorf("overlay: %w", err)
+	}
+	if err := host.ns.Do(func() error {
+		_, err := os.Stat("/proc/sys/net/ipv6")
+		cfg.ipv4Only = cfg.ipv4Only || errors.Is(err, os.ErrNotExist)
+		return nil
+	}); err != nil {
+		host.close()
 		return nil, fmt.Errorf("overlay: %w", err)
 	}
 	return &Overlay{

@@ -33,6 +33,9 @@ type view struct {
 
 // newView indexes d.
 func newView(cfg Config, d *Desired, down map[string]bool) *view {
+	if cfg.ipv4Only {
+		d = d.only4()
+	}
 	v := &view{
 		cfg: cfg, peers: map[string]Peer{}, networks: map[string]Network{}, endpoints: map[string][]Endpoint{},
 		services: d.Services, down: map[string]bool{},

@@ -51,7 +51,9 @@ func (v *view) host() *want {
 
 func (v *view) hostSettings(families []bool) []netns.Sysctl {
 	out := []netns.Sysctl{{Path: "net/ipv4/ip_forward", Value: "1"}}
-	out = append(out, localnet(meshLink),
+	out = append(out, v.six(bridgeLink)...)
+	out = append(out, v.onLink(meshLink)...)
+	out = append(out,
 		// Packets from clients come by the mesh while the way back to them is elsewhere.
 		netns.Sysctl{Path: "net/ipv4/conf/" + meshLink + "/rp_filter", Value: v.looseRPF})
 	for _, v6 := range families {
@@ -60,6 +62,17 @@ func (v *view) hostSettings(families []bool) []netns.Sysctl {
 		}
 	}
 	return out
+}
+
+// onLink is what a link of ours in the daemon's namespace needs.
+func (v *view) onLink(link string) []netns.Sysctl { return append(v.six(link), localnet(link)) }
+
+// six switches IPv6 on where the administrator has switched it off for all links. Ours lead to containers and other nodes alone.
+func (v *view) six(link string) []netns.Sysctl {
+	if !v.gateway(true).IsValid() {
+		return nil
+	}
+	return []netns.Sysctl{{Path: "net/ipv6/conf/" + link + "/disable_ipv6", Value: "0", Optional: true}}
 }
 
 // localnet lets a connection from 127.0.0.1 to a published port leave by a link and come back. The raw chain sees to it
@@ -109,7 +122,7 @@ func (v *view) ports(w *want) {
 		w.wires = append(w.wires, x)
 		w.scope.Devices[x.link] = true
 		w.state.Links = append(w.state.Links, netstate.Link{Name: x.link, MTU: x.mtu, MAC: x.macOut})
-		w.after = append(w.after, localnet(x.link))
+		w.after = append(w.after, v.onLink(x.link)...)
 		w.state.Routes = append(w.state.Routes, v.loopback(x.link)...)
 		for _, g := range c.Gateway {
 			a := g.Addr().Unmap()

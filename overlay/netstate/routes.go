@@ -133,7 +133,8 @@ func (d *differ) rules() (add, del []Op, err error) {
 			return nil, nil, fmt.Errorf("list routing rules: %w", err)
 		}
 		for _, k := range list {
-			if k.Priority != d.scope.RulePriority {
+			// A kernel without IPv6 answers a question about its rules with those of IPv4.
+			if k.Priority != d.scope.RulePriority || k.Family != fam {
 				continue
 			}
 			r := Rule{V6: fam == unix.AF_INET6, Priority: k.Priority, Mark: k.Mark, Table: k.Table}
