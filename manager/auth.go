@@ -145,7 +145,7 @@ func (m *Manager) authorize(c caller, method string) error {
 	case r.who == anyone:
 		return nil
 	case c.kind == callerNone:
-		return status.Error(codes.Unauthenticated, "a certificate of this cluster is needed: use the socket of a daemon, or join first")
+		return needsCertificate()
 	case c.expired:
 		return status.Errorf(codes.Unauthenticated, "the certificate of node %s has expired: the node must renew it", c.node)
 	case r.who == nodes:
@@ -154,6 +154,10 @@ func (m *Manager) authorize(c caller, method string) error {
 		return status.Errorf(codes.PermissionDenied, "node %s is a worker: ask a manager's daemon", c.node)
 	}
 	return m.stillManager(c.node)
+}
+
+func needsCertificate() error {
+	return status.Error(codes.Unauthenticated, "a certificate of this cluster is needed: use the socket of a daemon, or join first")
 }
 
 // stillManager refuses a manager's certificate that outlived the role.

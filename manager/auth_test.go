@@ -238,3 +238,16 @@ func request(t *testing.T) []byte {
 	check(t, err)
 	return csr
 }
+
+// Anybody who reaches the port can make a manager read a request, before it knows who asks. It must not be a large one.
+func TestStrangersMaySayLittle(t *testing.T) {
+	a := newInit(t)
+	eventually(t, "a leader", a.leads)
+	stranger := a.client(&tls.Config{InsecureSkipVerify: true, NextProtos: []string{protoGRPC}})
+	_, err := api.NewCAClient(stranger).Issue(t.Context(), &api.IssueRequest{Csr: make([]byte, 1<<20)})
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a request of a megabyte: %v", err)
+	}
+	_, err = api.NewCAClient(stranger).Issue(t.Context(), &api.IssueRequest{Csr: request(t), Token: a.cluster().WorkerToken})
+	check(t, err)
+}

@@ -24,20 +24,21 @@ const (
 const handshakeTimeout = 5 * time.Second
 
 // listener shares one port: after the TLS handshake a connection goes to gRPC or to Raft, as the client
-// has asked by ALPN. Raft is for managers only.
+// has asked by ALPN. Raft is for managers only, and who shows no certificate has a gRPC server apart.
 type listener struct {
 	net.Listener
 	tls     *tls.Config
 	mayRaft func(nodeID string) bool
 	log     *slog.Logger
 	grpc    *handed
+	open    *handed // gRPC of those who show no certificate
 	raft    *handed
 }
 
 func newListener(l net.Listener, i *identity.Identity, mayRaft func(string) bool, log *slog.Logger) *listener {
 	return &listener{
 		Listener: l, tls: i.ServerTLS(protoGRPC, protoRaft), mayRaft: mayRaft, log: log,
-		grpc: newHanded(l.Addr()), raft: newHanded(l.Addr()),
+		grpc: newHanded(l.Addr()), open: newHanded(l.Addr()), raft: newHanded(l.Addr()),
 	}
 }
 
@@ -84,6 +85,9 @@ func (l *listener) hand(c *tls.Conn) error {
 	state := c.ConnectionState()
 	switch state.NegotiatedProtocol {
 	case protoGRPC:
+		if len(state.PeerCertificates) == 0 {
+			return l.open.give(c)
+		}
 		return l.grpc.give(c)
 	case protoRaft:
 		info, ok := identity.Peer(state)
@@ -98,9 +102,10 @@ func (l *listener) hand(c *tls.Conn) error {
 	return fmt.Errorf("it speaks none of our protocols")
 }
 
-// Close ends both halves, too.
+// Close ends its parts, too.
 func (l *listener) Close() error {
 	l.grpc.Close()
+	l.open.Close()
 	l.raft.Close()
 	return l.Listener.Close()
 }

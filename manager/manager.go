@@ -67,6 +67,7 @@ type Manager struct {
 	store      *store.Store
 	raft       *raft.Node
 	grpc       *grpc.Server
+	open       *grpc.Server // for those who have no certificate yet
 	control    *control.Server
 	dispatcher *dispatcher.Dispatcher
 	logs       *logs.Broker
@@ -131,7 +132,24 @@ func (m *Manager) services() {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 500 * time.Millisecond, PermitWithoutStream: true}),
 	)
 	m.Register(m.grpc)
+	// Whoever reaches the port may ask to be let in. That takes a kilobyte, and must not take this manager's memory.
+	m.open = grpc.NewServer(
+		grpc.Creds(handshaken{}),
+		grpc.ChainUnaryInterceptor(m.UnaryInterceptor),
+		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return needsCertificate() }),
+		grpc.MaxRecvMsgSize(maxStranger), grpc.MaxConcurrentStreams(strangerCalls), grpc.MaxHeaderListSize(maxStranger),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: strangerAge, MaxConnectionAgeGrace: strangerAge}),
+	)
+	api.RegisterCAServer(m.open, m.ca)
 }
+
+// What somebody without a certificate may use: bytes of a message or of all headers, calls at a time on a connection, and
+// how long that lasts.
+const (
+	maxStranger   = 64 << 10
+	strangerCalls = 4
+	strangerAge   = 30 * time.Second
+)
 
 // maxMessage bounds a request; a node's complete set of assignments is the largest message.
 const maxMessage = 64 << 20
@@ -212,7 +230,8 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.listener.run(ctx) })
-	g.Go(func() error { return m.serve(ctx) })
+	g.Go(func() error { return serve(ctx, m.grpc, m.listener.grpc) })
+	g.Go(func() error { return serve(ctx, m.open, m.listener.open) })
 	g.Go(func() error { return m.join(ctx) })
 	g.Go(func() error { return m.learnAddresses(ctx) })
 	g.Go(func() error { return m.dropOldLeader(ctx) })
@@ -221,10 +240,10 @@ func (m *Manager) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (m *Manager) serve(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, m.grpc.Stop)
+func serve(ctx context.Context, s *grpc.Server, l net.Listener) error {
+	stop := context.AfterFunc(ctx, s.Stop)
 	defer stop()
-	if err := m.grpc.Serve(m.listener.grpc); err != nil && ctx.Err() == nil {
+	if err := s.Serve(l); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("serve the cluster port: %w", err)
 	}
 	return ctx.Err()
@@ -238,6 +257,7 @@ func (m *Manager) close() {
 		}
 	}
 	m.grpc.Stop()
+	m.open.Stop()
 	m.listener.Close()
 	m.dropConn("")
 	if err := m.raft.Close(); err != nil {
