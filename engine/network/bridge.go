@@ -31,6 +31,14 @@ func (m *Manager) ensureBridge(n *api.LocalNetwork) (netlink.Link, error) {
 	for _, c := range n.Ipam {
 		subnet := netip.MustParsePrefix(c.Subnet)
 		gateway := netip.PrefixFrom(netip.MustParseAddr(c.Gateway), subnet.Bits())
+		if subnet.Addr().Is6() && !m.ipv6 {
+			continue // the network is older than the host's decision to have none
+		}
+		if subnet.Addr().Is6() { // it may be switched off for all interfaces of the host
+			if err := m.sysctl("net/ipv6/conf/"+n.Bridge+"/disable_ipv6", "0"); err != nil {
+				return nil, err
+			}
+		}
 		if err := addAddr(m.nl, l, gateway); err != nil {
 			return nil, fmt.Errorf("bridge %s: %w", n.Bridge, err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -59,6 +60,9 @@ func (m *Manager) plugs(a Attachment) ([]*plug, error) {
 
 // attach makes a container's interfaces those of its endpoints. What is whole is left alone.
 func (m *Manager) attach(a Attachment) error {
+	if !m.ipv6 {
+		a = a.only4()
+	}
 	plugs, err := m.plugs(a)
 	if err != nil {
 		return err
@@ -82,6 +86,18 @@ func (m *Manager) attach(a Attachment) error {
 		}
 		return defaultRoutes(inside, a.Endpoints)
 	})
+}
+
+// only4 leaves out what a kernel without IPv6 does not take: networks and containers may be older than the host's decision.
+func (a Attachment) only4() Attachment {
+	six := func(text string) bool { return strings.Contains(text, ":") }
+	a.Endpoints = slices.Clone(a.Endpoints)
+	for i, ep := range a.Endpoints {
+		ep = proto.CloneOf(ep)
+		ep.Addresses, ep.Gateways = slices.DeleteFunc(ep.Addresses, six), slices.DeleteFunc(ep.Gateways, six)
+		a.Endpoints[i] = ep
+	}
+	return a
 }
 
 // removeStray deletes the interfaces to networks that a container has left.
