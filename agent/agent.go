@@ -199,7 +199,7 @@ func (a *Agent) adopt(ctx context.Context) error {
 func (a *Agent) reattach(ctx context.Context, task *api.Task, row *api.Container) {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
-	at, err := container.Attachment(task, row)
+	at, err := container.Attachment(task, a.view.revisionOf(task), row)
 	if err == nil && at != nil {
 		err = a.cfg.Overlay.Attach(ctx, *at)
 	}

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"sync"
 
@@ -89,10 +90,11 @@ func (v *view) task(id string) *api.Task {
 	return v.tasks[id]
 }
 
-func (v *view) revision(id string) *api.Revision {
+// revisionOf is the version of its service that a task is of; nil: not known.
+func (v *view) revisionOf(t *api.Task) *api.Revision {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.revisions[id]
+	return v.revisions[fmt.Sprintf("%s.%d", t.ServiceId, t.Revision)]
 }
 
 // desired is the view in the overlay's terms. What cannot be parsed is left out: managers check what they store.

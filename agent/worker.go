@@ -48,7 +48,7 @@ func (a *Agent) launch(ctx context.Context, id string, task *api.Task, status *a
 	if status == nil && task.Status.GetState() < api.TaskState_ORPHANED {
 		status = task.Status
 	}
-	revision := a.view.revision(fmt.Sprintf("%s.%d", task.ServiceId, task.Revision))
+	revision := a.view.revisionOf(task)
 	r := newRunner(container.New(a.control, task, revision), task, status, a.log)
 	r.gone = task.Status.GetState() == api.TaskState_ORPHANED
 	r.report = func(s *api.TaskStatus) { a.reporter.report(id, s) }

@@ -169,7 +169,7 @@ func (c *Controller) Attach(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a, err := Attachment(c.task, row)
+	a, err := Attachment(c.task, c.rev, row)
 	if err != nil || a == nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func TestRequest(t *testing.T) {
 		Name: "web.nid.tid", NetworkMode: "external", Restart: &api.LocalRestartPolicy{Name: "no"},
 		Spec: &api.ContainerSpec{
 			Image: "web:1", Mounts: []*api.Mount{{Target: "/data", Source: "data-0", Type: api.Mount_VOLUME}},
-			Dns: &api.DNSConfig{Nameservers: []string{"10.96.0.1", "192.0.2.53"}},
+			Dns: &api.DNSConfig{Nameservers: []string{"10.96.0.1"}, Options: []string{"ndots:0"}},
 			Labels: map[string]string{"mine": "1", "shoal.service.id": "sid", "shoal.service.name": "web",
 				"shoal.task.id": "tid", "shoal.task.name": "web.nid.tid", "shoal.node.id": "nid"},
 		},
@@ -137,14 +137,17 @@ func TestImageComesFromTheNearestPlace(t *testing.T) {
 	}
 }
 
-// The resolvers that a service asks for go to the cluster's name server, which knows that it is one of them itself.
+// The resolvers that a service asks for are asked by the cluster's name server.
 func TestAttachmentHasResolvers(t *testing.T) {
-	row := &api.Container{Id: "c", NetworkMode: "external", Netns: "/ns", Spec: &api.ContainerSpec{Dns: &api.DNSConfig{Nameservers: []string{"10.96.0.1", "192.0.2.53"}}}}
-	a, err := Attachment(&api.Task{Id: "t"}, row)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := fmt.Sprint(a.Resolvers); got != "[10.96.0.1 192.0.2.53]" {
-		t.Errorf("got %s", got)
+	row := &api.Container{Id: "c", NetworkMode: "external", Netns: "/ns", Spec: &api.ContainerSpec{Dns: &api.DNSConfig{Nameservers: []string{"10.96.0.1"}}}}
+	rev := &api.Revision{Spec: &api.ServiceSpec{Container: &api.ContainerSpec{Dns: &api.DNSConfig{Nameservers: []string{"192.0.2.53"}}}}}
+	for want, rev := range map[string]*api.Revision{"[192.0.2.53]": rev, "[]": nil} {
+		a, err := Attachment(&api.Task{Id: "t"}, rev, row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(a.Resolvers); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }

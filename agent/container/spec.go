@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -82,17 +84,21 @@ func networkMode(t *api.Task, rev *api.Revision) string {
 	return "none"
 }
 
-// dns puts the cluster's name server first: it answers names of services, and forwards all others to those that follow or, if
-// there are none, to the host's.
+// dns makes the cluster's name server the only one: it answers names of services, and asks those that the service names (see
+// Attachment), or the host's, for all others. Beside it they would be asked for names of services as well, by musl at the same
+// time. A name without a dot is a service's before it is anything in a search domain.
 func (c *Controller) dns(spec *api.ContainerSpec) {
 	if spec.Dns == nil {
 		spec.Dns = &api.DNSConfig{}
 	}
-	spec.Dns.Nameservers = append(c.deps.Nameservers(c.task), spec.Dns.Nameservers...)
+	spec.Dns.Nameservers = c.deps.Nameservers(c.task)
+	if !slices.ContainsFunc(spec.Dns.Options, func(o string) bool { return strings.HasPrefix(o, "ndots:") }) {
+		spec.Dns.Options = append(spec.Dns.Options, "ndots:0")
+	}
 }
 
-// Attachment is how a task's container is wired; nil if the overlay has no part in it.
-func Attachment(t *api.Task, row *api.Container) (*overlay.Attachment, error) {
+// Attachment is how a task's container is wired; nil if the overlay has no part in it. The revision may be unknown (nil).
+func Attachment(t *api.Task, rev *api.Revision, row *api.Container) (*overlay.Attachment, error) {
 	if row.NetworkMode != "external" {
 		return nil, nil
 	}
@@ -108,7 +114,7 @@ func Attachment(t *api.Task, row *api.Container) (*overlay.Attachment, error) {
 		}
 		a.Networks = append(a.Networks, an)
 	}
-	for _, text := range row.Spec.GetDns().GetNameservers() {
+	for _, text := range rev.GetSpec().GetContainer().GetDns().GetNameservers() {
 		if r, err := netip.ParseAddr(text); err == nil {
 			a.Resolvers = append(a.Resolvers, r)
 		}
