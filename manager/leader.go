@@ -70,14 +70,7 @@ func (m *Manager) hold(ctx context.Context) (leads bool, err error) {
 
 // office waits until this leader has applied what was committed before it, then runs the loops.
 func (m *Manager) office(ctx context.Context) error {
-	for {
-		err := m.raft.Barrier(ctx)
-		if err == nil && m.cfg.ForceNewCluster {
-			err = m.forgetOthers(ctx)
-		}
-		if err == nil {
-			break
-		}
+	for m.takeOffice(ctx) != nil {
 		if !pause(ctx, retryPause) {
 			return ctx.Err()
 		}
@@ -87,6 +80,16 @@ func (m *Manager) office(ctx context.Context) error {
 		g.Go(func() error { return m.keep(ctx, l) })
 	}
 	return g.Wait()
+}
+
+// takeOffice also makes workers of the other managers after a new cluster was forced, in the first term: later ones are new.
+func (m *Manager) takeOffice(ctx context.Context) error {
+	if err := m.raft.Barrier(ctx); err != nil || !m.forced.Load() {
+		return err
+	}
+	err := m.forgetOthers(ctx)
+	m.forced.Store(err != nil)
+	return err
 }
 
 // keep runs a loop, again if it fails.

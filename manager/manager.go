@@ -16,6 +16,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -73,6 +74,7 @@ type Manager struct {
 	logs       *logs.Broker
 	ca         *ca.Server
 	rules      map[string]rule
+	forced     atomic.Bool // a new cluster was forced, and the managers of before are still to be forgotten
 
 	mu      sync.Mutex
 	conn    *leaderConn
@@ -97,6 +99,7 @@ func New(cfg Config) (*Manager, error) {
 		cfg.dial = dialTCP
 	}
 	m := &Manager{cfg: cfg, log: cfg.Logger, rules: rules()}
+	m.forced.Store(cfg.ForceNewCluster)
 	m.listener = newListener(l, cfg.Identity, m.mayRaft, cfg.Logger)
 	node, err := raft.New(raft.Config{
 		Dir: raftDir(cfg.Dir), ID: cfg.Identity.NodeID(), Addr: cfg.AdvertiseAddr, Logger: cfg.Logger,

@@ -261,4 +261,12 @@ func TestForceNewCluster(t *testing.T) {
 		n := a.node(b.id.NodeID())
 		return n.Role == api.NodeRole_WORKER && n.Spec.Role == api.NodeRole_WORKER
 	})
+	// Who becomes a manager later is none of the lost ones, though it has no vote yet when this leader is elected again.
+	eventually(t, "the end of the first office's beginning", func() bool { return !a.forced.Load() })
+	next, _, err := ca.Join(t.Context(), t.TempDir(), a.addr(), a.cluster().ManagerToken)
+	check(t, err)
+	check(t, a.takeOffice(t.Context()))
+	if n := a.node(next.NodeID()); n.Spec.Role != api.NodeRole_MANAGER {
+		t.Errorf("the new manager was made a worker: %v", n)
+	}
 }
