@@ -19,9 +19,9 @@ type assignment struct {
 	active map[string]*api.Task           // this node's active tasks as counted in view
 }
 
-func newAssignment(node string) *assignment {
+func newAssignment(node string, shared *endpoints) *assignment {
 	return &assignment{
-		view:   view{node: node, networks: map[string]int{}, revisions: map[string]int{}},
+		view:   view{node: node, shared: shared, networks: map[string]int{}, revisions: map[string]int{}},
 		told:   map[key]proto.Message{},
 		onNet:  map[string]map[string]struct{}{},
 		active: map[string]*api.Task{},

@@ -266,7 +266,7 @@ func TestIncrementsEqualRecompute(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		c := &cluster{t: t, store: store.New(nil)}
 		fill(c)
-		a, w := newAssignment("w1"), told{}
+		a, w := newAssignment("w1", newEndpoints()), told{}
 		watch, stop := c.store.Watch(t.Context())
 		c.store.View(func(tx *store.Tx) { w.take(&api.AssignmentsMessage{Changes: a.update(tx, nil)}) })
 		for i := range 100 {
@@ -282,7 +282,9 @@ func TestIncrementsEqualRecompute(t *testing.T) {
 		}
 		stop()
 		fresh := told{}
-		c.store.View(func(tx *store.Tx) { fresh.take(&api.AssignmentsMessage{Changes: newAssignment("w1").update(tx, nil)}) })
+		c.store.View(func(tx *store.Tx) {
+			fresh.take(&api.AssignmentsMessage{Changes: newAssignment("w1", newEndpoints()).update(tx, nil)})
+		})
 		compareTold(t, seed, w, fresh)
 	}
 }

@@ -20,7 +20,7 @@ func (d *Dispatcher) Assignments(req *api.AssignmentsRequest, stream grpc.Server
 	if err != nil {
 		return err
 	}
-	a := newAssignment(who.NodeID)
+	a := newAssignment(who.NodeID, d.endpoints)
 	began, complete := time.Now(), false
 	return d.store.Follow(stream.Context(), store.FollowOptions{Debounce: debounce, Resync: resync}, func(tx *store.Tx, events []store.Event) error {
 		if !complete && tx.Index() < req.SeenIndex {

@@ -61,6 +61,8 @@ type Dispatcher struct {
 	store *store.Store
 	log   *slog.Logger
 
+	endpoints *endpoints // shared by all assignments
+
 	mu    sync.Mutex
 	signs map[string]signs // by node, what sessions say; see liveness.go
 	wake  chan struct{}    // buffered by one: Run should look again
@@ -75,7 +77,7 @@ func New(s *store.Store, deps Deps) *Dispatcher {
 		deps.Caller = FromTLS
 	}
 	return &Dispatcher{
-		deps: deps, store: s, log: deps.Logger,
+		deps: deps, store: s, log: deps.Logger, endpoints: newEndpoints(),
 		signs: map[string]signs{}, wake: make(chan struct{}, 1),
 	}
 }

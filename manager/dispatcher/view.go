@@ -34,6 +34,7 @@ type key struct {
 // the node's active tasks use.
 type view struct {
 	node      string
+	shared    *endpoints
 	networks  map[string]int // by ID, number of active tasks of this node on it
 	revisions map[string]int // by ID, number of active tasks of this node that follow it
 }
@@ -128,22 +129,33 @@ func (v view) endpointView(tx *store.Tx, network string, t *api.Task) *api.Endpo
 	if t == nil || !active(t) {
 		return nil
 	}
-	m := &api.EndpointView{
-		NetworkId: network, TaskId: t.Id, ServiceId: t.ServiceId, NodeId: t.NodeId, Ready: ready(t), Name: ContainerName(t),
-	}
+	k := key{anEndpoint, network, t.Id}
 	if network == "" {
 		svc := tx.Services().Get(t.ServiceId)
-		if !published(svc) {
+		if !published(svc) || len(t.GatewayAddresses) == 0 {
 			return nil
 		}
-		m.Addresses, m.Ports = withoutPrefix(t.GatewayAddresses), otherTargets(tx, svc, t)
-	} else if a := attachment(t, network); a != nil && v.networks[network] > 0 {
-		m.Addresses, m.Aliases = withoutPrefix(a.Addresses), a.Aliases
+		return v.shared.get(k, t, svc, func() *api.EndpointView {
+			m := endpointOf(t, network)
+			m.Addresses, m.Ports = withoutPrefix(t.GatewayAddresses), otherTargets(tx, svc, t)
+			return m
+		})
 	}
-	if len(m.Addresses) == 0 {
+	a := attachment(t, network)
+	if v.networks[network] == 0 || len(a.GetAddresses()) == 0 {
 		return nil
 	}
-	return m
+	return v.shared.get(k, t, nil, func() *api.EndpointView {
+		m := endpointOf(t, network)
+		m.Addresses, m.Aliases = withoutPrefix(a.Addresses), a.Aliases
+		return m
+	})
+}
+
+func endpointOf(t *api.Task, network string) *api.EndpointView {
+	return &api.EndpointView{
+		NetworkId: network, TaskId: t.Id, ServiceId: t.ServiceId, NodeId: t.NodeId, Ready: ready(t), Name: ContainerName(t),
+	}
 }
 
 // ready tells whether connections may be balanced to a task: it runs, it is healthy, it is meant to run.
