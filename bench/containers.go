@@ -7,9 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/e2e/hosts"
 )
@@ -73,11 +76,19 @@ func (b *bench) both(ctx context.Context, p *pair, what, target string, n int, a
 	return b.byTurns(p, what, target, n, ours, theirs)
 }
 
-// quietly runs a command line; what it says is said only of one that fails.
+// quietly runs a command line; what it says is said only of one that fails. It writes to a file: nobody has to read along.
 func quietly(cmd *exec.Cmd) error {
-	out, err := cmd.CombinedOutput()
+	fd, err := unix.MemfdCreate("said", unix.MFD_CLOEXEC)
 	if err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, oneLine(errors.New(string(out))))
+		return err
+	}
+	said := os.NewFile(uintptr(fd), "said")
+	defer said.Close()
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Run(); err != nil {
+		out := make([]byte, 4096)
+		n, _ := said.ReadAt(out, 0)
+		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, oneLine(errors.New(string(out[:n]))))
 	}
 	return nil
 }
