@@ -1,0 +1,126 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/shoal-dev/shoal/e2e/hosts"
+)
+
+// TestNetworkThroughChanges reaches services while what is behind them changes.
+func TestNetworkThroughChanges(t *testing.T) {
+	l := cluster(t, 3, 1)
+	first, second := l.Hosts[0], l.Hosts[1]
+	run(t, first, "network", "create", "-d", "overlay", "app")
+	run(t, first, "service", "create", "--name", "web", "--replicas", "4", "--network", "name=app,alias=www", "-p", "8080:80", "--env", "TASK={{.Task.Name}}", "web:1")
+	run(t, first, "service", "create", "--name", "away", "--replicas", "2", "--constraint", "node.hostname!="+first.Name, "-p", "8081:80", "--env", "TASK={{.Node.Hostname}}", "web:1")
+	for _, h := range l.Hosts {
+		published(t, l, h, h.Addr, l.Client.Addr)
+	}
+	t.Run("an alias is the virtual address alone", func(t *testing.T) {
+		id := strings.Fields(run(t, first, "ps", "-q", "--filter", "label=shoal.service.name=web"))[0]
+		run(t, first, "exec", id, "/web", "get", "http://www/", "20")
+	})
+	t.Run("from one node to the other, by any address", func(t *testing.T) {
+		for _, to := range []netip.Addr{first.Addr, first.Addr6, l.Hosts[2].Addr6} {
+			if out, err := second.Get(t.Context(), fmt.Sprintf("http://%s/", netip.AddrPortFrom(to, 8081)), 2*time.Second); err != nil {
+				t.Errorf("%s: %q, %v", to, out, err)
+			}
+		}
+	})
+	t.Run("a connection outlives a restart of the daemon", func(t *testing.T) { outlives(t, l, first) })
+	t.Run("an update to another port drops nothing", func(t *testing.T) {
+		stop := load(t, l)
+		run(t, first, "service", "update", "--env-add", "PORT=81", "--publish-rm", "80", "--publish-add", "8080:81", "--update-order", "start-first", "web")
+		if asked, failed := stop(); len(failed) > 0 || asked < 20 {
+			t.Errorf("%d of %d requests failed, the first: %v", len(failed), asked, failed[:min(1, len(failed))])
+		}
+	})
+}
+
+// outlives keeps one connection, by way of one host to a task on another whose daemon dies and comes back. There is a third one
+// that new connections can go to.
+func outlives(t *testing.T, l *hosts.Lab, by *hosts.Host) {
+	c, err := l.Client.Dial(t.Context(), "tcp", netip.AddrPortFrom(by.Addr, 8081).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	answer, err := again(c)
+	i := slices.IndexFunc(l.Hosts, func(h *hosts.Host) bool { return strings.Contains(answer, "task="+h.Name+" ") })
+	if err != nil || i < 0 {
+		t.Fatal(answer, err)
+	}
+	of := l.Hosts[i]
+	if err := of.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its death is known", 10*time.Second, func() error {
+		if out := run(t, by, "node", "ls", "--format", "{{.Hostname}} {{.Status}}"); !strings.Contains(out, of.Name+" Down") {
+			return errors.New(out)
+		}
+		return nil
+	})
+	if _, err := again(c); err != nil {
+		t.Errorf("while the daemon is dead: %v", err)
+	}
+	if err := of.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again(c); err != nil {
+		t.Errorf("after its return: %v", err)
+	}
+}
+
+// again asks on a connection that stays.
+func again(c net.Conn) (string, error) {
+	c.SetDeadline(time.Now().Add(3 * time.Second))
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: away\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	return string(answer), err
+}
+
+// load asks both hosts from outside, on new connections, until stop is called, which says how often and what failed.
+func load(t *testing.T, l *hosts.Lab) (stop func() (int, []error)) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	asked, failed := 0, []error(nil)
+	for _, h := range l.Hosts {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_, err := l.Client.Get(context.WithoutCancel(ctx), fmt.Sprintf("http://%s/", netip.AddrPortFrom(h.Addr, 8080)), 3*time.Second)
+				mu.Lock()
+				asked++
+				if err != nil {
+					failed = append(failed, err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	return func() (int, []error) {
+		cancel()
+		wg.Wait()
+		return asked, failed
+	}
+}
