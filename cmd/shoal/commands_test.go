@@ -59,7 +59,7 @@ func TestErrors(t *testing.T) {
 		{"run --network host --network app x", "network host cannot be combined with others", 125},
 		{"create --pull never --platform linux/arm64 web:1", "image web:1 is for linux/amd64, not for linux/arm64: pull it for that platform", 1},
 		{"create --cidfile /nowhere/id x", "make the container ID file: open /nowhere/id: no such file or directory", 1},
-		{"ps --filter publish=web", "filter publish=web: use PORT or PORT/PROTOCOL of the host", 1},
+		{"ps --filter publish=web", "filter publish=web: use PORT[-PORT][/PROTOCOL] of the host", 1},
 		{"logs --since yesterday web", `invalid value "yesterday" for --since: use a time such as 2026-01-02T13:23:37Z or a duration such as 42m`, 1},
 		{"node update one", "nothing to change: give --availability, --role, --label-add or --label-rm (see 'shoal node update --help')", 1},
 		{"node update --availability off one", `invalid argument "off" for "--availability" flag: use one of active, pause, drain (see 'shoal node update --help')`, 125},

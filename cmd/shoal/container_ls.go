@@ -71,7 +71,7 @@ func (c *cli) containerRows(ctx context.Context, f *psFlags) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := f.all || f.last > 0 || len(f.filter.values["status"])+len(f.filter.values["exited"]) > 0
+	all := f.all || f.last > 0 || len(f.filter.values["status"]) > 0
 	r, err := d.Containers.List(ctx, &api.ListContainersRequest{All: true, Size: f.size})
 	if err != nil {
 		return nil, err
@@ -134,13 +134,14 @@ func containerFilter(f *filters, all []*api.Container) (func(*api.Container) boo
 			return nil, fmt.Errorf("filter expose=%s: %w", ports, err)
 		}
 	}
-	for _, port := range f.values["publish"] {
-		if number, _, _ := strings.Cut(port, "/"); !isPort(number) {
-			return nil, fmt.Errorf("filter publish=%s: use PORT or PORT/PROTOCOL of the host", port)
+	for _, ports := range f.values["publish"] {
+		number, _, _ := strings.Cut(ports, "/")
+		if _, _, err := portRange(number); err != nil {
+			return nil, fmt.Errorf("filter publish=%s: use PORT[-PORT][/PROTOCOL] of the host", ports)
 		}
 	}
 	return func(k *api.Container) bool {
-		return f.prefix("id", k.Id) && f.any("name", func(w string) bool { return strings.Contains(k.Name, strings.TrimPrefix(w, "/")) }) &&
+		return f.prefix("id", k.Id) && matchesName(f, k.Name) &&
 			f.exact("status", stateName(k.State)) && f.exact("health", orElse(k.Health, "none")) &&
 			f.labels("label", k.Spec.GetLabels()) && (!wantTask || isTask == (k.TaskId != "")) &&
 			f.any("exited", func(w string) bool {
@@ -156,6 +157,11 @@ func containerFilter(f *filters, all []*api.Container) (func(*api.Container) boo
 			f.any("before", func(w string) bool { return k.CreatedAt.AsTime().Before(find(w).CreatedAt.AsTime()) }) &&
 			f.any("since", func(w string) bool { return k.CreatedAt.AsTime().After(find(w).CreatedAt.AsTime()) })
 	}, nil
+}
+
+// matchesName takes names with and without the slash before them that Docker's have.
+func matchesName(f *filters, name string) bool {
+	return len(f.values["name"]) == 0 || f.matches("name", name) || f.matches("name", "/"+name)
 }
 
 func matchImage(k *api.Container, ref string) bool {
@@ -174,17 +180,13 @@ func exposes(k *api.Container, ref string) bool {
 	return slices.ContainsFunc(wanted, func(port string) bool { return slices.Contains(k.ExposedPorts, port) })
 }
 
-// publishes matches PORT or PORT/PROTOCOL of the host.
+// publishes matches PORT[-PORT][/PROTOCOL] of the host.
 func publishes(k *api.Container, ref string) bool {
-	port, protocol, hasProtocol := strings.Cut(ref, "/")
-	return slices.ContainsFunc(k.Ports, func(p *api.PortBinding) bool {
-		return strconv.Itoa(int(p.HostPort)) == port && (!hasProtocol || p.Protocol == protocol)
+	ports, protocol, hasProtocol := strings.Cut(ref, "/")
+	lo, hi, err := portRange(ports)
+	return err == nil && slices.ContainsFunc(k.Ports, func(p *api.PortBinding) bool {
+		return lo <= p.HostPort && p.HostPort <= hi && (!hasProtocol || p.Protocol == protocol)
 	})
-}
-
-func isPort(s string) bool {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return err == nil && n > 0
 }
 
 func networkNamesOf(k *api.Container) []string {

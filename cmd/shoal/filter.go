@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -45,6 +46,18 @@ func (f *filters) prefix(key, have string) bool {
 // contains is for names.
 func (f *filters) contains(key, have string) bool {
 	return f.any(key, func(want string) bool { return strings.Contains(have, want) })
+}
+
+// matches is for names that Docker matches with regular expressions: equal, or the expression is found in it. What is no expression matches
+// nothing but itself.
+func (f *filters) matches(key, have string) bool {
+	return f.any(key, func(want string) bool {
+		if want == have {
+			return true
+		}
+		re, err := regexp.Compile(want)
+		return err == nil && re.MatchString(have)
+	})
 }
 
 // labels is for key or key=value; all of them must hold.

@@ -64,6 +64,7 @@ func (c *cli) load(ctx context.Context, r io.Reader, platform *api.Platform, qui
 	}
 	sent := upload(stream, &api.ImageUpload{Platform: platform}, r)
 	view := newImageView(c.out, quiet)
+	view.quiet = view.quiet || !view.live // scripts read what was loaded
 	said := map[string]bool{}
 	for {
 		m, err := stream.Recv()

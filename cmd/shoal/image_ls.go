@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ import (
 var imageListing = listing{
 	fields: []field{
 		{"Repository", "REPOSITORY"}, {"Tag", "TAG"}, {"Digest", "DIGEST"}, {"ID", "IMAGE ID"}, {"CreatedSince", "CREATED"},
-		{"CreatedAt", "CREATED AT"}, {"Size", "SIZE"},
+		{"CreatedAt", "CREATED AT"}, {"Size", "SIZE"}, {"Containers", "CONTAINERS"}, {"SharedSize", "SHARED SIZE"}, {"UniqueSize", "UNIQUE SIZE"},
 	},
 	table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
 	quiet: "ID",
@@ -99,14 +100,19 @@ func filterImages(list []*api.Image, f *filters) ([]*api.Image, error) {
 		}
 		return nil
 	}
+	for _, key := range []string{"before", "since"} {
+		for _, ref := range f.values[key] {
+			if byName(ref) == nil {
+				return nil, fmt.Errorf("filter %s=%s: no such image", key, ref)
+			}
+		}
+	}
 	keep := func(i *api.Image) bool {
 		before := f.any("before", func(w string) bool {
-			o := byName(w)
-			return o != nil && i.CreatedAt.AsTime().Before(o.CreatedAt.AsTime())
+			return i.CreatedAt.AsTime().Before(byName(w).CreatedAt.AsTime())
 		})
 		since := f.any("since", func(w string) bool {
-			o := byName(w)
-			return o != nil && i.CreatedAt.AsTime().After(o.CreatedAt.AsTime())
+			return i.CreatedAt.AsTime().After(byName(w).CreatedAt.AsTime())
 		})
 		return before && since && f.labels("label", imageLabels(i)) && (!wanted || dangling == (len(i.Tags) == 0))
 	}
@@ -152,6 +158,8 @@ func imageRow(i *api.Image, ref string, noTrunc bool) row {
 	}
 	return row{
 		"Repository": name, "Tag": tag, "Digest": digest, "ID": id, "CreatedSince": orElse(ago(i.CreatedAt), "N/A"),
-		"CreatedAt": stamp(i.CreatedAt), "Size": units.HumanSizeWithPrecision(float64(i.Size), 3), labelsKey: imageLabels(i),
+		"CreatedAt": stamp(i.CreatedAt), "Size": units.HumanSizeWithPrecision(float64(i.Size), 3),
+		"Containers": "N/A", "SharedSize": "N/A", "UniqueSize": "N/A", // system df -v knows them
+		labelsKey: imageLabels(i),
 	}
 }

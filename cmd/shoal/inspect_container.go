@@ -85,7 +85,7 @@ func containerStateObject(k *api.Container) map[string]any {
 		"Status": stateName(k.State), "Running": k.State == api.ContainerState_CONTAINER_RUNNING || k.State == api.ContainerState_PAUSED,
 		"Paused": k.State == api.ContainerState_PAUSED, "Restarting": k.State == api.ContainerState_RESTARTING,
 		"Dead": k.State == api.ContainerState_DEAD, "OOMKilled": k.OomKilled, "Pid": k.Pid, "ExitCode": k.ExitCode,
-		"Error": k.Error, "StartedAt": rfc3339(k.StartedAt), "FinishedAt": rfc3339(k.FinishedAt),
+		"Error": k.Error, "Health": nil, "StartedAt": rfc3339(k.StartedAt), "FinishedAt": rfc3339(k.FinishedAt),
 	}
 	if k.Health != "" || len(k.HealthLog) > 0 {
 		log := []any{}

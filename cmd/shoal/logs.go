@@ -63,7 +63,7 @@ func parseMoment(flag, s string, now time.Time) (*timestamppb.Timestamp, error) 
 	if s == "" {
 		return nil, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil {
+	if d, err := time.ParseDuration(s); err == nil && s != "0" { // 0 is 1970, as with Docker: all of it
 		return timestamppb.New(now.Add(-d)), nil
 	}
 	for _, form := range momentForms {

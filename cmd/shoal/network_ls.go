@@ -66,7 +66,7 @@ func matchNetwork(n anyNetwork, f *filters) bool {
 	if n.local != nil && slices.Contains([]string{"bridge", "host", "none"}, n.name()) {
 		kind = "builtin"
 	}
-	return f.exact("driver", n.driver()) && f.prefix("id", n.id()) && f.contains("name", n.name()) &&
+	return f.exact("driver", n.driver()) && f.prefix("id", n.id()) && f.matches("name", n.name()) &&
 		f.any("scope", func(w string) bool { return w == n.scope() || w == "swarm" && n.cluster != nil }) &&
 		f.exact("type", kind) && f.labels("label", n.labels())
 }

@@ -112,6 +112,9 @@ func parsePort(s string) ([]*api.PortBinding, error) {
 		return nil, fmt.Errorf("invalid container port: %w", err)
 	}
 	hostLo, hostHi := uint32(0), uint32(0)
+	if host == "0" { // any that is free
+		host = ""
+	}
 	if host != "" {
 		if hostLo, hostHi, err = portRange(host); err != nil {
 			return nil, fmt.Errorf("invalid host port: %w", err)

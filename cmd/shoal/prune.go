@@ -34,7 +34,7 @@ func newPruneCommand(c *cli, short, filterHelp string, request func(*pruneFlags)
 			}
 			r.Filters = f.filter.values
 			if !f.force && !c.confirm(warning+"\nAre you sure you want to continue? [y/N] ") {
-				return fmt.Errorf("%s prune has been cancelled", cmd.Parent().Name())
+				return nil // as Docker, which has done what it was told
 			}
 			return c.prune(cmd.Context(), r)
 		},

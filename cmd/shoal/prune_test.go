@@ -34,7 +34,7 @@ func TestPrune(t *testing.T) {
 `, &api.PruneRequest{Containers: true, Networks: true, Volumes: true, AllImages: true, Filters: []string{"label!=keep"}}},
 	} {
 		r := f.run(t, "n\n", strings.Fields(tc.args)...)
-		if r.code != 1 || r.out != tc.warning+ask || !strings.Contains(r.err, "prune has been cancelled") || f.containers.prune != nil {
+		if r.code != 0 || r.out != tc.warning+ask || r.err != "" || f.containers.prune != nil {
 			t.Errorf("%s, no: %+v", tc.args, r)
 		}
 		r = f.run(t, "Y\n", strings.Fields(tc.args)...)

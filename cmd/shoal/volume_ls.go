@@ -11,9 +11,10 @@ import (
 )
 
 var volumeListing = listing{
-	fields: []field{{"Driver", "DRIVER"}, {"Name", "VOLUME NAME"}, {"Scope", "SCOPE"}, {"Mountpoint", "MOUNTPOINT"}, {"Labels", "LABELS"}},
-	table:  "{{.Driver}}\t{{.Name}}",
-	quiet:  "Name",
+	fields: []field{{"Driver", "DRIVER"}, {"Name", "VOLUME NAME"}, {"Scope", "SCOPE"}, {"Mountpoint", "MOUNTPOINT"}, {"Labels", "LABELS"},
+		{"Links", "LINKS"}, {"Size", "SIZE"}, {"Availability", "AVAILABILITY"}, {"Group", "GROUP"}, {"Status", "STATUS"}},
+	table: "{{.Driver}}\t{{.Name}}",
+	quiet: "Name",
 }
 
 func newVolumeListCommand(c *cli) *cobra.Command {
@@ -59,9 +60,11 @@ func (c *cli) volumeRows(ctx context.Context, f *listFlags) ([]row, error) {
 		if wantDangling && used[v.Name] == dangling {
 			continue
 		}
-		if f.filter.exact("driver", v.Driver) && f.filter.contains("name", v.Name) && f.filter.labels("label", v.Labels) {
+		if f.filter.exact("driver", v.Driver) && f.filter.matches("name", v.Name) && f.filter.labels("label", v.Labels) {
 			rows = append(rows, row{
 				"Driver": v.Driver, "Name": v.Name, "Scope": orElse(v.Scope, "local"), "Mountpoint": v.Mountpoint, "Labels": labelText(v.Labels), labelsKey: v.Labels,
+				"Links": "N/A", "Size": "N/A", // system df -v knows them
+				"Availability": "N/A", "Group": "N/A", "Status": "N/A", // of cluster volumes, which are not there
 			})
 		}
 	}

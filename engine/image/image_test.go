@@ -228,12 +228,15 @@ func TestTagAndRemove(t *testing.T) {
 	if err := s.Tag(t.Context(), "unknown", "x"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("tag of nothing: %v", err)
 	}
-	if _, err := s.Remove(t.Context(), img.Id, false); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "several repositories") {
+	if _, err := s.Remove(t.Context(), img.Id, false); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "several tags") {
 		t.Errorf("by ID: %v", err)
 	}
 	done, err := s.Remove(t.Context(), "other/app", false)
 	if diff := cmp.Diff(Removed{Untagged: []string{"other/app:latest"}}, done); err != nil || diff != "" {
 		t.Error(diff, err)
+	}
+	if _, err := s.Remove(t.Context(), img.Id, false); !errors.Is(err, ErrInUse) {
+		t.Errorf("by ID, with two tags in one repository: %v", err)
 	}
 	users[img.Id] = []string{"happy_fox"}
 	if _, err = s.Remove(t.Context(), "web:v1", false); err != nil {
@@ -313,7 +316,15 @@ func TestSaveAndLoad(t *testing.T) {
 	for name, in := range map[string][]byte{"plain": saved.Bytes(), "gzip": gz(saved.Bytes()), "zstd": zst(saved.Bytes())} {
 		t.Run(name, func(t *testing.T) {
 			to := newStore(t)
-			images, err := to.Load(t.Context(), bytes.NewReader(in), nil)
+			var loaded []string
+			images, err := to.Load(t.Context(), bytes.NewReader(in), func(p *api.ImageProgress) {
+				if p.ImageId != "" {
+					loaded = append(loaded, p.ImageId+" "+p.Ref)
+				}
+			})
+			if want := []string{a.Id + " web:latest", a.Id + " web:v1", b.Id + " "}; !slices.Equal(loaded, want) {
+				t.Errorf("said to be loaded: %q, want %q", loaded, want)
+			}
 			if err != nil || len(images) != 2 {
 				t.Fatal(images, err)
 			}

@@ -395,5 +395,16 @@ func (s *Store) loadOne(ctx context.Context, w wantedImage, hold *lease, p *prog
 	if err := s.commit(r, names); err != nil {
 		return nil, err
 	}
-	return s.finish(ctx, r, names, p)
+	img, err := s.Get(ctx, r.ID.String())
+	if err != nil {
+		return nil, err
+	}
+	names = slices.DeleteFunc(names, isDigestKey)
+	for _, n := range names {
+		p.last(img.Id, familiar(n))
+	}
+	if len(names) == 0 {
+		p.last(img.Id, "")
+	}
+	return img, nil
 }

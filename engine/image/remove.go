@@ -45,7 +45,7 @@ type Removed struct {
 }
 
 // Remove takes a name from an image, and with its last name the image itself. Given an ID, all names go. An image that
-// containers use, or an ID with names in several repositories, needs force; the layers of containers stay in any case.
+// containers use, or an ID with several tags, needs force; the layers of containers stay in any case.
 func (s *Store) Remove(ctx context.Context, ref string, force bool) (Removed, error) {
 	var done Removed
 	c, err := s.catalog()
@@ -58,8 +58,8 @@ func (s *Store) Remove(ctx context.Context, ref string, force bool) (Removed, er
 	}
 	names := c.namesOf(r.ID)
 	untag, last := toUntag(names, byName)
-	if byName == "" && !force && repositories(names) > 1 {
-		return done, fmt.Errorf("%w: image %s has names in several repositories (%s): remove them one by one, or force it",
+	if byName == "" && !force && tagsIn(names) > 1 {
+		return done, fmt.Errorf("%w: image %s has several tags (%s): remove them one by one, or force it",
 			ErrInUse, short(r.ID), strings.Join(familiarAll(names), ", "))
 	}
 	if users := s.InUse(r.ID.String()); last && !force && len(users) > 0 {
@@ -107,12 +107,15 @@ func toUntag(names []string, name string) (untag []string, last bool) {
 	return untag, len(untag) == len(names)
 }
 
-func repositories(names []string) int {
-	seen := map[string]bool{}
-	for _, n := range names {
-		seen[repository(n)] = true
+// tagsIn counts the names that are tags: the digests under which they were pulled go with them.
+func tagsIn(names []string) int {
+	n := 0
+	for _, name := range names {
+		if !isDigestKey(name) {
+			n++
+		}
 	}
-	return len(seen)
+	return n
 }
 
 func familiarAll(keys []string) []string {

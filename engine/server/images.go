@@ -64,16 +64,8 @@ func (s *images) Pull(r *api.PullImageRequest, stream grpc.ServerStreamingServer
 }
 
 func (s *images) Load(stream grpc.BidiStreamingServer[api.ImageUpload, api.ImageProgress]) error {
-	loaded, err := s.store.Load(stream.Context(), &upload[*api.ImageUpload]{stream: stream}, reporter(stream))
-	if err != nil {
-		return toStatus(err)
-	}
-	for _, img := range loaded {
-		if err := stream.Send(result(img, "Loaded")); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := s.store.Load(stream.Context(), &upload[*api.ImageUpload]{stream: stream}, reporter(stream)) // which says what was loaded
+	return toStatus(err)
 }
 
 func (s *images) Import(stream grpc.BidiStreamingServer[api.ImageUpload, api.ImageProgress]) error {
