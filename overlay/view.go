@@ -38,8 +38,10 @@ func newView(cfg Config, d *Desired, down map[string]bool) *view {
 	}
 	v := &view{
 		cfg: cfg, peers: map[string]Peer{}, networks: map[string]Network{}, endpoints: map[string][]Endpoint{},
-		services: d.Services, down: map[string]bool{},
+		services: slices.Clone(d.Services), down: map[string]bool{},
 	}
+	// Rows come in any order, every time in another: what is wanted must not seem to change by it.
+	slices.SortFunc(v.services, func(a, b Service) int { return cmp.Compare(a.ID, b.ID) })
 	for _, p := range d.Peers {
 		v.addPeer(p)
 		if p.Down || down[p.NodeID] {
@@ -59,6 +61,9 @@ func newView(cfg Config, d *Desired, down map[string]bool) *view {
 	}
 	for _, e := range d.Endpoints {
 		v.endpoints[e.NetworkID] = append(v.endpoints[e.NetworkID], e)
+	}
+	for _, all := range v.endpoints {
+		slices.SortFunc(all, func(a, b Endpoint) int { return cmp.Compare(a.TaskID, b.TaskID) })
 	}
 	return v
 }

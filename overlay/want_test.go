@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,7 +23,9 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // example is a small cluster as the second of three nodes sees it.
-func example() *view {
+func example() *view { return exampleView(exampleRows()) }
+
+func exampleRows() *Desired {
 	addr, prefix := netip.MustParseAddr, netip.MustParsePrefix
 	d := &Desired{NodeID: "n2"}
 	for i := 1; i <= 3; i++ {
@@ -42,6 +45,11 @@ func example() *view {
 			Endpoint{NetworkID: "app", TaskID: task, ServiceID: "web", NodeID: node, Ready: true, Addrs: []netip.Addr{addr(fmt.Sprintf("10.10.0.1%d", i)), addr(fmt.Sprintf("fd10::1%d", i))}},
 			Endpoint{TaskID: task, ServiceID: "web", NodeID: node, Ready: i != 2, Addrs: []netip.Addr{addr(fmt.Sprintf("10.200.%d.10", i)), addr(fmt.Sprintf("fd20:%d::10", i))}})
 	}
+	return d
+}
+
+func exampleView(d *Desired) *view {
+	addr, prefix := netip.MustParseAddr, netip.MustParsePrefix
 	v := newView(Config{NodeID: "n2", VTEP: addr("192.0.2.2"), Port: 4789}, d, map[string]bool{"n3": true})
 	v.mtu, v.looseRPF, v.adopted = 1450, "0", true
 	v.claims = []*Attachment{{ID: "web2", Networks: []AttachedNetwork{{"app", []netip.Addr{addr("10.10.0.12"), addr("fd10::12")}}},
@@ -176,5 +184,19 @@ func TestRefuses(t *testing.T) {
 	v := newView(Config{NodeID: "n1", VTEP: netip.MustParseAddr("192.0.2.1"), Logger: slog.Default()}, d, nil)
 	if len(v.problems) != 6 || len(v.networks) != 1 || len(v.networks["c"].Subnets) != 1 || len(v.peers) != 0 {
 		t.Errorf("problems: %q, networks %v, peers %v", v.problems, v.networks, v.peers)
+	}
+}
+
+// The order in which rows come says nothing: what is wanted stays the same, and so nothing is looked at again.
+func TestOrderOfRowsDoesNotMatter(t *testing.T) {
+	d := exampleRows()
+	before := exampleView(d)
+	host, network := before.host().digest(), before.network(before.networks["app"]).digest()
+	slices.Reverse(d.Endpoints)
+	slices.Reverse(d.Services)
+	slices.Reverse(d.Peers)
+	after := exampleView(d)
+	if after.host().digest() != host || after.network(after.networks["app"]).digest() != network {
+		t.Error("another order of rows is another want")
 	}
 }
