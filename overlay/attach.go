@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 
 	"github.com/shoal-dev/shoal/overlay/netns"
 	"github.com/shoal-dev/shoal/overlay/netstate"
@@ -174,6 +175,9 @@ func (o *Overlay) admit(s *space, v *view, all func() *want, x wire, addrs []net
 	if s.done == [32]byte{} || len(x.claim.HostPorts) > 0 && x.gateway {
 		v.claims, v.adopted = o.living()
 		_, err := s.apply(v, all(), false)
+		if err != nil {
+			err = s.admitAlone(v, all, x)
+		}
 		s.undressed = nil // the caller does it
 		return err
 	}
@@ -197,6 +201,32 @@ func (o *Overlay) admit(s *space, v *view, all func() *want, x wire, addrs []net
 		extra.Routes = append(extra.Routes, netstate.Route{Dst: host(a.Unmap()), Dev: x.link})
 	}
 	return s.look(v).Ensure(extra)
+}
+
+// admitAlone lets one container in where all that is wanted could not be had. Others may have spoilt what is theirs, if they are
+// allowed to change their interfaces: those are left out, and left to Run, which says so.
+func (s *space) admitAlone(v *view, all func() *want, x wire) error {
+	have, err := s.look(v).LinksByName()
+	if err != nil {
+		return err
+	}
+	claims, adopted := v.claims, v.adopted
+	defer func() { v.claims, v.adopted = claims, adopted }()
+	v.adopted = false // what is left out is not to be removed
+	v.claims = slices.DeleteFunc(slices.Clone(claims), func(c *Attachment) bool {
+		return c.ID != x.claim.ID && have[x.linkOf(c)] == nil
+	})
+	_, err = s.apply(v, all(), false)
+	s.done = [32]byte{}
+	return err
+}
+
+// linkOf is the name of another container's link in the same namespace.
+func (x wire) linkOf(c *Attachment) string {
+	if x.gateway {
+		return linkName(portPrefix, c.ID)
+	}
+	return linkName(vethPrefix, c.ID)
 }
 
 func (o *Overlay) detach(ctx context.Context, id string) error {

@@ -237,3 +237,26 @@ func TestTargetPortIsTheBackends(t *testing.T) {
 		}
 	}
 }
+
+// A container that is allowed to may spoil its own interfaces. That is no reason to start no other.
+func TestSpoiltContainerIsAlone(t *testing.T) {
+	l, a, b := two(t, false)
+	l.stop(l.hosts[0])                              // it would be faster
+	for _, name := range []string{"eth0", "eth1"} { // to its network, and to the gateway network
+		link, err := a.h.LinkByName(name)
+		must(t, err)
+		must(t, a.h.LinkDel(link))
+		must(t, a.h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}))
+	}
+	if err := l.hosts[0].o.reconcile(true, true); err == nil {
+		t.Error("nobody says that a is not as it should be")
+	}
+	c := l.container(l.hosts[0], "c", "", 13, "app")
+	if got, err := c.ask("tcp", at(b.a.Networks[0].Addrs[0], 80)); err != nil || got != "b 10.10.0.13" {
+		t.Errorf("c asks b: %q, %v", got, err)
+	}
+	c.serve(90)
+	c.a.HostPorts = []HostPort{{Protocol: "tcp", Host: 9090, Target: 90}}
+	l.attach(c)
+	l.wants(l.client, "tcp", "192.168.77.1:9090", "c 192.168.77.100")
+}
