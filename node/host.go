@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/shoal-dev/shoal/internal/names"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -114,8 +115,18 @@ func ourLink(index int) bool {
 	return err == nil && isOurs(ifi.Name)
 }
 
-// isOurs: the names of Shoal's links begin with "sh".
-func isOurs(name string) bool { return strings.HasPrefix(name, "sh") }
+// isOurs knows the names that packages overlay and engine/network give, from those of links of others that begin like them.
+func isOurs(name string) bool {
+	if name == "shoal0" || name == "shmesh" || name == "shbr0" {
+		return true
+	}
+	for prefix, digits := range map[string]int{"shg": 10, "shbr-": 10, "shl": 12} {
+		if rest, ok := strings.CutPrefix(name, prefix); ok && names.Hex(rest, digits, digits) {
+			return true
+		}
+	}
+	return false
+}
 
 func resolvers(path string) []netip.Addr {
 	b, _ := os.ReadFile(path)

@@ -21,7 +21,7 @@ func TestOwnAddresses(t *testing.T) {
 			return err
 		}
 		var errs []error
-		for name, addrs := range map[string][]string{"eth0": {"192.0.2.1/24", "2001:db8::1/64", "fe80::1/64"}, "eth1": {"198.51.100.1/24"}, "shoal0": {"10.112.0.1/32"}, "lo": {"127.0.0.1/8"}} {
+		for name, addrs := range map[string][]string{"eth0": {"192.0.2.1/24", "2001:db8::1/64", "fe80::1/64"}, "eth1": {"198.51.100.1/24"}, "shoal0": {"10.112.0.1/32"}, "shbr-0123456789": {"172.17.0.1/16"}, "shgw0": {"203.0.113.1/24"}, "lo": {"127.0.0.1/8"}} {
 			link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
 			if name != "lo" {
 				errs = append(errs, netlink.LinkAdd(link))
@@ -42,7 +42,7 @@ func TestOwnAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"192.0.2.1", "198.51.100.1", "2001:db8::1"}; !slices.Equal(got, want) {
+	if want := []string{"192.0.2.1", "198.51.100.1", "2001:db8::1", "203.0.113.1"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
