@@ -65,6 +65,9 @@ func configFile(name string) string {
 
 // terminalOf is the file descriptor behind a stream, if that is a terminal.
 func terminalOf(stream any) (fd int, ok bool) {
+	if o, ok := stream.(*output); ok {
+		stream = o.Writer
+	}
 	f, ok := stream.(*os.File)
 	if !ok {
 		return 0, false

@@ -45,6 +45,7 @@ type containerFlags struct {
 
 func (o *containerFlags) add(f *pflag.FlagSet) {
 	o.specFlags.add(f, "h")
+	acceptNames(f, map[string]string{"net": "network", "net-alias": "network-alias", "dns-opt": "dns-option"})
 	o.lists.add(f, runNames)
 	o.attach.check, o.linkLocal.check, o.link.check = checkAttach, checkLinkLocal, checkLink
 	o.expose.check = func(s string) (string, error) { _, err := parseExpose(s); return s, err }
@@ -80,8 +81,6 @@ func (o *containerFlags) add(f *pflag.FlagSet) {
 
 func (o *containerFlags) addNetwork(f *pflag.FlagSet) {
 	f.Var(&o.network, "network", "Connect a container to a network")
-	f.Var(&o.lists.dnsOption, "dns-opt", "Set DNS options") // Docker's older spelling of --dns-option
-	f.MarkHidden("dns-opt")
 	f.Var(&o.networkAlias, "network-alias", "Add network-scoped alias for the container")
 	f.StringVar(&o.ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
 	f.StringVar(&o.ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")

@@ -57,5 +57,6 @@ func newStopping(c *cli, verb, short string, do func(context.Context, *client.Cl
 	}
 	cmd.Flags().StringVarP(&signal, "signal", "s", "", "Signal to send to the container")
 	cmd.Flags().IntVarP(&timeout, "timeout", "t", 0, "Seconds to wait before killing the container")
+	acceptNames(cmd.Flags(), map[string]string{"time": "timeout"})
 	return cmd
 }

@@ -90,3 +90,22 @@ func printSection(cmd *cobra.Command, title, id string, w io.Writer) {
 		fmt.Fprintf(w, "\n%s\n%s", title, lines.String())
 	}
 }
+
+// newHelpCommand is "help run", another way to say "run --help".
+func newHelpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:    "help [COMMAND]",
+		Short:  "Print the help of a command",
+		Hidden: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return unknownCommand(cmd, rest[0])
+			}
+			return cmd.Help()
+		},
+	}
+}

@@ -117,7 +117,7 @@ func hostConfigObject(k *api.Container) map[string]any {
 		"Dns": orNone(s.GetDns().GetNameservers()), "DnsOptions": orNone(s.GetDns().GetOptions()), "DnsSearch": orNone(s.GetDns().GetSearch()),
 		"ExtraHosts": s.GetHosts(), "GroupAdd": s.GetGroups(), "PidMode": s.GetPidMode(), "IpcMode": orElse(s.GetIpcMode(), "private"),
 		"UTSMode": s.GetUtsMode(), "UsernsMode": s.GetUsernsMode(), "CgroupnsMode": orElse(s.GetCgroupnsMode(), "private"), "Sysctls": orEmptyMap(s.GetSysctls()),
-		"Init": s.GetInit(), "ShmSize": s.GetShmSize(), "OomScoreAdj": s.GetOomScoreAdj(), "SecurityOpt": securityOptions(s),
+		"Init": s.GetInit(), "ShmSize": shmSize(s), "OomScoreAdj": s.GetOomScoreAdj(), "SecurityOpt": securityOptions(s),
 		"Memory": l.GetMemoryBytes(), "MemoryReservation": l.GetMemoryReservation(), "MemorySwap": swapLimit(l), "MemorySwappiness": swappiness(l),
 		"NanoCpus": l.GetNanoCpus(), "CpuShares": l.GetCpuShares(), "CpuPeriod": l.GetCpuPeriod(), "CpuQuota": l.GetCpuQuota(),
 		"CpusetCpus": l.GetCpusetCpus(), "CpusetMems": l.GetCpusetMems(), "PidsLimit": l.GetPids(), "BlkioWeight": l.GetBlkioWeight(),
@@ -133,6 +133,14 @@ func hostConfigObject(k *api.Container) map[string]any {
 	}
 	maps.Copy(o, askedMounts(s.GetMounts()))
 	return o
+}
+
+// shmSize is that of /dev/shm, 64 MiB unless asked otherwise.
+func shmSize(s *api.ContainerSpec) int64 {
+	if n := s.GetShmSize(); n > 0 {
+		return n
+	}
+	return 64 << 20
 }
 
 // swapLimit is the one that holds: where only memory is limited it is twice that.

@@ -23,14 +23,19 @@ func main() {
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, release := signalContext(context.Background())
 	defer release()
-	c := &cli{in: in, out: out, err: errOut, releaseSignals: release}
+	printed := &output{Writer: out}
+	c := &cli{in: in, out: printed, err: errOut, releaseSignals: release}
 	defer c.close()
 	root := newRootCommand(c, args)
 	root.SetArgs(args)
 	root.SetIn(in)
-	root.SetOut(out)
+	root.SetOut(printed)
 	root.SetErr(errOut)
-	return c.report(root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = printed.failed()
+	}
+	return c.report(err)
 }
 
 // signalContext is cancelled by the first SIGINT or SIGTERM; the second ends the program. release leaves the

@@ -250,6 +250,9 @@ func parseVolume(s string) (*api.Mount, error) {
 	if m.Propagation != "" && m.Type != api.Mount_BIND {
 		return nil, fmt.Errorf("option '%s' is for bind mounts only", m.Propagation)
 	}
+	if m.NoCopy && m.Type == api.Mount_BIND {
+		return nil, fmt.Errorf("option 'nocopy' is for volumes only")
+	}
 	return m, checkMount(m, nil)
 }
 

@@ -89,6 +89,7 @@ func TestParseVolume(t *testing.T) {
 		{in: "a:b:c:d", err: "use [SOURCE:]TARGET[:OPTIONS]"},
 		{in: ":/data", err: "empty source: use [SOURCE:]TARGET[:OPTIONS]"},
 		{in: "data:rel", err: "target must be an absolute path: rel"},
+		{in: "/srv:/data:nocopy", err: "option 'nocopy' is for volumes only"},
 		{in: "data:/data:fast", err: "unknown option 'fast': use ro, rw, z, Z, nocopy or a propagation"},
 		{in: "/a:/b:ro,Z", want: &api.Mount{Type: api.Mount_BIND, Source: "/a", Target: "/b", ReadOnly: true, CreateSource: true, Relabel: "Z"}},
 		{in: "data:/b:z", want: &api.Mount{Type: api.Mount_VOLUME, Source: "data", Target: "/b", Relabel: "z"}},

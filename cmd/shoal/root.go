@@ -31,7 +31,7 @@ func newRootCommand(c *cli, args []string) *cobra.Command {
 	})
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.TraverseChildren = true // -H before the verb is the daemon's even where the verb has a --host of its own
-	root.SetHelpCommand(&cobra.Command{Hidden: true})
+	root.SetHelpCommand(newHelpCommand(root))
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { printHelp(cmd, cmd.OutOrStdout()) })
 	root.SetFlagErrorFunc(flagError)
 	addGlobalFlags(root, c)

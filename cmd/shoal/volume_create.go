@@ -9,7 +9,7 @@ import (
 )
 
 func newVolumeCreateCommand(c *cli) *cobra.Command {
-	var driver string
+	var driver, named string
 	label, opts := listOpt{check: checkLabel}, mapOpt{}
 	cmd := &cobra.Command{
 		Use:   "create [OPTIONS] [VOLUME]",
@@ -21,8 +21,14 @@ func newVolumeCreateCommand(c *cli) *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v := &api.Volume{Driver: driver, Labels: pairs(label.values), Options: opts.values}
+			v.Name = named
 			if len(args) == 1 {
+				if named != "" {
+					return fmt.Errorf("the volume has two names, %q by --name and %q: give one", named, args[0])
+				}
 				v.Name = args[0]
+			}
+			if v.Name != "" {
 				if !isVolumeName(v.Name) {
 					return fmt.Errorf("invalid volume name '%s': use letters, digits, '_', '.' and '-', at least two", v.Name)
 				}
@@ -39,6 +45,8 @@ func newVolumeCreateCommand(c *cli) *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&named, "name", "", "Specify volume name")
+	_ = cmd.Flags().MarkHidden("name") // Docker's older form
 	cmd.Flags().StringVarP(&driver, "driver", "d", "local", "Specify volume driver name")
 	cmd.Flags().Var(&label, "label", "Set metadata for a volume")
 	cmd.Flags().VarP(&opts, "opt", "o", "Set driver specific options")

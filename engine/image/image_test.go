@@ -346,6 +346,17 @@ func TestSaveAndLoad(t *testing.T) {
 			}
 		})
 	}
+	for ref, want := range map[string]string{"reg.example/b": "reg.example/b:v1", "web": "web:latest web:v1", "web:v1": "web:v1"} {
+		var one bytes.Buffer
+		if err := s.Save(t.Context(), []string{ref}, &one); err != nil {
+			t.Errorf("save %s: %v", ref, err)
+			continue
+		}
+		images, err := newStore(t).Load(t.Context(), &one, nil)
+		if err != nil || len(images) != 1 || !slices.Equal(images[0].Tags, strings.Fields(want)) {
+			t.Errorf("save %s has %v, %v, want %s", ref, images, err, want)
+		}
+	}
 	if err := s.Save(t.Context(), []string{"nothing"}, io.Discard); !errors.Is(err, ErrNotFound) {
 		t.Errorf("save of nothing: %v", err)
 	}

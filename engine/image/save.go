@@ -58,7 +58,7 @@ func (s *Store) choose(refs []string) ([]*chosen, error) {
 		return nil, err
 	}
 	var images []*chosen
-	for _, ref := range refs {
+	for _, ref := range c.expand(refs) {
 		r, name, err := c.resolve(ref)
 		if err != nil {
 			return nil, err
@@ -73,6 +73,35 @@ func (s *Store) choose(refs []string) ([]*chosen, error) {
 		}
 	}
 	return images, nil
+}
+
+// expand replaces names without a tag by all tags of their repository, as docker save does.
+func (c *catalog) expand(refs []string) []string {
+	var out []string
+	for _, ref := range refs {
+		tags := c.tagsOf(ref)
+		if len(tags) == 0 {
+			tags = []string{ref}
+		}
+		out = append(out, tags...)
+	}
+	return out
+}
+
+// tagsOf are the names in the repository that ref names, none if it names one image.
+func (c *catalog) tagsOf(ref string) []string {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil || !reference.IsNameOnly(named) {
+		return nil
+	}
+	var out []string
+	for name := range c.names {
+		if !isDigestKey(name) && repository(name) == named.Name() {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // blobs are all that belongs to an image.
