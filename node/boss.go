@@ -99,6 +99,9 @@ func (m *member) takeRole(ctx context.Context) (retry <-chan time.Time, err erro
 
 // promote starts the manager.
 func (m *member) promote(ctx context.Context, force bool) error {
+	if err := wholeLog(m.node.cfg.DataDir); err != nil {
+		return err
+	}
 	advertise := m.clusterAddr()
 	pipe := newPipeListener()
 	conn, err := pipe.connect()

@@ -208,7 +208,7 @@ func (n *Node) certs() string { return filepath.Join(n.cfg.DataDir, "certs") }
 // leftovers are the files of a membership. The state goes last: while it is there, a start goes on removing.
 func (n *Node) leftovers() []string {
 	var paths []string
-	for _, name := range []string{"agent.db", "raft", "certs", "cluster.json"} {
+	for _, name := range []string{"agent.db", "agent.db.damaged", "raft", "certs", "cluster.json"} {
 		paths = append(paths, filepath.Join(n.cfg.DataDir, name))
 	}
 	return paths

@@ -79,6 +79,10 @@ func newMember(n *Node, st state, id *identity.Identity) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := dropDamaged(n.cfg.DataDir, n.log); err != nil {
+		m.overlay.Close()
+		return nil, fmt.Errorf("open agent: %w", err)
+	}
 	m.agent, err = agent.New(agent.Config{
 		Dir: n.cfg.DataDir, NodeID: id.NodeID(), Managers: st.Managers, Dial: m.dial,
 		Engine: n.tasks, Overlay: network{m.overlay, m.dns},
