@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"time"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -23,11 +23,14 @@ func newClusterInitCommand(c *cli) *cobra.Command {
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if anyChanged(cmd.Flags(), "default-addr-pool", "default-addr-pool-mask-length", "task-history-limit", "cert-expiry", "lost-after") {
-				req.Spec = &api.ClusterSpec{
-					AddressPools: pools, SubnetSize: subnetSize, TaskHistoryLimit: uint32(history.value), NodeCertExpiry: pbDuration(time.Duration(expiry)),
-					LostAfter: pbDuration(time.Duration(lostAfter)),
-				}
+			f := cmd.Flags()
+			if f.Changed("task-history-limit") && (history.value == 0 || history.value > math.MaxUint32) {
+				return fmt.Errorf("--task-history-limit %d is out of range: at least 1", history.value)
+			}
+			if anyChanged(f, "default-addr-pool", "default-addr-pool-mask-length", "task-history-limit", "cert-expiry", "lost-after") {
+				req.Spec = &api.ClusterSpec{AddressPools: pools, SubnetSize: subnetSize, TaskHistoryLimit: uint32(history.value)}
+				givenDuration(f, "cert-expiry", &req.Spec.NodeCertExpiry, expiry)
+				givenDuration(f, "lost-after", &req.Spec.LostAfter, lostAfter)
 			}
 			d, err := c.needLocal(cmd.CommandPath())
 			if err != nil {

@@ -186,6 +186,20 @@ func TestServiceCreate(t *testing.T) {
 	golden(t, "create_spec", protoText(t, f.control.created))
 }
 
+// A zero that was asked for must not become the default: the daemon refuses what cannot be, and is told.
+func TestClusterInitZeros(t *testing.T) {
+	f := newFake(t)
+	if r := f.run(t, "", "cluster", "init", "--task-history-limit", "0"); r.code == 0 || !strings.Contains(r.err, "--task-history-limit 0 is out of range: at least 1") {
+		t.Errorf("got %+v", r)
+	}
+	if r := f.run(t, "", "cluster", "init", "--lost-after", "0s"); r.code != 0 {
+		t.Fatal(r.err)
+	}
+	if s := f.local.init.Spec; s.LostAfter == nil || s.LostAfter.AsDuration() != 0 || s.NodeCertExpiry != nil {
+		t.Errorf("the daemon was told %v", s)
+	}
+}
+
 // What the help calls the default must be so for a service that was given no update flag at all.
 func TestServiceCreateDefaultOrder(t *testing.T) {
 	for _, tc := range []struct {
