@@ -157,6 +157,7 @@ func TestStrayPacketsDoNotReachClients(t *testing.T) {
 	}{
 		{outsider.place, "10.10.0.2:80", b.a.Networks[0].Addrs[0], netip.MustParseAddr("10.10.0.13")},
 		{l.client, "192.168.77.1:8080", b.a.Gateway[0].Addr(), netip.MustParseAddr("192.168.77.100")},
+		{l.hosts[1].place, "192.168.77.2:8080", b.a.Gateway[0].Addr(), netip.MustParseAddr("192.168.77.2")},
 	} {
 		heard, stray := tc.client.raw(), b.raw()
 		c, err := tc.client.dial("tcp", tc.asks)
@@ -203,6 +204,7 @@ func TestConnectionsOutliveSuspicion(t *testing.T) {
 	must(t, answeredBy(tcp, "b"))
 	l.stop(h)
 	h.o.cfg.Patience = time.Millisecond
+	l.model.Peers = slices.Clone(l.model.Peers)
 	l.model.Peers[1].Down = true // the managers' word counts as much
 	l.tellOne(h)
 	l.eventually("the connection is cut", func() error {

@@ -151,6 +151,9 @@ func (v *view) ingress(w *want, families []bool) {
 	raw := nft.Chain{Name: "raw", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -300), Rules: tunnels}
 	rawOut := nft.Chain{Name: "rawout", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookOutput, -300), Rules: slices.Clone(tunnels)}
 	mark := nft.Chain{Name: "origin", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -150), Rules: []nft.Rule{
+		// See straying; the client may be this node itself.
+		{nft.In(portLinks), nft.Invalid(), nft.Drop()},
+		{nft.In(meshLink), nft.Invalid(), nft.Drop()},
 		{nft.In(meshLink), nft.New(), nft.MarkBySender(peers.Name)},
 		{nft.In(portLinks), nft.Reply(), nft.ConnMark(markMask, markBase), nft.RestoreMark()},
 	}}
@@ -211,13 +214,11 @@ func (v *view) nodeAddrs(v6 bool) nft.Set {
 }
 
 // forward keeps containers apart on the gateway network: they are reached through published ports only, translated
-// here, or translated by the node that sent them over the mesh. For invalid packets see straying.
+// here, or translated by the node that sent them over the mesh.
 func forward() nft.Chain {
 	c := nft.Chain{Name: "forward", Hook: hook(nftables.ChainTypeFilter, nftables.ChainHookForward, 0)}
 	c.Rules = []nft.Rule{
 		{nft.Known(), nft.Accept()},
-		{nft.In(portLinks), nft.Invalid(), nft.Drop()},
-		{nft.In(meshLink), nft.Invalid(), nft.Drop()},
 		{nft.Translated(), nft.Accept()},
 		{nft.In(meshLink), nft.Out(portLinks), nft.Accept()},
 		{nft.Out(portLinks), nft.RejectAdmin()},

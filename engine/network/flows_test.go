@@ -3,6 +3,7 @@
 package network
 
 import (
+	"encoding/binary"
 	"net"
 	"strings"
 	"testing"
@@ -47,4 +48,48 @@ func say(c net.Conn, patience time.Duration) string {
 	c.SetReadDeadline(time.Now().Add(patience))
 	n, _ := c.Read(buf)
 	return strings.TrimSpace(string(buf[:n]))
+}
+
+// What connection tracking takes for no part of its connection would reach the client from the container's own address. It would
+// answer with a reset and end a connection that is well.
+func TestStrayPacketsDoNotReachClients(t *testing.T) {
+	l := newLab(t)
+	a := l.run("a", []string{Bridge}, port(8080, 80))
+	c, heard, stray := net.Conn(nil), (*net.IPConn)(nil), (*net.IPConn)(nil)
+	err := l.host.do(func() (err error) {
+		if heard, err = net.ListenIP("ip4:tcp", &net.IPAddr{}); err == nil {
+			c, err = net.Dial("tcp", hostAddr4+":8080")
+		}
+		return err
+	})
+	if err == nil {
+		err = a.do(func() (err error) { stray, err = net.ListenIP("ip4:tcp", &net.IPAddr{}); return err })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	defer heard.Close()
+	defer stray.Close()
+	client := c.LocalAddr().(*net.TCPAddr)
+	packet := make([]byte, 20) // an acknowledgement out of nowhere; its checksum is wrong as well
+	binary.BigEndian.PutUint16(packet, 80)
+	binary.BigEndian.PutUint16(packet[2:], uint16(client.Port))
+	packet[12], packet[13] = 5<<4, 0x10
+	for range 3 {
+		if _, err := stray.WriteToIP(packet, &net.IPAddr{IP: client.IP}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heard.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	buf := make([]byte, 2000)
+	for {
+		_, from, err := heard.ReadFromIP(buf)
+		if err != nil {
+			return
+		}
+		if from.IP.String() == l.address("a", 0) {
+			t.Fatalf("the client hears from %s", from)
+		}
+	}
 }

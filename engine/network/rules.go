@@ -60,10 +60,14 @@ func buildRules(networks []*api.LocalNetwork, attached []Attachment) *ruleset {
 			local = append(local, rule{fibLocal(), dnatTo(m)})
 		}
 	}
+	var stray []rule
 	raw, forward := []rule{}, []rule{{ctEstablished(), verdict("accept")}, {ctDNAT(), verdict("accept")}}
 	var post []rule
 	for _, n := range networks {
 		raw = append(raw, rule{iif(n.Bridge), daddr(netip.MustParsePrefix("127.0.0.0/8")), verdict("drop")})
+		// What is no part of its connection, as it was repeated too late for example, is not translated back: a client would hear
+		// from an address that it never called, and end the connection by a reset.
+		stray = append(stray, rule{iif(n.Bridge), ctInvalid(), verdict("drop")})
 		// Nothing comes in but answers and published ports; so bridges are closed to one another as well.
 		forward = append(forward, rule{oif(n.Bridge), notIif(n.Bridge), verdict("drop")})
 		o := optionsOf(n)
@@ -84,6 +88,7 @@ func buildRules(networks []*api.LocalNetwork, attached []Attachment) *ruleset {
 	}
 	rs.chains = []chain{
 		{name: "guard", kind: "filter", hook: "prerouting", priority: -300, rules: raw},
+		{name: "stray", kind: "filter", hook: "prerouting", priority: -150, rules: stray},
 		{name: "publish", kind: "nat", hook: "prerouting", priority: -100, rules: nat},
 		{name: "publish_local", kind: "nat", hook: "output", priority: -100, rules: local},
 		{name: "forward", kind: "filter", hook: "forward", priority: 0, rules: forward},

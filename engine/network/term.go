@@ -109,6 +109,13 @@ func ctEstablished() term {
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)})
 }
 
+func ctInvalid() term {
+	return fixed("ct state invalid",
+		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitINVALID), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)})
+}
+
 // ipsDstNAT is the bit of a connection whose destination was changed.
 const ipsDstNAT = 1 << 5
 
