@@ -72,7 +72,9 @@ func resolveUser(user string, extra []string, accounts []account, groups []group
 		if err != nil {
 			return spec.User{}, err
 		}
-		u.Groups = append(u.Groups, gid)
+		if !slices.Contains(u.Groups, gid) {
+			u.Groups = append(u.Groups, gid)
+		}
 	}
 	// The first group is one of the others too: a file that shuts out its group must not open when a program drops the
 	// first one (CVE-2022-36109).

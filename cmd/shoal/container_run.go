@@ -108,7 +108,7 @@ func startCode(err error) int {
 // runAttached attaches before it starts, so that not a byte is lost, and ends with the container's code.
 func (c *cli) runAttached(ctx context.Context, id string, o *runFlags, keys []byte) error {
 	st, err := c.attach(ctx, id, attachOptions{
-		stdin: o.interactive && o.attached("stdin"), tty: o.tty, keys: keys, sigProxy: o.sigProxy,
+		stdin: o.interactive, tty: o.tty, keys: keys, sigProxy: o.sigProxy,
 		out: o.writer("stdout", c.out), err: o.writer("stderr", c.err),
 	})
 	if err != nil {
@@ -123,7 +123,8 @@ func (c *cli) runAttached(ctx context.Context, id string, o *runFlags, keys []by
 	return endOfSession(st.run(ctx))
 }
 
-// attached tells whether a stream was asked for; without --attach all are.
+// attached tells whether a stream of output was asked for; without --attach both are. For input it is --interactive that counts, as with Docker:
+// a container whose input is open and not connected would wait for ever.
 func (o *runFlags) attached(stream string) bool {
 	return len(o.attach.values) == 0 || slices.Contains(o.attach.values, stream)
 }

@@ -32,6 +32,16 @@ type imageConfig struct {
 	History []any           `json:"history"`
 }
 
+// comment is what was said when the image was made: with its last layer.
+func (i *imageConfig) comment() string {
+	if len(i.History) == 0 {
+		return ""
+	}
+	last, _ := i.History[len(i.History)-1].(map[string]any)
+	said, _ := last["comment"].(string)
+	return said
+}
+
 func (c *cli) lookupImage(ctx context.Context, name string) (map[string]any, error) {
 	d, err := c.client()
 	if err != nil {
@@ -59,7 +69,7 @@ func imageObject(i *api.Image) (map[string]any, error) {
 		}
 	}
 	return map[string]any{
-		"Id": i.Id, "RepoTags": orNone(i.Tags), "RepoDigests": orNone(i.Digests), "Created": rfc3339(i.CreatedAt), "Author": conf.Author,
+		"Id": i.Id, "RepoTags": orNone(i.Tags), "RepoDigests": orNone(i.Digests), "Created": rfc3339(i.CreatedAt), "Author": conf.Author, "Comment": conf.comment(),
 		"Config": run, "Architecture": i.Platform.GetArchitecture(), "Os": i.Platform.GetOs(), "Size": i.Size,
 		"RootFS": map[string]any{"Type": "layers", "Layers": orNone(i.Layers)}, "ManifestDigest": i.ManifestDigest,
 	}, nil

@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	units "github.com/docker/go-units"
 	"github.com/spf13/cobra"
@@ -51,7 +52,7 @@ func newImageListCommand(c *cli) *cobra.Command {
 			return c.list(l, f, rows)
 		},
 	}
-	addListFlags(cmd, &f, "Only show image IDs", "Don't truncate output", "before", "dangling", "label", "reference", "since")
+	addListFlags(cmd, &f, "Only show image IDs", "Don't truncate output", "before", "dangling", "label", "reference", "since", "until")
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "Show all images (default hides intermediate images)")
 	cmd.Flags().BoolVar(&digests, "digests", false, "Show digests")
 	return cmd
@@ -107,6 +108,10 @@ func filterImages(list []*api.Image, f *filters) ([]*api.Image, error) {
 			}
 		}
 	}
+	until, err := oldest(f.values["until"], time.Now())
+	if err != nil {
+		return nil, err
+	}
 	keep := func(i *api.Image) bool {
 		before := f.any("before", func(w string) bool {
 			return i.CreatedAt.AsTime().Before(byName(w).CreatedAt.AsTime())
@@ -114,9 +119,24 @@ func filterImages(list []*api.Image, f *filters) ([]*api.Image, error) {
 		since := f.any("since", func(w string) bool {
 			return i.CreatedAt.AsTime().After(byName(w).CreatedAt.AsTime())
 		})
-		return before && since && f.labels("label", imageLabels(i)) && (!wanted || dangling == (len(i.Tags) == 0))
+		return before && since && (until.IsZero() || i.CreatedAt.AsTime().Before(until)) && f.labels("label", imageLabels(i)) && (!wanted || dangling == (len(i.Tags) == 0))
 	}
 	return slices.DeleteFunc(list, func(i *api.Image) bool { return !keep(i) }), nil
+}
+
+// oldest is the earliest of the moments that were given; without any it is zero.
+func oldest(moments []string, now time.Time) (time.Time, error) {
+	var out time.Time
+	for _, s := range moments {
+		at, err := parseMoment("filter until", s, now)
+		if err != nil {
+			return out, err
+		}
+		if t := at.AsTime(); at != nil && (out.IsZero() || t.Before(out)) {
+			out = t
+		}
+	}
+	return out, nil
 }
 
 // imageTags are the tags of an image that the reference filter lets through; "" stands for an untagged one.

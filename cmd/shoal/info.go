@@ -79,7 +79,7 @@ func infoObject(i *api.InfoResponse) map[string]any {
 	return map[string]any{
 		"ServerVersion": i.Version, "GitCommit": i.Commit, "GoVersion": i.GoVersion, "Name": i.Hostname,
 		"KernelVersion": i.Kernel, "OSType": i.Os, "Architecture": i.Architecture, "NCPU": i.Cpus, "MemTotal": i.MemoryBytes,
-		"DataDir": i.DataDir, "RunDir": i.RunDir, "CgroupVersion": i.CgroupVersion, "Runtimes": i.Runtimes, "Driver": i.StorageDriver,
+		"DataDir": i.DataDir, "DockerRootDir": i.DataDir, "CgroupDriver": "cgroupfs", "RunDir": i.RunDir, "CgroupVersion": i.CgroupVersion, "Runtimes": i.Runtimes, "Driver": i.StorageDriver,
 		"SecurityOptions": i.SecurityOptions, "Containers": i.Containers, "ContainersRunning": i.ContainersRunning,
 		"ContainersPaused": i.ContainersPaused, "ContainersStopped": i.ContainersStopped, "Images": i.Images, "Warnings": i.Warnings,
 		"Cluster": clusterObject(orEmpty(i.Cluster), nil), "ClientVersion": buildVersion(),

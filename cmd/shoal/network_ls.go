@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/shoal-dev/shoal/proto/api"
 )
 
 var networkListing = listing{
@@ -36,7 +38,7 @@ func newNetworkListCommand(c *cli) *cobra.Command {
 			return c.list(networkListing, f, rows)
 		},
 	}
-	addListFlags(cmd, &f, "Only display network IDs", "Do not truncate the output", "driver", "id", "label", "name", "scope", "type")
+	addListFlags(cmd, &f, "Only display network IDs", "Do not truncate the output", "dangling", "driver", "id", "label", "name", "scope", "type")
 	return cmd
 }
 
@@ -47,9 +49,18 @@ func (c *cli) networkRows(ctx context.Context, f *listFlags) ([]row, error) {
 	if err := f.filter.oneOf("type", "custom", "builtin"); err != nil {
 		return nil, err
 	}
+	dangling, wantDangling, err := f.filter.boolean("dangling")
+	if err != nil {
+		return nil, err
+	}
 	all, err := c.networks(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if wantDangling {
+		if all, err = c.danglingNetworks(ctx, all, dangling); err != nil {
+			return nil, err
+		}
 	}
 	slices.SortStableFunc(all, func(a, b anyNetwork) int { return strings.Compare(a.name(), b.name()) })
 	var rows []row
@@ -61,9 +72,31 @@ func (c *cli) networkRows(ctx context.Context, f *listFlags) ([]row, error) {
 	return rows, nil
 }
 
+// danglingNetworks keeps the networks of this node that no container refers to, those that network prune takes, or all others.
+func (c *cli) danglingNetworks(ctx context.Context, all []anyNetwork, dangling bool) ([]anyNetwork, error) {
+	d, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.Containers.List(ctx, &api.ListContainersRequest{All: true})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(n anyNetwork) bool {
+		unused := n.cluster == nil && !isBuiltin(n) && !slices.ContainsFunc(r.Containers, func(k *api.Container) bool {
+			return onNetwork(k, n.name()) || onNetwork(k, n.id())
+		})
+		return unused != dangling
+	}), nil
+}
+
+func isBuiltin(n anyNetwork) bool {
+	return n.local != nil && slices.Contains([]string{"bridge", "host", "none"}, n.name())
+}
+
 func matchNetwork(n anyNetwork, f *filters) bool {
 	kind := "custom"
-	if n.local != nil && slices.Contains([]string{"bridge", "host", "none"}, n.name()) {
+	if isBuiltin(n) {
 		kind = "builtin"
 	}
 	return f.exact("driver", n.driver()) && f.prefix("id", n.id()) && f.matches("name", n.name()) &&

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/shoal-dev/shoal/client"
@@ -25,7 +27,7 @@ func newNetworkRemoveCommand(c *cli) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.eachPrint(args, func(name string) error {
+			return c.each(args, func(name string) error {
 				n, err := findNetwork(all, name)
 				switch {
 				case force && client.IsNotFound(err):
@@ -36,6 +38,9 @@ func newNetworkRemoveCommand(c *cli) *cobra.Command {
 					_, err = d.Control.RemoveNetwork(cmd.Context(), &api.RemoveNetworkRequest{Ref: n.cluster.Id})
 				default:
 					_, err = d.Containers.RemoveNetwork(cmd.Context(), &api.RemoveLocalNetworkRequest{Ref: n.local.Id})
+				}
+				if err == nil {
+					fmt.Fprintln(c.out, name)
 				}
 				return err
 			})

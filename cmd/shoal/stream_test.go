@@ -78,8 +78,10 @@ func TestRunDetached(t *testing.T) {
 func TestRunStdin(t *testing.T) {
 	f := newFake(t)
 	f.containers.echo = true
-	if r := f.run(t, "typed\n", "run", "-i", "x", "cat"); r.out != "typed\n" || r.code != 0 {
-		t.Errorf("%+v", r)
+	for _, args := range []string{"run -i x cat", "run -i -a stdout x cat", "run -ia stdout -a stdin x cat"} {
+		if r := f.run(t, "typed\n", strings.Fields(args)...); r.out != "typed\n" || r.code != 0 {
+			t.Errorf("%s: %+v", args, r)
+		}
 	}
 }
 
