@@ -7,7 +7,6 @@ import (
 	"time"
 
 	units "github.com/docker/go-units"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -74,14 +73,6 @@ func rfc3339(t *timestamppb.Timestamp) string {
 
 func isZero(t *timestamppb.Timestamp) bool {
 	return t == nil || t.Seconds == 0 && t.Nanos == 0
-}
-
-// pbDuration is nil for zero, so that a default stays a default.
-func pbDuration(d time.Duration) *durationpb.Duration {
-	if d == 0 {
-		return nil
-	}
-	return durationpb.New(d)
 }
 
 // labelText is "a=1,b=2", sorted.
