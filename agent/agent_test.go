@@ -461,6 +461,11 @@ func TestOrphanedTaskIsStopped(t *testing.T) {
 		return tx.Tasks().Update(o)
 	})
 	w.eventually("container gone", func() bool { return w.engine.of("t1") == nil })
+	// Nobody has its addresses now: they are free at once, while the row goes on telling what happened.
+	w.eventually("addresses given back", func() bool { return len(w.task("t1").Networks[0].Addresses) == 0 })
+	if s := w.task("t1").Status.State; s != api.TaskState_ORPHANED {
+		t.Errorf("the task is %v", s)
+	}
 }
 
 func TestServiceLogs(t *testing.T) {

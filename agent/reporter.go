@@ -31,7 +31,7 @@ type reporter struct {
 	mu      sync.Mutex
 	status  map[string]*api.TaskStatus // the newest of every task, nil: to be forgotten
 	unsaved map[string]bool
-	unsent  map[string]bool
+	unsent  map[string]*api.TaskStatus // what managers have not taken
 	client  api.DispatcherClient // nil: no session
 	deaf    func()               // ends the session of client
 	wake    chan struct{}        // buffered by one
@@ -39,28 +39,25 @@ type reporter struct {
 
 func newReporter(d *db.DB, log *slog.Logger, status map[string]*api.TaskStatus) *reporter {
 	r := &reporter{
-		db: d, log: log, status: maps.Clone(status), unsaved: map[string]bool{}, unsent: map[string]bool{},
+		db: d, log: log, status: maps.Clone(status), unsaved: map[string]bool{}, unsent: map[string]*api.TaskStatus{},
 		wake: make(chan struct{}, 1),
 	}
-	for id := range status {
-		r.unsent[id] = true // managers leave out what they know
-	}
+	maps.Copy(r.unsent, status) // managers leave out what they know
 	return r
 }
 
 // report takes a task's newest status. It does not block.
 func (r *reporter) report(task string, s *api.TaskStatus) {
 	r.mu.Lock()
-	r.status[task], r.unsaved[task], r.unsent[task] = s, true, true
+	r.status[task], r.unsaved[task], r.unsent[task] = s, true, s
 	r.mu.Unlock()
 	r.nudge()
 }
 
-// forget drops a task.
+// forget drops a task. Its end is still told to managers: they may know it, as one that they had given up.
 func (r *reporter) forget(task string) {
 	r.mu.Lock()
 	r.status[task], r.unsaved[task] = nil, true
-	delete(r.unsent, task)
 	r.mu.Unlock()
 	r.nudge()
 }
@@ -146,11 +143,11 @@ func (r *reporter) send(ctx context.Context) error {
 		r.mu.Lock()
 		client := r.client
 		var updates []*api.UpdateTaskStatusRequest_Update
-		for id := range r.unsent {
+		for id, s := range r.unsent {
 			if len(updates) == reportBatch {
 				break
 			}
-			updates = append(updates, &api.UpdateTaskStatusRequest_Update{TaskId: id, Status: r.status[id]})
+			updates = append(updates, &api.UpdateTaskStatusRequest_Update{TaskId: id, Status: s})
 		}
 		r.mu.Unlock()
 		if client == nil || len(updates) == 0 {
@@ -175,7 +172,7 @@ func (r *reporter) sent(updates []*api.UpdateTaskStatusRequest_Update) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, u := range updates {
-		if r.status[u.TaskId] == u.Status {
+		if r.unsent[u.TaskId] == u.Status {
 			delete(r.unsent, u.TaskId)
 		}
 	}

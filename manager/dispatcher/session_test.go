@@ -135,6 +135,23 @@ func TestReports(t *testing.T) {
 				}
 			})
 		}
+		c.write(func(tx *store.Tx) error {
+			web2 := proto.CloneOf(tx.Tasks().Get("web2"))
+			web2.Status = &api.TaskStatus{State: api.TaskState_ORPHANED, Err: "lost"}
+			return tx.Tasks().Update(web2)
+		})
+		for _, tt := range []struct {
+			report api.TaskState
+			held   bool
+		}{{api.TaskState_RUNNING, true}, {api.TaskState_SHUTDOWN, false}} {
+			if _, err := c.client(manager, "w2").UpdateTaskStatus(t.Context(), report("web2", tt.report)); err != nil {
+				t.Fatal(err)
+			}
+			got := c.task("web2")
+			if held := len(got.GatewayAddresses)+len(got.Networks[0].Addresses) == 2; held != tt.held || got.Status.Err != "lost" {
+				t.Errorf("an orphaned task whose node says %v: %v", tt.report, got)
+			}
+		}
 		r := report("web1", api.TaskState_FAILED)
 		r.NodeId = "w2"
 		if _, err := c.client(manager, "w1").UpdateTaskStatus(t.Context(), r); status.Code(err) != codes.PermissionDenied {

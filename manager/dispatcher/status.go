@@ -55,11 +55,14 @@ func (d *Dispatcher) writeStatus(ctx context.Context, node string, updates []*ap
 	err := d.store.Update(ctx, func(tx *store.Tx) error {
 		for _, u := range updates {
 			t := tx.Tasks().Get(u.TaskId)
-			if t == nil || t.NodeId != node || !news(t.Status, u.Status) {
+			if t == nil || t.NodeId != node {
 				continue
 			}
-			t = proto.CloneOf(t)
-			t.Status = u.Status
+			now := reported(t, u.Status)
+			if proto.Equal(now, t) {
+				continue
+			}
+			t = now
 			if err := tx.Tasks().Update(t); err != nil {
 				return err
 			}
@@ -70,6 +73,22 @@ func (d *Dispatcher) writeStatus(ctx context.Context, node string, updates []*ap
 		return status.Errorf(codes.Unavailable, "write the task status of node %s: %v", node, err)
 	}
 	return err
+}
+
+// reported is a task as a report leaves it. An orphaned one stays what it is, but when its node is back and has stopped it, nobody
+// uses its addresses any more.
+func reported(t *api.Task, s *api.TaskStatus) *api.Task {
+	t = proto.CloneOf(t)
+	switch {
+	case news(t.Status, s):
+		t.Status = s
+	case t.Status.GetState() == api.TaskState_ORPHANED && s.State > api.TaskState_RUNNING:
+		t.GatewayAddresses = nil
+		for _, n := range t.Networks {
+			n.Addresses = nil
+		}
+	}
+	return t
 }
 
 // news tells whether a report changes a status: states never go back, an ended task stays as it ended.
