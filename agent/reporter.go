@@ -32,9 +32,9 @@ type reporter struct {
 	status  map[string]*api.TaskStatus // the newest of every task, nil: to be forgotten
 	unsaved map[string]bool
 	unsent  map[string]*api.TaskStatus // what managers have not taken
-	client  api.DispatcherClient // nil: no session
-	deaf    func()               // ends the session of client
-	wake    chan struct{}        // buffered by one
+	client  api.DispatcherClient       // nil: no session
+	deaf    func()                     // ends the session of client
+	wake    chan struct{}              // buffered by one
 }
 
 func newReporter(d *db.DB, log *slog.Logger, status map[string]*api.TaskStatus) *reporter {
