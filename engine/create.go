@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -165,7 +166,7 @@ func (e *Engine) newRow(ctx context.Context, req *api.CreateContainerRequest, o 
 		return nil, errorf(ErrInvalid, "%w", err)
 	}
 	row := &api.Container{
-		Id: cid, Name: req.Name, CreatedAt: timestamppb.Now(), Spec: req.Spec,
+		Id: cid, Name: req.Name, CreatedAt: timestamppb.Now(), Spec: withLabels(req.Spec, image.Config.Labels),
 		ImageId: image.ID, ImageName: image.Name, Command: argv,
 		AutoRemove: req.AutoRemove, Restart: req.Restart, TaskId: o.TaskID,
 		Runtime: req.Spec.Runtime, Driver: "overlay",
@@ -191,6 +192,17 @@ func (e *Engine) newRow(ctx context.Context, req *api.CreateContainerRequest, o 
 		return nil, err
 	}
 	return row, e.chooseLabels(row)
+}
+
+// withLabels is a specification with the image's labels too, where it does not say otherwise: filters, events and prune go by all of them.
+func withLabels(s *api.ContainerSpec, image map[string]string) *api.ContainerSpec {
+	if len(image) == 0 {
+		return s
+	}
+	out := proto.Clone(s).(*api.ContainerSpec)
+	out.Labels = maps.Clone(image)
+	maps.Copy(out.Labels, s.GetLabels())
+	return out
 }
 
 // checkRequest refuses at creation what could not be started.

@@ -21,8 +21,26 @@ func (c *cli) lookupContainer(ctx context.Context, name string) (map[string]any,
 	}
 	o := containerObject(r.Container)
 	addDetails(o, r.Details)
+	c.addImageCommand(ctx, o["Config"].(map[string]any), r.Container)
 	o["HostConfig"].(map[string]any)["Links"] = c.linkNames(ctx, r.Container)
 	return o, nil
+}
+
+// addImageCommand shows the command that the image gives where the container has none of its own, as long as the image is there.
+func (c *cli) addImageCommand(ctx context.Context, config map[string]any, k *api.Container) {
+	s := k.GetSpec()
+	if len(s.GetEntrypoint()) > 0 || s.GetEntrypointSet() {
+		return // which leaves the image's arguments out, too
+	}
+	image, err := c.lookupImage(ctx, k.ImageId)
+	if err != nil {
+		return
+	}
+	given := image["Config"].(map[string]any)
+	config["Entrypoint"] = given["Entrypoint"]
+	if len(s.GetArgs()) == 0 {
+		config["Cmd"] = given["Cmd"]
+	}
 }
 
 // linkNames are links on the default bridge as Docker shows them: "/db:/web/alias". A container that is gone has its ID only.
