@@ -81,6 +81,9 @@ func (c *cli) copyFiles(cmd *cobra.Command, o *cpFlags, src, dst string) error {
 			return fmt.Errorf("no path given in container %s: use %s:PATH", side[0], side[0])
 		}
 	}
+	if src == "" || dst == "" { // a variable of a script that is not set
+		return fmt.Errorf("the source and the destination cannot be empty")
+	}
 	var n int64
 	var err error
 	switch {

@@ -291,3 +291,14 @@ func TestDiffAndExportCommands(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestCopyNowhere: a variable that is not set must not send a file to wherever the program happens to be.
+func TestCopyNowhere(t *testing.T) {
+	f := newFake(t)
+	for _, ends := range [][]string{{"web:/x", ""}, {"", "web:/x"}} {
+		r := f.run(t, "", append([]string{"cp"}, ends...)...)
+		if r.code != 1 || r.err != "shoal: the source and the destination cannot be empty\n" {
+			t.Errorf("cp %q: %+v", ends, r)
+		}
+	}
+}

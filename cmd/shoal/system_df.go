@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	units "github.com/docker/go-units"
@@ -59,7 +60,7 @@ func usageRow(kind string, total, active int, size, free int64) row {
 	if size > 0 {
 		reclaimable += fmt.Sprintf(" (%d%%)", free*100/size)
 	}
-	return row{"Type": kind, "TotalCount": total, "Active": active, "Size": units.HumanSize(float64(size)), "Reclaimable": reclaimable}
+	return row{"Type": kind, "TotalCount": strconv.Itoa(total), "Active": strconv.Itoa(active), "Size": units.HumanSize(float64(size)), "Reclaimable": reclaimable}
 }
 
 func imagesUsage(u *api.DiskUsageResponse) row {

@@ -51,3 +51,10 @@ func TestRemoveByForce(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestUsageText: numbers in --format json are texts, as Docker's are.
+func TestUsageText(t *testing.T) {
+	if r := usageRow("Images", 3, 1, 0, 0); r["TotalCount"] != "3" || r["Active"] != "1" {
+		t.Errorf("%v", r)
+	}
+}
