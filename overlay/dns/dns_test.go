@@ -52,6 +52,7 @@ func TestNames(t *testing.T) {
 		{name: "case does not matter", network: "app", from: "10.96.0.12", ask: "WEB.", want: []string{"10.96.0.2", "fd00::2"}},
 		{name: "service alias", network: "app", from: "10.96.0.12", ask: "front.", want: []string{"10.96.0.2", "fd00::2"}},
 		{name: "alias that the tasks have, too", network: "app", from: "10.96.0.12", ask: "www.", want: []string{"10.96.0.2", "fd00::2"}},
+		{name: "in the middle of an update that takes the network away", network: "back", from: "10.96.4.12", ask: "web.", want: []string{"10.96.4.11"}},
 		{name: "tasks are the ready ones", network: "app", from: "10.96.0.12", ask: "tasks.web.", want: []string{"10.96.0.11", "10.96.0.12", "fd00::11", "fd00::12"}},
 		{name: "not those of a dead node", network: "app", from: "10.96.0.12", ask: "tasks.web.", down: map[string]bool{"n2": true}, want: []string{"10.96.0.11", "fd00::11"}},
 		{name: "but suspicion fails open", network: "app", from: "10.96.0.12", ask: "tasks.web.", down: map[string]bool{"n1": true, "n2": true}, want: []string{"10.96.0.11", "10.96.0.12", "fd00::11", "fd00::12"}},

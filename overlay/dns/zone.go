@@ -90,12 +90,12 @@ func (z *zone) addService(s overlay.Service, tasks []overlay.Endpoint, down map[
 		for _, e := range answering(ready[network], down) {
 			each = append(each, e.Addrs...)
 		}
-		addrs := s.VIPs[network]
-		if s.DNSRR {
-			addrs = each
-		}
-		if _, virtual := s.VIPs[network]; !virtual && !on[network] {
+		addrs, virtual := s.VIPs[network]
+		if !virtual && !on[network] {
 			continue // not on this network: the name is not ours to answer
+		}
+		if s.DNSRR || !virtual { // an update takes the virtual address of a network at once, the tasks one by one
+			addrs = each
 		}
 		z.set(network, s.Name, addrs)
 		z.set(network, "tasks."+s.Name, each)
