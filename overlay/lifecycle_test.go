@@ -37,7 +37,8 @@ func (p *place) picture(t *testing.T) string {
 	}))
 	// What the kernel counts or orders as it likes.
 	s := regexp.MustCompile(`(?m)(expires \d+sec| ?proto ra.*$|ra_mtu \d+|gc_timer +[\d.]+|hello_timer +[\d.]+|tcn_timer +[\d.]+|topology_change_timer +[\d.]+)`).ReplaceAllString(out.String(), "")
-	return strings.ReplaceAll(s, "state UNKNOWN", "state UP") // a new link becomes that by itself, some time later
+	// A new link becomes that by itself, some time later.
+	return strings.NewReplacer("state UNKNOWN", "state UP", "state DOWN", "state UP", "NO-CARRIER,", "").Replace(s)
 }
 
 // needNFT: these tests damage and describe tables from outside our own code.

@@ -152,14 +152,26 @@ func (g *Group) remove(ctx context.Context, dir string) error {
 		}
 		select {
 		case <-ctx.Done():
-			if who := g.whoLives(); who != "" {
-				return fmt.Errorf("%s is still in use: killed, but not dead is %s", dir, who)
-			}
-			return fmt.Errorf("%s is still in use: %w", dir, ctx.Err())
+			return &inUse{dir, g.whoLives(), ctx.Err()}
 		case <-time.After(wait):
 		}
 	}
 }
+
+// inUse is the error of a group that could not be removed in time.
+type inUse struct {
+	dir, who string
+	cause    error
+}
+
+func (e *inUse) Error() string {
+	if e.who == "" {
+		return e.dir + " is still in use: " + e.cause.Error()
+	}
+	return e.dir + " is still in use: killed, but not dead is " + e.who
+}
+
+func (e *inUse) Unwrap() error { return e.cause }
 
 // removeBelow removes the groups a container has made in its own, deepest first.
 func removeBelow(dir string) error {
