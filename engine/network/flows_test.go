@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -39,6 +42,59 @@ func TestDatagramsDoNotFollowTheAddress(t *testing.T) {
 			t.Errorf("%s to the port of the first container is answered by %s", c.RemoteAddr(), got)
 		}
 	}
+}
+
+// The container may also have ended while there was no daemon.
+func TestDatagramsAreForgottenAtStart(t *testing.T) {
+	l := newLab(t)
+	publish := &api.PortBinding{HostPort: 9000, ContainerPort: 80, Protocol: "udp"}
+	l.run("first", []string{Bridge}, publish)
+	l.run("stays", []string{Bridge}, &api.PortBinding{HostPort: 9001, ContainerPort: 80, Protocol: "udp"})
+	var c, other net.Conn
+	err := l.outside.do(func() (err error) {
+		if c, err = net.Dial("udp", net.JoinHostPort(hostAddr4, "9000")); err == nil {
+			other, err = net.Dial("udp", net.JoinHostPort(hostAddr4, "9001"))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	defer other.Close()
+	if a, b := say(c, 4*time.Second), say(other, 4*time.Second); a != "first" || b != "stays" {
+		t.Fatalf("got %q and %q", a, b)
+	}
+	before := l.tracked(9001)
+	dir := l.m.cfg.Dir
+	l.m.Close()
+	l.m = l.open(dir)
+	delete(l.rows, "first")
+	if err := l.m.Reconcile(t.Context(), func() []Attachment { return []Attachment{l.rows["stays"]} }); err != nil {
+		t.Fatal(err)
+	}
+	if after := l.tracked(9001); before != 1 || after != 1 {
+		t.Errorf("%d flows to the container that stays, %d after the start", before, after)
+	}
+	l.run("second", []string{Bridge})
+	if got := say(c, 200*time.Millisecond); got != "" {
+		t.Errorf("the port of the first container is answered by %s", got)
+	}
+}
+
+// tracked counts the flows to a port of the host.
+func (l *lab) tracked(port uint16) (n int) {
+	l.t.Helper()
+	flows, err := l.m.nl.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for _, f := range flows {
+		if f.Forward.DstPort == port {
+			n++
+		}
+	}
+	return n
 }
 
 // say sends a datagram and returns the answer, "" if there is none.

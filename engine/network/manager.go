@@ -79,6 +79,7 @@ type Manager struct {
 	idle     map[string]bool              // networks that somebody has left since Reconcile
 	retired  map[string]chan struct{}     // interfaces that are being deleted, by name; closed when they are
 	applied  *ruleset                     // what the kernel has; nil: unknown
+	begun    bool                         // Reconcile was called
 	ipv6     bool
 	warned   string // of which firewall
 	// bridgeFilter says that bridged packets pass through nftables too (module br_netfilter): then a container that calls

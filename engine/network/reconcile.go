@@ -145,7 +145,12 @@ func (m *Manager) Reconcile(_ context.Context, rows func() []Attachment) error {
 			delete(m.holds, container)
 		}
 	}
-	return errors.Join(append(errs, m.sweepLinks(), m.reconcileRules(), m.warnOfFirewall())...)
+	errs = append(errs, m.sweepLinks(), m.reconcileRules(), m.warnOfFirewall())
+	if !m.begun { // later ends are told by Detach
+		m.begun = true
+		m.forgetStrays()
+	}
+	return errors.Join(errs...)
 }
 
 // holdAgain takes back the ports of a container that ran on without a daemon. One that was taken meanwhile is still led
