@@ -20,12 +20,12 @@ func init() {
 	if !ok {
 		return
 	}
-	conn, patient, err := dial(open.Socket, helloWithin)
+	conn, err := dial(open.Socket, helloWithin)
 	if err != nil {
 		return
 	}
 	defer conn.Close()
-	s := &session{open: open, conn: conn, patient: patient, in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	s := &session{open: open, conn: conn, in: os.Stdin, out: os.Stdout, err: os.Stderr}
 	if code, done := s.run(); done {
 		os.Exit(code)
 	}

@@ -16,12 +16,15 @@ import (
 
 // session is a connection to the daemon, and this program's streams.
 type session struct {
-	open    Open
-	conn    io.ReadWriter
-	patient func() // called when the daemon has spoken
-	in      io.Reader
-	out     io.Writer
-	err     io.Writer
+	open Open
+	conn interface {
+		io.ReadWriter
+		patience(time.Duration) error
+		quiet(time.Duration) bool
+	}
+	in  io.Reader
+	out io.Writer
+	err io.Writer
 
 	mu sync.Mutex // one frame after the other
 }
@@ -29,26 +32,46 @@ type session struct {
 // helloWithin is how long a daemon may take to say that it understands.
 const helloWithin = 5 * time.Second
 
-// dial connects to a daemon's socket. The descriptor blocks: there is one goroutine that reads from it. Until patient is
-// called, a read ends after a while.
-func dial(socket string, within time.Duration) (conn *os.File, patient func(), err error) {
+// link is a connection to a daemon. The descriptor blocks: there is one goroutine that reads from it.
+type link struct {
+	*os.File
+	fd int
+}
+
+// dial connects to a daemon's socket. Until patience is set, a read ends after so long.
+func dial(socket string, within time.Duration) (*link, error) {
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	wait := func(d time.Duration) error {
-		t := syscall.NsecToTimeval(int64(d))
-		return syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &t)
-	}
-	err = wait(within)
+	l := &link{fd: fd}
+	err = l.patience(within)
 	if err == nil {
 		err = syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket})
 	}
 	if err != nil {
 		syscall.Close(fd)
-		return nil, nil, err
+		return nil, err
 	}
-	return os.NewFile(uintptr(fd), socket), func() { wait(0) }, nil
+	l.File = os.NewFile(uintptr(fd), socket)
+	return l, nil
+}
+
+// patience is how long a read waits; zero: for ever.
+func (l *link) patience(d time.Duration) error {
+	t := syscall.NsecToTimeval(int64(d))
+	return syscall.SetsockoptTimeval(l.fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &t)
+}
+
+// quiet waits for something to read, and says whether nothing came.
+func (l *link) quiet(d time.Duration) bool {
+	l.patience(d)
+	defer l.patience(0)
+	for {
+		if _, _, err := syscall.Recvfrom(l.fd, make([]byte, 1), syscall.MSG_PEEK); err != syscall.EINTR {
+			return err == syscall.EAGAIN
+		}
+	}
 }
 
 // run is the session from its first byte to the exit code. Not done: the daemon does not speak the short form, or has
@@ -65,8 +88,7 @@ func (s *session) run() (code int, done bool) {
 	if err != nil || kind != execwire.Hello {
 		return 0, false
 	}
-	s.patient()
-	defer s.signals()()
+	s.conn.patience(0)
 	for ready := false; ; {
 		kind, body, err := execwire.Read(s.conn)
 		if err != nil {
@@ -87,6 +109,9 @@ func (s *session) run() (code int, done bool) {
 			ready = number != 0
 			if s.open.Stdin {
 				go s.input()
+			}
+			if s.open.Stdin || s.conn.quiet(shortest) {
+				defer s.signals()()
 			}
 		case outputStdout:
 			_, err = s.out.Write(data)
@@ -141,11 +166,14 @@ func (s *session) cannotWrite(err error) int {
 	return s.fail(err.Error())
 }
 
-// restAfter is when a session watches the signals that do not end programs.
+// shortest is how long a command runs at least that signals are passed on to. Another is over before Go has begun to watch
+// them, which takes as long as it does; who sends one then has sent it too late, or ends this program alone.
+const shortest = 5 * time.Millisecond
+
+// restAfter is when a session watches the signals that do not end programs: all sixty take Go half a millisecond.
 const restAfter = 20 * time.Millisecond
 
-// signals passes on all but those that mean this program's terminal, its children or Go's scheduler, until stop. The two
-// that end programs are watched at once; all sixty take Go half a millisecond, for which nobody has to wait.
+// signals passes on all but those that mean this program's terminal, its children or Go's scheduler, until stop.
 func (s *session) signals() (stop func()) {
 	ch := make(chan os.Signal, 16)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)

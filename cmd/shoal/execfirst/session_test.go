@@ -44,6 +44,12 @@ func exited(code int32, why string) frame {
 	return output(&api.StreamOutput{Kind: &api.StreamOutput_Exit{Exit: &api.StreamExit{Code: code, Error: why}}})
 }
 
+// pipe is a connection in memory, over which a daemon is always slow.
+type pipe struct{ net.Conn }
+
+func (pipe) patience(time.Duration) error { return nil }
+func (pipe) quiet(time.Duration) bool     { return true }
+
 // play runs a session with a daemon that takes the opening, answers with frames and hangs up.
 func play(t *testing.T, frames ...frame) (out, errOut string, code int, done bool) {
 	t.Helper()
@@ -57,7 +63,7 @@ func play(t *testing.T, frames ...frame) (out, errOut string, code int, done boo
 		}
 	}()
 	var o, e bytes.Buffer
-	s := &session{open: Open{Socket: "/x", ref: "web", command: []string{"ls"}}, conn: ours, patient: func() {}, in: strings.NewReader(""), out: &o, err: &e}
+	s := &session{open: Open{Socket: "/x", ref: "web", command: []string{"ls"}}, conn: pipe{ours}, in: strings.NewReader(""), out: &o, err: &e}
 	code, done = s.run()
 	return o.String(), e.String(), code, done
 }
@@ -134,7 +140,7 @@ func TestSessionPassesOn(t *testing.T) {
 		}
 		send(exited(3, ""))
 	}()
-	s := &session{open: Open{Socket: "/x", Stdin: true, ref: "web", command: []string{"cat"}}, conn: ours, patient: func() {}, in: strings.NewReader("typed"), out: io.Discard, err: io.Discard}
+	s := &session{open: Open{Socket: "/x", Stdin: true, ref: "web", command: []string{"cat"}}, conn: pipe{ours}, in: strings.NewReader("typed"), out: io.Discard, err: io.Discard}
 	if code, done := s.run(); code != 3 || !done {
 		t.Errorf("code %d, done %v", code, done)
 	}
@@ -148,12 +154,12 @@ func TestDaemonThatHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	conn, patient, err := dial(l.Addr().String(), 30*time.Millisecond)
+	conn, err := dial(l.Addr().String(), 30*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var said strings.Builder
-	s := &session{open: Open{Socket: "/x", ref: "web", command: []string{"ls"}}, conn: conn, patient: patient, in: strings.NewReader(""), out: io.Discard, err: &said}
+	s := &session{open: Open{Socket: "/x", ref: "web", command: []string{"ls"}}, conn: conn, in: strings.NewReader(""), out: io.Discard, err: &said}
 	if code, done := s.run(); !done || code != 1 || !strings.Contains(said.String(), "what listens at unix:///x does not answer") {
 		t.Errorf("code %d, done %v, %q", code, done, said.String())
 	}
@@ -176,16 +182,24 @@ func TestPatience(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	conn, patient, err := dial(l.Addr().String(), time.Nanosecond)
+	conn, err := dial(l.Addr().String(), time.Nanosecond)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	patient()
+	conn.patience(0)
 	c, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !conn.quiet(time.Millisecond) {
+		t.Error("nothing was sent, and it is not quiet")
+	}
+	c.Write([]byte("x"))
+	if conn.quiet(time.Minute) {
+		t.Error("something was sent, and it is quiet")
+	}
+	conn.Read(make([]byte, 1))
 	time.AfterFunc(50*time.Millisecond, func() { c.Close() })
 	if n, err := conn.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("read %d, %v, want the end", n, err)
