@@ -30,21 +30,22 @@ func (s *Shoal) Exec(ctx context.Context, id string, o ExecOptions) (Process, er
 	if k.rec.Runtime != "" {
 		return s.execOther(ctx, k.rec.CreateOptions, o)
 	}
-	in := s.atFirst(k)
-	if o.Privileged {
-		in.filter = nil
-	}
 	layout, err := s.layout(ctx, k.rec)
 	if err != nil {
 		return nil, wrap("exec", err)
 	}
-	blob, err := compileExec(in, o, layout)
-	if err != nil {
-		return nil, fmt.Errorf("exec: %w", err)
-	}
-	conn, err := s.connect(id)
+	conn, err := s.connect(id) // it wakes up while its program is written
 	if err != nil {
 		return nil, err
+	}
+	in := s.atFirst(k)
+	if o.Privileged {
+		in.filter = nil
+	}
+	blob, err := compileExec(in, o, layout)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("exec: %w", err)
 	}
 	kind := uint16(0)
 	if o.Tied {
