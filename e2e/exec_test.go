@@ -3,11 +3,14 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/shoal-dev/shoal/e2e/hosts"
@@ -36,6 +39,34 @@ func TestExecIsShort(t *testing.T) {
 	}
 	fails(t, h, `exec: "nothing": executable file not found`, "exec", "box", "nothing")
 	fails(t, h, "no such container: nobody", "exec", "nobody", "true")
+}
+
+// TestExecPassesSignals: to a command that has written at once as to any other.
+func TestExecPassesSignals(t *testing.T) {
+	h := lab(t, 1).Hosts[0]
+	importBusybox(t, h)
+	run(t, h, "run", "-d", "--name", "box", "box:1", "sleep", "1000")
+	cmd := h.Command(t.Context(), "exec", "box", "sh", "-c", "trap 'echo told; exit 3' TERM; echo begun; sleep 0.2; echo on; while :; do sleep 0.1; done")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Inside(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	var got []string
+	for lines.Scan() {
+		if got = append(got, lines.Text()); lines.Text() == "on" {
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 3 || !slices.Equal(got, []string{"begun", "on", "told"}) {
+		t.Errorf("ended with %d after %q", code, got)
+	}
 }
 
 // ended is how a command line ended, and what Go's runtime told of its initialisation.

@@ -26,7 +26,9 @@ type session struct {
 	out io.Writer
 	err io.Writer
 
-	mu sync.Mutex // one frame after the other
+	mu      sync.Mutex // one frame after the other
+	started time.Time  // zero: the command does not run yet
+	unwatch func()     // nil: signals are not watched yet
 }
 
 // helloWithin is how long a daemon may take to say that it understands.
@@ -89,29 +91,29 @@ func (s *session) run() (code int, done bool) {
 		return 0, false
 	}
 	s.conn.patience(0)
-	for ready := false; ; {
+	defer func() {
+		if s.unwatch != nil {
+			s.unwatch()
+		}
+	}()
+	for {
+		s.watch()
 		kind, body, err := execwire.Read(s.conn)
 		if err != nil {
 			return s.fail("lost the connection to the Shoal daemon at unix://" + s.open.Socket + ": is it still running?"), true
 		}
-		if kind == execwire.Refused {
-			if !ready {
-				return 0, false
-			}
-			return s.fail(string(body)), true
-		}
-		field, number, data, _, _ := next(body)
-		if !ready && field != outputReady {
+		field, _, data, _, _ := next(body)
+		if s.started.IsZero() && (kind == execwire.Refused || field != outputReady) {
 			return 0, false // it could not be started
+		}
+		if kind == execwire.Refused {
+			return s.fail(string(body)), true
 		}
 		switch field {
 		case outputReady:
-			ready = number != 0
+			s.started = time.Now()
 			if s.open.Stdin {
 				go s.input()
-			}
-			if s.open.Stdin || s.conn.quiet(shortest) {
-				defer s.signals()()
 			}
 		case outputStdout:
 			_, err = s.out.Write(data)
@@ -166,6 +168,17 @@ func (s *session) cannotWrite(err error) int {
 	return s.fail(err.Error())
 }
 
+// watch begins to watch signals once the command has run for a while, or is one that waits for input.
+func (s *session) watch() {
+	if s.started.IsZero() || s.unwatch != nil {
+		return
+	}
+	left := shortest - time.Since(s.started)
+	if s.open.Stdin || left <= 0 || s.conn.quiet(left) {
+		s.unwatch = s.signals()
+	}
+}
+
 // shortest is how long a command runs at least that signals are passed on to. Another is over before Go has begun to watch
 // them, which takes as long as it does; who sends one then has sent it too late, or ends this program alone.
 const shortest = 5 * time.Millisecond
@@ -175,22 +188,33 @@ const restAfter = 20 * time.Millisecond
 
 // signals passes on all but those that mean this program's terminal, its children or Go's scheduler, until stop.
 func (s *session) signals() (stop func()) {
-	ch := make(chan os.Signal, 16)
+	ch, done := make(chan os.Signal, 16), make(chan struct{})
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		time.Sleep(restAfter)
-		signal.Notify(ch)
-		for sig := range ch {
-			switch sig {
-			case syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGURG, syscall.SIGWINCH, syscall.SIGTTIN, syscall.SIGTTOU:
-				continue
-			}
-			if n, ok := sig.(syscall.Signal); ok {
-				s.send(appendBytes(nil, inputSignal, decimal(int(n))))
+		defer signal.Stop(ch)
+		rest := time.After(restAfter)
+		for {
+			select {
+			case sig := <-ch:
+				s.passOn(sig)
+			case <-rest:
+				signal.Notify(ch)
+			case <-done:
+				return
 			}
 		}
 	}()
-	return func() { signal.Stop(ch) }
+	return func() { close(done) }
+}
+
+func (s *session) passOn(sig os.Signal) {
+	switch sig {
+	case syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGURG, syscall.SIGWINCH, syscall.SIGTTIN, syscall.SIGTTOU:
+		return
+	}
+	if n, ok := sig.(syscall.Signal); ok {
+		s.send(appendBytes(nil, inputSignal, decimal(int(n))))
+	}
 }
 
 // input copies standard input; the end of it closes the process's.

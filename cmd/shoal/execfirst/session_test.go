@@ -206,6 +206,34 @@ func TestPatience(t *testing.T) {
 	}
 }
 
+// talking is a command that writes all the time.
+type talking struct{ pipe }
+
+func (talking) quiet(time.Duration) bool { return false }
+
+func TestSignalsOfWhatTakesTime(t *testing.T) {
+	soon, longAgo := time.Now().Add(time.Hour), time.Now().Add(-shortest)
+	for name, c := range map[string]struct {
+		session *session
+		want    bool
+	}{
+		"not started":           {&session{conn: pipe{}}, false},
+		"just started, talking": {&session{conn: talking{}, started: soon}, false},
+		"just started, silent":  {&session{conn: pipe{}, started: soon}, true},
+		"waits for input":       {&session{conn: talking{}, started: soon, open: Open{Stdin: true}}, true},
+		"has talked for long":   {&session{conn: talking{}, started: longAgo}, true},
+	} {
+		s := c.session
+		s.watch()
+		if got := s.unwatch != nil; got != c.want {
+			t.Errorf("%s: signals are watched: %v, want %v", name, got, c.want)
+		}
+		if s.unwatch != nil {
+			s.unwatch()
+		}
+	}
+}
+
 func TestNextTakesNothingMalformed(t *testing.T) {
 	for _, b := range []string{"", "\x80", "\x08", "\x0a\x05abc", "\x0d1234", strings.Repeat("\xff", 11)} {
 		if _, _, _, _, ok := next([]byte(b)); ok {
