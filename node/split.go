@@ -44,12 +44,12 @@ func (s *split) sort(c net.Conn) {
 		c.Close()
 		return
 	}
-	c.SetReadDeadline(time.Time{})
 	begun := &begunConn{c, first}
 	if first[0] == execwire.Preface[0] {
-		s.short(begun)
+		s.short(begun) // which reads on, and in the same time
 		return
 	}
+	c.SetReadDeadline(time.Time{})
 	select {
 	case s.grpc <- begun:
 	case <-s.done:

@@ -24,13 +24,7 @@ func TestHostWithoutIPv6(t *testing.T) {
 	}
 	l.tell()
 	l.settle()
-	l.network("app", 5001, "10.10.0.0/24", "fd10::/64")
-	l.model.Services = []Service{{ID: "web", Name: "web", VIPs: map[string][]netip.Addr{"app": {netip.MustParseAddr("10.10.0.2"), netip.MustParseAddr("fd10::2")}},
-		Ports: []Port{{Protocol: "tcp", Target: 80, Published: 8080}}}}
-	a := l.container(l.hosts[0], "a", "", 11, "app")
-	b := l.container(l.hosts[1], "b", "web", 12, "app")
-	b.serve(80)
-	l.settle()
+	a := l.webOnBothFamilies()
 	for _, to := range []string{"10.10.0.2:80", "[fd10::2]:80", "10.10.0.12:80", "[fd10::c]:80", "192.168.77.1:8080"} {
 		if got, err := a.ask("tcp", to); err != nil {
 			t.Errorf("%s: %q, %v", to, got, err)
@@ -49,13 +43,7 @@ func TestKernelWithoutIPv6(t *testing.T) {
 	for _, h := range l.hosts {
 		l.start(h)
 	}
-	l.network("app", 5001, "10.10.0.0/24", "fd10::/64")
-	l.model.Services = []Service{{ID: "web", Name: "web", VIPs: map[string][]netip.Addr{"app": {netip.MustParseAddr("10.10.0.2"), netip.MustParseAddr("fd10::2")}},
-		Ports: []Port{{Protocol: "tcp", Target: 80, Published: 8080}}}}
-	a := l.container(l.hosts[0], "a", "", 11, "app")
-	b := l.container(l.hosts[1], "b", "web", 12, "app")
-	b.serve(80)
-	l.settle()
+	a := l.webOnBothFamilies()
 	for _, to := range []string{"10.10.0.2:80", "10.10.0.12:80", "192.168.77.1:8080"} {
 		if got, err := a.ask("tcp", to); err != nil {
 			t.Errorf("%s: %q, %v", to, got, err)
@@ -70,4 +58,16 @@ func TestKernelWithoutIPv6(t *testing.T) {
 			}
 		}
 	}
+}
+
+// webOnBothFamilies is a network with addresses of both kinds, a on one host and the published service web, b, on the other.
+func (l *lab) webOnBothFamilies() (a *labContainer) {
+	l.network("app", 5001, "10.10.0.0/24", "fd10::/64")
+	l.model.Services = []Service{{ID: "web", Name: "web", VIPs: map[string][]netip.Addr{"app": {netip.MustParseAddr("10.10.0.2"), netip.MustParseAddr("fd10::2")}},
+		Ports: []Port{{Protocol: "tcp", Target: 80, Published: 8080}}}}
+	a = l.container(l.hosts[0], "a", "", 11, "app")
+	b := l.container(l.hosts[1], "b", "web", 12, "app")
+	b.serve(80)
+	l.settle()
+	return a
 }

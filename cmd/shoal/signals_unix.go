@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/internal/sigproxy"
 )
 
 // watchResize sends when the terminal's size has changed.
@@ -17,9 +19,8 @@ func watchResize() (changed <-chan os.Signal, stop func()) {
 	return ch, func() { signal.Stop(ch) }
 }
 
-// watchSignals sends the signals that are passed on to a container: all but those that mean this program
-// itself, its terminal, its children or Go's scheduler. The two that end programs are watched at once. All sixty take Go
-// half a millisecond to begin with and as much to end with, for which nobody has to wait.
+// watchSignals sends all signals, of which signalName knows those that are passed on. The two that end programs are watched
+// at once. All sixty take Go half a millisecond to begin with and as much to end with, for which nobody has to wait.
 func watchSignals() (signals <-chan os.Signal, stop func()) {
 	ch := make(chan os.Signal, 16)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
@@ -36,12 +37,8 @@ func watchSignals() (signals <-chan os.Signal, stop func()) {
 
 // signalName is a signal's name if it is passed on.
 func signalName(s os.Signal) (name string, ok bool) {
-	switch s {
-	case syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGURG, syscall.SIGWINCH, syscall.SIGTTIN, syscall.SIGTTOU:
-		return "", false
-	}
 	n, ok := s.(syscall.Signal)
-	if !ok {
+	if !ok || !sigproxy.PassedOn(s) {
 		return "", false
 	}
 	name = unix.SignalName(n)

@@ -223,3 +223,17 @@ func (b *box) process(args ...string) *specs.Process {
 	p.Args, p.Terminal = args, false
 	return &p
 }
+
+// startAttached starts a container that has been created, with a connection to its streams that misses nothing.
+func (b *box) startAttached() Stream {
+	b.t.Helper()
+	st, err := b.rt.Attach(b.ctx(), b.opts.ID)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { st.Close() })
+	if err := b.rt.Start(b.ctx(), b.opts.ID); err != nil {
+		b.t.Fatal(err)
+	}
+	return st
+}

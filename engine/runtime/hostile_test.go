@@ -24,14 +24,7 @@ func TestTerminalTakesMuchInput(t *testing.T) {
 	s.Tty, s.OpenStdin = true, true
 	b := newBox(t, s)
 	b.create()
-	st, err := b.rt.Attach(b.ctx(), b.opts.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	if err := b.rt.Start(b.ctx(), b.opts.ID); err != nil {
-		t.Fatal(err)
-	}
+	st := b.startAttached()
 	out := &watched{}
 	go st.Output(out, out)
 	out.await(t, "ready")

@@ -196,14 +196,7 @@ func TestAttach(t *testing.T) {
 	s.OpenStdin = true
 	b := newBox(t, s)
 	b.create()
-	st, err := b.rt.Attach(b.ctx(), b.opts.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	if err := b.rt.Start(b.ctx(), b.opts.ID); err != nil {
-		t.Fatal(err)
-	}
+	st := b.startAttached()
 	big := strings.Repeat("0123456789abcde\n", 20000) // more than pipes and frames hold
 	go func() {
 		fmt.Fprintf(st.Stdin(), "hello\n%s", big)
@@ -229,14 +222,7 @@ func TestTerminal(t *testing.T) {
 	if err := b.rt.Resize(b.ctx(), b.opts.ID, Size{Width: 100, Height: 40}); err != nil {
 		t.Fatal(err)
 	}
-	st, err := b.rt.Attach(b.ctx(), b.opts.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	if err := b.rt.Start(b.ctx(), b.opts.ID); err != nil {
-		t.Fatal(err)
-	}
+	st := b.startAttached()
 	out := &watched{}
 	done := make(chan error, 1)
 	go func() { done <- st.Output(out, out) }()

@@ -74,14 +74,7 @@ func TestOtherRuntimeExecAndKill(t *testing.T) {
 	s.OpenStdin = true
 	b := otherBox(t, s)
 	b.create()
-	at, err := b.rt.Attach(b.ctx(), b.opts.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer at.Close()
-	if err := b.rt.Start(b.ctx(), b.opts.ID); err != nil {
-		t.Fatal(err)
-	}
+	at := b.startAttached()
 	fmt.Fprintln(at.Stdin(), "abc")
 	enginetest.Until(t, "it has read", func() bool { return b.logged() == "got abc\n" })
 	out, errs, exit := b.exec(ExecOptions{Process: b.process("sh", "-c", "cat; echo err >&2; exit 4"), Stdin: true}, "in\n")
@@ -118,14 +111,7 @@ func TestOtherRuntimeTerminal(t *testing.T) {
 	s.Tty, s.OpenStdin = true, true
 	b := otherBox(t, s)
 	b.create()
-	at, err := b.rt.Attach(b.ctx(), b.opts.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer at.Close()
-	if err := b.rt.Start(b.ctx(), b.opts.ID); err != nil {
-		t.Fatal(err)
-	}
+	at := b.startAttached()
 	fmt.Fprint(at.Stdin(), "abc\n")
 	var screen bytes.Buffer
 	if err := at.Output(&screen, &screen); err != nil || !strings.Contains(screen.String(), "/dev/pts/0") || !strings.Contains(screen.String(), "got abc") {

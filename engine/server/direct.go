@@ -19,15 +19,11 @@ import (
 	"github.com/shoal-dev/shoal/proto/known"
 )
 
-// prefaceWithin is how long a client may take to say what it speaks.
-const prefaceWithin = 10 * time.Second
-
-// ServeExec answers one connection that speaks execwire, until its exec has ended, its client has left or ctx ends. It is
-// the call Exec with other clothes, so what holds for that holds here.
+// ServeExec answers one connection that speaks execwire, until its exec has ended, its client has left or ctx ends. A
+// read deadline that the connection has is for the preface. It is the call Exec with other clothes: what holds for that holds here.
 func ServeExec(ctx context.Context, e *engine.Engine, c net.Conn) {
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	c.SetReadDeadline(time.Now().Add(prefaceWithin))
 	preface := make([]byte, len(execwire.Preface))
 	if _, err := io.ReadFull(c, preface); err != nil || string(preface) != execwire.Preface {
 		return // another version's: it takes the silence for a no

@@ -114,17 +114,23 @@ func TestIssue(t *testing.T) {
 	}
 }
 
+// newWorker is a node that has been let in, and the server that did so and takes it for its caller from then on.
+func newWorker(t *testing.T, s *store.Store, c *api.Cluster) (srv *Server, i *identity.Identity, id string) {
+	t.Helper()
+	srv = New(s, Deps{Caller: func(context.Context) string { return id }, IsMember: func(string) bool { return false }})
+	key, csr := request(t)
+	r, err := srv.Issue(t.Context(), &api.IssueRequest{Csr: csr, Token: c.WorkerToken})
+	check(t, err)
+	id = r.NodeId
+	i, err = identity.New(t.TempDir(), r.Cert, key, r.CaCert)
+	check(t, err)
+	return srv, i, id
+}
+
 func TestRenewer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c := newCluster(t, "c1")
-		caller := ""
-		srv := New(s, Deps{Caller: func(context.Context) string { return caller }, IsMember: func(string) bool { return false }})
-		key, csr := request(t)
-		r, err := srv.Issue(t.Context(), &api.IssueRequest{Csr: csr, Token: c.WorkerToken})
-		check(t, err)
-		caller = r.NodeId
-		i, err := identity.New(t.TempDir(), r.Cert, key, r.CaCert)
-		check(t, err)
+		srv, i, caller := newWorker(t, s, c)
 		var failures, renewals atomic.Int64 // two goroutines take turns
 		failures.Store(3)
 		renewer := NewRenewer(i, func(ctx context.Context, r *api.IssueRequest) (*api.IssueResponse, error) {
@@ -169,15 +175,8 @@ func TestRenewer(t *testing.T) {
 func TestRenewerRestsWithAWrongClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c := newCluster(t, "c1")
-		caller := ""
-		srv := New(s, Deps{Caller: func(context.Context) string { return caller }, IsMember: func(string) bool { return false }})
-		key, csr := request(t)
-		r, err := srv.Issue(t.Context(), &api.IssueRequest{Csr: csr, Token: c.WorkerToken})
-		check(t, err)
-		caller = r.NodeId
+		_, i, caller := newWorker(t, s, c)
 		root, err := ParseRoot(c.CaCert, c.CaKey)
-		check(t, err)
-		i, err := identity.New(t.TempDir(), r.Cert, key, r.CaCert)
 		check(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

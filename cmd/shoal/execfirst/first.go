@@ -9,7 +9,7 @@
 // asked for again and so reported in one place. What both understand, both do alike; tests hold one against the other.
 //
 // The order is the language's (go.dev/ref/spec#Program_initialization): of the packages whose imports are ready, the first
-// by import path. This package imports four small ones of the standard library, so it is ready early; a test sees to it.
+// by import path. This package imports a few small ones, so it is ready early; a test sees to it.
 package execfirst
 
 import "os"

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/shoal-dev/shoal/internal/execwire"
+	"github.com/shoal-dev/shoal/internal/sigproxy"
 )
 
 // session is a connection to the daemon, and this program's streams.
@@ -186,7 +187,7 @@ const shortest = 5 * time.Millisecond
 // restAfter is when a session watches the signals that do not end programs: all sixty take Go half a millisecond.
 const restAfter = 20 * time.Millisecond
 
-// signals passes on all but those that mean this program's terminal, its children or Go's scheduler, until stop.
+// signals passes on what sigproxy says, until stop.
 func (s *session) signals() (stop func()) {
 	ch, done := make(chan os.Signal, 16), make(chan struct{})
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
@@ -208,11 +209,7 @@ func (s *session) signals() (stop func()) {
 }
 
 func (s *session) passOn(sig os.Signal) {
-	switch sig {
-	case syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGURG, syscall.SIGWINCH, syscall.SIGTTIN, syscall.SIGTTOU:
-		return
-	}
-	if n, ok := sig.(syscall.Signal); ok {
+	if n, ok := sig.(syscall.Signal); ok && sigproxy.PassedOn(sig) {
 		s.send(appendBytes(nil, inputSignal, decimal(int(n))))
 	}
 }
