@@ -281,3 +281,13 @@ func commandLine(args []string) string {
 	}
 	return strings.Join(quoted, " ")
 }
+
+// allContainers are those of the node, whether they run or not, for what is told by what they use.
+func (c *cli) allContainers(ctx context.Context) ([]*api.Container, error) {
+	d, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.Containers.List(ctx, &api.ListContainersRequest{All: true})
+	return r.GetContainers(), err
+}

@@ -74,16 +74,12 @@ func (c *cli) networkRows(ctx context.Context, f *listFlags) ([]row, error) {
 
 // danglingNetworks keeps the networks of this node that no container refers to, those that network prune takes, or all others.
 func (c *cli) danglingNetworks(ctx context.Context, all []anyNetwork, dangling bool) ([]anyNetwork, error) {
-	d, err := c.client()
-	if err != nil {
-		return nil, err
-	}
-	r, err := d.Containers.List(ctx, &api.ListContainersRequest{All: true})
+	containers, err := c.allContainers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(all, func(n anyNetwork) bool {
-		unused := n.cluster == nil && !isBuiltin(n) && !slices.ContainsFunc(r.Containers, func(k *api.Container) bool {
+		unused := n.cluster == nil && !isBuiltin(n) && !slices.ContainsFunc(containers, func(k *api.Container) bool {
 			return onNetwork(k, n.name()) || onNetwork(k, n.id())
 		})
 		return unused != dangling

@@ -73,16 +73,12 @@ func (c *cli) volumeRows(ctx context.Context, f *listFlags) ([]row, error) {
 
 // usedVolumes are those that a container of this node mounts, running or not.
 func (c *cli) usedVolumes(ctx context.Context) (map[string]bool, error) {
-	d, err := c.client()
-	if err != nil {
-		return nil, err
-	}
-	r, err := d.Containers.List(ctx, &api.ListContainersRequest{All: true})
+	containers, err := c.allContainers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	used := map[string]bool{}
-	for _, k := range r.Containers {
+	for _, k := range containers {
 		for _, m := range k.Mounts {
 			if m.Type == "volume" {
 				used[m.Name] = true

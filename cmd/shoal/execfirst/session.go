@@ -5,14 +5,11 @@ package execfirst
 import (
 	"errors"
 	"io"
-	"os"
-	"os/signal"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/shoal-dev/shoal/internal/execwire"
-	"github.com/shoal-dev/shoal/internal/sigproxy"
 )
 
 // session is a connection to the daemon, and this program's streams.
@@ -30,51 +27,6 @@ type session struct {
 	mu      sync.Mutex // one frame after the other
 	started time.Time  // zero: the command does not run yet
 	unwatch func()     // nil: signals are not watched yet
-}
-
-// helloWithin is how long a daemon may take to say that it understands.
-const helloWithin = 5 * time.Second
-
-// link is a connection to a daemon. The descriptor blocks: there is one goroutine that reads from it.
-type link struct {
-	*os.File
-	fd int
-}
-
-// dial connects to a daemon's socket. Until patience is set, a read ends after so long.
-func dial(socket string, within time.Duration) (*link, error) {
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	l := &link{fd: fd}
-	err = l.patience(within)
-	if err == nil {
-		err = syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket})
-	}
-	if err != nil {
-		syscall.Close(fd)
-		return nil, err
-	}
-	l.File = os.NewFile(uintptr(fd), socket)
-	return l, nil
-}
-
-// patience is how long a read waits; zero: for ever.
-func (l *link) patience(d time.Duration) error {
-	t := syscall.NsecToTimeval(int64(d))
-	return syscall.SetsockoptTimeval(l.fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &t)
-}
-
-// quiet waits for something to read, and says whether nothing came.
-func (l *link) quiet(d time.Duration) bool {
-	l.patience(d)
-	defer l.patience(0)
-	for {
-		if _, _, err := syscall.Recvfrom(l.fd, make([]byte, 1), syscall.MSG_PEEK); err != syscall.EINTR {
-			return err == syscall.EAGAIN
-		}
-	}
 }
 
 // run is the session from its first byte to the exit code. Not done: the daemon does not speak the short form, or has
@@ -167,51 +119,6 @@ func (s *session) cannotWrite(err error) int {
 		return 128 + int(syscall.SIGPIPE)
 	}
 	return s.fail(err.Error())
-}
-
-// watch begins to watch signals once the command has run for a while, or is one that waits for input.
-func (s *session) watch() {
-	if s.started.IsZero() || s.unwatch != nil {
-		return
-	}
-	left := shortest - time.Since(s.started)
-	if s.open.Stdin || left <= 0 || s.conn.quiet(left) {
-		s.unwatch = s.signals()
-	}
-}
-
-// shortest is how long a command runs at least that signals are passed on to. Another is over before Go has begun to watch
-// them, which takes as long as it does; who sends one then has sent it too late, or ends this program alone.
-const shortest = 5 * time.Millisecond
-
-// restAfter is when a session watches the signals that do not end programs: all sixty take Go half a millisecond.
-const restAfter = 20 * time.Millisecond
-
-// signals passes on what sigproxy says, until stop.
-func (s *session) signals() (stop func()) {
-	ch, done := make(chan os.Signal, 16), make(chan struct{})
-	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		defer signal.Stop(ch)
-		rest := time.After(restAfter)
-		for {
-			select {
-			case sig := <-ch:
-				s.passOn(sig)
-			case <-rest:
-				signal.Notify(ch)
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() { close(done) }
-}
-
-func (s *session) passOn(sig os.Signal) {
-	if n, ok := sig.(syscall.Signal); ok && sigproxy.PassedOn(sig) {
-		s.send(appendBytes(nil, inputSignal, decimal(int(n))))
-	}
 }
 
 // input copies standard input; the end of it closes the process's.
