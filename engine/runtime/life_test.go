@@ -342,3 +342,22 @@ func TestLogIsRotated(t *testing.T) {
 		t.Errorf("the newest file ends with %q", b.logged()[max(0, len(b.logged())-50):])
 	}
 }
+
+// Who goes on after a kill ends at once, and its group may be gone before anybody has seen that it went on.
+func TestResumeOfOneThatHasEnded(t *testing.T) {
+	b := newBox(t, sh("sleep 1000"))
+	b.start()
+	g, err := b.rt.group(b.opts.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.rt.Kill(b.ctx(), b.opts.ID, syscall.SIGKILL, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Remove(b.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.rt.Resume(b.ctx(), b.opts.ID); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("resume: %v", err)
+	}
+}

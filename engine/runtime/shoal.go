@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -168,7 +169,11 @@ func (s *Shoal) freeze(ctx context.Context, id string, frozen bool) error {
 	if err != nil {
 		return err
 	}
-	return g.Freeze(ctx, frozen)
+	err = g.Freeze(ctx, frozen)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) { // it has ended meanwhile, and its group is gone
+		return ErrNotRunning
+	}
+	return err
 }
 
 // Resize implements Runtime.
