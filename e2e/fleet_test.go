@@ -51,7 +51,13 @@ func newFleet(t *testing.T, l *hosts.Lab, all bool) *fleet {
 	f.do(append([]string{"run", "-d", "--name", "again", "--restart", "on-failure"}, await("exit 24")...)...)
 	f.do(append([]string{"run", "-d", "--name", "goes", "--rm"}, await("exit 25")...)...)
 	f.do("run", "-d", "--name", "loops", "--restart", "always", "--network", "none", "box:1", "sh", "-c", "exit 26")
-	f.do("run", "-d", "--name", "rests", "--restart", "unless-stopped", "--network", "none", "box:1", "sh", "-c", sleeper)
+	f.do("run", "-d", "--name", "rests", "--restart", "unless-stopped", "--network", "none", "box:1", "sh", "-c", strings.Replace(sleeper, ";", "; echo heeds;", 1))
+	eventually(t, "the container heeds its stop signal", 10*time.Second, func() error {
+		if out := f.do("logs", "rests"); !strings.Contains(out, "heeds") {
+			return fmt.Errorf("its log is %q", out)
+		}
+		return nil
+	})
 	f.do("stop", "rests")
 	return f
 }
