@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -29,9 +30,11 @@ func TestWaitDoesNotWaitForThePolicy(t *testing.T) {
 // The signal by which a container is stopped stops it for its policy, whoever sends it; others are its own affair.
 func TestKillThatStops(t *testing.T) {
 	l := openLab(t)
-	const script = "trap 'exit 0' TERM USR1; while :; do sleep 0.05; done"
+	const script = "trap 'exit 0' TERM USR1; echo ready; while :; do sleep 0.05; done"
 	stopped, restarted := withPolicy(l, script), withPolicy(l, script)
 	for id, signal := range map[string]string{stopped: "TERM", restarted: "USR1"} {
+		// A first process without a handler never sees the signal.
+		enginetest.Until(t, "the trap is set", func() bool { return l.logs(id) == "ready\n" })
 		if err := l.Kill(l.ctx(), id, signal); err != nil {
 			t.Fatal(err)
 		}
