@@ -129,10 +129,15 @@ func (s *pipeStream) Output(stdout, stderr io.Writer) error {
 	return err
 }
 
+// buffers are for copyStream: two new ones for each exec would be most of what an exec leaves to the garbage collector.
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
 // copyStream copies until the end of a stream. After its deadline it takes what is there, and no more than there can be: who
 // outlives the process may write as fast as this reads.
 func copyStream(to io.Writer, from *os.File) error {
-	buf := make([]byte, 32<<10)
+	array := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(array)
+	buf := array[:]
 	left := -1 // until the deadline there is no bound
 	for left != 0 {
 		n, err := from.Read(buf)
