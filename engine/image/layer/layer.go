@@ -241,6 +241,9 @@ func (x *extractor) link(dir int, base, target string) error {
 
 func device(dir int, base string, h *tar.Header) error {
 	kind := uint32(unix.S_IFBLK)
+	if h.Devmajor>>12 != 0 || h.Devminor>>20 != 0 { // the kernel would take the lower bits: 4096:0 for 0:0
+		return fmt.Errorf("there is no device %d:%d", h.Devmajor, h.Devminor)
+	}
 	if h.Typeflag == tar.TypeChar {
 		kind = unix.S_IFCHR
 		if h.Devmajor == 0 && h.Devminor == 0 {

@@ -14,7 +14,8 @@ import (
 // root is the directory that everything stays in.
 type root struct {
 	fd int
-	// The directory used last, as entries of one directory come together.
+	// The directory used last, as entries of one directory come together. Without a name it is not used again, but stays open
+	// for the entry at hand: its number would be another file's in no time, and what an image writes would be there.
 	lastName string
 	lastFd   int
 }
@@ -104,10 +105,10 @@ func (r *root) mkdirAll(name string) error {
 
 // removeAll removes an entry, without following links.
 func (r *root) removeAll(dir int, base string, isDir bool) error {
+	r.lastName = "" // its name may have led through the entry
 	if !isDir {
 		return wrap("replace", unix.Unlinkat(dir, base, 0))
 	}
-	defer r.forget() // it may have been in there, and so may dir itself: the caller's descriptor is duplicated
 	fd, err := unix.Openat(dir, ".", unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("replace: %w", err)
