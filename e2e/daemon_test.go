@@ -90,6 +90,18 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	run(t, first, "service", "create", "--name", "a", "-p", "8080:80", "web:1")
 	fails(t, first, "service a exists already", "service", "create", "--name", "a", "web:1")
 	fails(t, first, "port 8080/tcp is already published by service a", "service", "create", "--name", "b", "-p", "8080:80", "web:1")
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"--log-opt max-size=x: invalid size: 'x'", []string{"--log-opt", "max-size=x"}},
+		{"sysctl vm.swappiness is not separate for each container", []string{"--sysctl", "vm.swappiness=1"}},
+		{"health check: 1µs is too short", []string{"--health-cmd", "true", "--health-interval", "1us"}},
+	} {
+		fails(t, first, "shoal: "+c.want, append(append([]string{"run"}, c.args...), "web:1")...)
+		fails(t, first, "service b: "+c.want, append(append([]string{"service", "create", "--name", "b"}, c.args...), "web:1")...)
+	}
+	fails(t, first, "service a: log driver none has no option", "service", "update", "--log-driver", "none", "--log-opt", "max-size=1m", "a")
 	run(t, first, "service", "create", "-d", "--name", "big", "--reserve-memory", "1000g", "web:1")
 	eventually(t, "the reason is shown", 10*time.Second, func() error {
 		out := run(t, first, "service", "ps", "--no-trunc", "big")

@@ -13,18 +13,8 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-var propagations = []string{"", "rprivate", "private", "rshared", "shared", "rslave", "slave"}
-
+// checkBind looks whether this host has what is to be bound, as it must be.
 func checkBind(m *api.Mount) error {
-	switch {
-	case !filepath.IsAbs(m.Source):
-		return errorf(ErrInvalid, "bind mount source %q is not an absolute path", m.Source)
-	case !slices.Contains(propagations, m.Propagation):
-		return errorf(ErrInvalid, "bind mount %s: unknown propagation %q", m.Target, m.Propagation)
-	}
-	if err := checkRecursion(m); err != nil {
-		return err
-	}
 	_, err := os.Stat(m.Source)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !m.CreateSource {

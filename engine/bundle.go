@@ -112,6 +112,15 @@ func rootPropagation(row *api.Container) string {
 
 // namespaceModes are the namespaces as far as they are known before the start.
 func (e *Engine) namespaceModes(row *api.Container) spec.Namespaces {
+	n := modes(row.Spec, row.NetworkMode, e.netnsPath(row.Id))
+	if row.UsernsSize > 0 {
+		n.User, n.Users = e.usernsPath(row.Id), row.UsernsSize
+	}
+	return n
+}
+
+// modes are the namespaces of settings. netns is where a network namespace is that is not the host's.
+func modes(s *api.ContainerSpec, networkMode, netns string) spec.Namespaces {
 	shared := func(mode string) string {
 		if mode == "host" {
 			return "host"
@@ -119,14 +128,10 @@ func (e *Engine) namespaceModes(row *api.Container) spec.Namespaces {
 		return ""
 	}
 	n := spec.Namespaces{
-		Net: "host", Pid: shared(row.Spec.PidMode), IPC: shared(row.Spec.IpcMode),
-		UTS: shared(row.Spec.UtsMode), Cgroup: shared(row.Spec.CgroupnsMode),
+		Net: "host", Pid: shared(s.PidMode), IPC: shared(s.IpcMode), UTS: shared(s.UtsMode), Cgroup: shared(s.CgroupnsMode),
 	}
-	if row.NetworkMode != NetworkHost {
-		n.Net = e.netnsPath(row.Id)
-	}
-	if row.UsernsSize > 0 {
-		n.User, n.Users = e.usernsPath(row.Id), row.UsernsSize
+	if networkMode != NetworkHost {
+		n.Net = netns
 	}
 	return n
 }

@@ -14,9 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/shoal-dev/shoal/engine/cdi"
 	"github.com/shoal-dev/shoal/engine/runtime"
-	"github.com/shoal-dev/shoal/engine/seccomp"
 	"github.com/shoal-dev/shoal/engine/snapshot"
 	"github.com/shoal-dev/shoal/engine/spec"
 	"github.com/shoal-dev/shoal/internal/id"
@@ -179,9 +177,7 @@ func (e *Engine) newRow(ctx context.Context, req *api.CreateContainerRequest, o 
 	if err := e.checkNetwork(req, row); err != nil {
 		return nil, err
 	}
-	if row.ExposedPorts, err = exposedPorts(req, image.Config.ExposedPorts); err != nil {
-		return nil, err
-	}
+	row.ExposedPorts = exposedPorts(req, image.Config.ExposedPorts)
 	row.Hostname = e.hostname(row)
 	row.Env = spec.Env(req.Spec, image.Config, row.Hostname)
 	row.LogPath = logPath(row, e.rowDir(cid))
@@ -205,40 +201,21 @@ func withLabels(s *api.ContainerSpec, image map[string]string) *api.ContainerSpe
 	return out
 }
 
-// checkRequest refuses at creation what could not be started.
+// checkRequest refuses at creation what could not be started, on any host or on this one.
 func (e *Engine) checkRequest(req *api.CreateContainerRequest, row *api.Container, image *Image) error {
 	if err := checkRestart(req); err != nil {
 		return err
 	}
-	if _, err := logConfig(row, ""); err != nil {
-		return errorf(ErrInvalid, "%w", err)
-	}
-	if err := checkModes(req.Spec); err != nil {
+	if err := CheckSettings(req.Spec, row.NetworkMode); err != nil {
 		return err
-	}
-	if err := checkUsers(req.Spec, row.NetworkMode); err != nil {
-		return err
-	}
-	if req.Spec.StopSignal != "" {
-		if _, err := ParseSignal(req.Spec.StopSignal); err != nil {
-			return err
-		}
 	}
 	if _, err := healthCheck(req.Spec, image.Health); err != nil {
 		return err
 	}
-	for _, h := range req.Spec.Hosts {
-		if name, addr, ok := strings.Cut(h, ":"); !ok || name == "" || addr == "" {
-			return errorf(ErrInvalid, "extra host %q is not NAME:ADDRESS", h)
-		}
-	}
-	if _, _, err := devices(req.Spec); err != nil {
-		return err
-	}
-	if err := cdi.Check(req.Spec.CdiDevices); err != nil { // whether they are there, the start finds out
+	if _, err := otherRuntime(req.Spec.Runtime); err != nil {
 		return errorf(ErrInvalid, "%w", err)
 	}
-	if err := checkGroupParent(req.Spec.CgroupParent); err != nil {
+	if _, _, err := devices(req.Spec); err != nil {
 		return err
 	}
 	if err := checkConf(req.Spec.Limits, false); err != nil {
@@ -247,19 +224,7 @@ func (e *Engine) checkRequest(req *api.CreateContainerRequest, row *api.Containe
 	if err := checkCPUs(req.Spec.Limits, row.TaskId != ""); err != nil {
 		return err
 	}
-	if err := addRates(&specs.LinuxResources{}, req.Spec.Limits); err != nil {
-		return err
-	}
-	// The real configuration is made at the start; a first one finds what no start could accept.
-	_, err := spec.Build(spec.Options{
-		ID: row.Id, Spec: req.Spec, Image: image.Config, Bounding: e.bounding,
-		Namespaces: e.namespaceModes(row), JoinedNet: strings.HasPrefix(row.NetworkMode, "container:"),
-		Seccomp: e.profiles.get, CustomSeccomp: seccomp.Load,
-	})
-	if err != nil {
-		return errorf(ErrInvalid, "%w", err)
-	}
-	return nil
+	return addRates(&specs.LinuxResources{}, req.Spec.Limits)
 }
 
 func checkModes(s *api.ContainerSpec) error {
@@ -277,9 +242,6 @@ func checkModes(s *api.ContainerSpec) error {
 	}
 	if m := s.CgroupnsMode; m != "" && m != "private" && m != "host" {
 		return errorf(ErrInvalid, "--cgroupns %q is not private or host", m)
-	}
-	if _, err := otherRuntime(s.Runtime); err != nil {
-		return errorf(ErrInvalid, "%w", err)
 	}
 	if s.UtsMode == "host" && s.Hostname != "" {
 		return errorf(ErrInvalid, "--hostname cannot be combined with --uts host: the container has the host's name")

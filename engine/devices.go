@@ -31,9 +31,6 @@ func devices(s *api.ContainerSpec) ([]specs.LinuxDevice, []specs.LinuxDeviceCgro
 		if access == "" {
 			access = "rwm"
 		}
-		if strings.Trim(access, "rwm") != "" {
-			return nil, nil, errorf(ErrInvalid, "device %s: permissions %q are not made of r, w and m", d.HostPath, access)
-		}
 		found, err := deviceTree(d.HostPath, d.ContainerPath)
 		if err != nil {
 			return nil, nil, err

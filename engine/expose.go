@@ -14,16 +14,10 @@ import (
 )
 
 // exposedPorts are the ports that a container is said to answer on, as "80/tcp": its image's, its own and those that are
-// published. An image's that make no sense are left out, a container's own are refused.
-func exposedPorts(req *api.CreateContainerRequest, image map[string]struct{}) ([]string, error) {
+// published. An image's that make no sense are left out, a container's own are refused (checkExposed).
+func exposedPorts(req *api.CreateContainerRequest, image map[string]struct{}) []string {
 	all := network.ParseExposed(slices.Collect(maps.Keys(image)))
-	for _, text := range req.Spec.GetExposedPorts() {
-		own := network.ParseExposed([]string{text})
-		if len(own) == 0 {
-			return nil, errorf(ErrInvalid, "exposed port %q is not PORT or PORT/PROTOCOL with a port from 1 to 65535 and tcp, udp or sctp", text)
-		}
-		all = append(all, own...)
-	}
+	all = append(all, network.ParseExposed(req.Spec.GetExposedPorts())...)
 	all = append(all, req.Ports...)
 	slices.SortFunc(all, func(a, b *api.PortBinding) int {
 		return cmp.Or(cmp.Compare(a.ContainerPort, b.ContainerPort), strings.Compare(a.Protocol, b.Protocol))
@@ -32,7 +26,7 @@ func exposedPorts(req *api.CreateContainerRequest, image map[string]struct{}) ([
 	for _, p := range all {
 		out = append(out, portName(p))
 	}
-	return slices.Compact(out), nil
+	return slices.Compact(out)
 }
 
 // portName is a container's port as "80/tcp".

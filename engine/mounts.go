@@ -25,15 +25,6 @@ func (e *Engine) mountPoints(ctx context.Context, req *api.CreateContainerReques
 	add := func(m *api.MountPoint) { out, covered[m.Destination] = append(out, m), true }
 	for _, m := range req.Spec.Mounts {
 		target := path.Clean(m.Target)
-		if !path.IsAbs(m.Target) || target == "/" {
-			return nil, errorf(ErrInvalid, "mount target %q is not an absolute path below /", m.Target)
-		}
-		if covered[target] {
-			return nil, errorf(ErrInvalid, "two mounts have the target %s", target)
-		}
-		if shared := strings.HasSuffix(m.Propagation, "shared"); shared && hasOwnUsers(req.Spec) {
-			return nil, errorf(ErrInvalid, "mount %s: a container with its own users cannot mount anything on the host: use propagation rslave, or --userns host", target)
-		}
 		point, err := mountPoint(m, target)
 		if err == nil {
 			err = e.checkRelabel(m)
@@ -75,16 +66,10 @@ func mountPoint(m *api.Mount, target string) (*api.MountPoint, error) {
 		if p.Name == "" {
 			p.Name = id.NewHex()
 		}
-		return p, nil
 	case api.Mount_TMPFS:
 		p.Type, p.Source = "tmpfs", ""
-		if m.Source != "" {
-			return nil, errorf(ErrInvalid, "mount %s: tmpfs takes no source", target)
-		}
-		return p, checkTmpfs(m)
-	default:
-		return nil, errorf(ErrInvalid, "mount %s: unknown type %v", target, m.Type)
 	}
+	return p, nil
 }
 
 // inherited are the binds and volumes of another container, given as CONTAINER or CONTAINER:ro. Volumes are filled first:

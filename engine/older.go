@@ -26,7 +26,7 @@ func complete(row *api.Container, req *api.CreateContainerRequest, img *Image) {
 		row.PortBindings = req.GetPorts()
 	}
 	if len(row.ExposedPorts) == 0 && img != nil {
-		row.ExposedPorts, _ = exposedPorts(req, img.Config.ExposedPorts) // they were not refused when it was made
+		row.ExposedPorts = exposedPorts(req, img.Config.ExposedPorts) // some may not have been refused when it was made
 	}
 }
 

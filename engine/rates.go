@@ -19,9 +19,6 @@ func addRates(r *specs.LinuxResources, l *api.ContainerLimits) error {
 		io = r.BlockIO
 	}
 	for _, d := range l.GetBlkioWeightDevices() {
-		if d.Rate < 10 || d.Rate > 1000 {
-			return errorf(ErrInvalid, "weight %d of %s is not between 10 and 1000", d.Rate, d.Path)
-		}
 		weight := uint16(d.Rate)
 		w := specs.LinuxWeightDevice{Weight: &weight}
 		if err := blockDevice(d.Path, &w.Major, &w.Minor); err != nil {

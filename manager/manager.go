@@ -53,7 +53,9 @@ type Config struct {
 	ForceNewCluster bool
 
 	Liveness dispatcher.Liveness // gossip's word; nil: only sessions tell
-	Logger   *slog.Logger
+	// CheckSettings refuses a service whose container no node could make; nil: that is left to the nodes.
+	CheckSettings func(*api.ServiceSpec) error
+	Logger        *slog.Logger
 	// RaftTick scales Raft's timeouts; 0 is the default.
 	RaftTick time.Duration
 
@@ -124,7 +126,9 @@ func (m *Manager) services() {
 		NodeID: m.cfg.Identity.NodeID(), Caller: m.dispatcherCaller, IsLeader: m.raft.IsLeader, LeaderID: m.leaderID,
 		Leader: m.leaderClient, Logs: m.logs, Liveness: m.cfg.Liveness, Logger: m.log,
 	})
-	m.control = control.New(m.store, control.Deps{Logs: logSource{m.logs}, Members: m.members, NewToken: ca.NewToken, Logger: m.log})
+	m.control = control.New(m.store, control.Deps{
+		Logs: logSource{m.logs}, Members: m.members, NewToken: ca.NewToken, CheckSettings: m.cfg.CheckSettings, Logger: m.log,
+	})
 	m.ca = ca.New(m.store, ca.Deps{Caller: callerID, IsMember: m.raft.IsMember, Logger: m.log})
 	m.grpc = grpc.NewServer(
 		grpc.Creds(handshaken{}),

@@ -110,7 +110,7 @@ func (m *member) promote(ctx context.Context, force bool) error {
 	}
 	mgr, err := manager.New(manager.Config{
 		Dir: m.node.cfg.DataDir, Identity: m.id, ListenAddr: m.state.ListenAddr, AdvertiseAddr: advertise,
-		Managers: without(m.managerAddrs(), advertise), ForceNewCluster: force, Liveness: m.live, RaftTick: m.node.cfg.RaftTick, Logger: m.log,
+		Managers: without(m.managerAddrs(), advertise), ForceNewCluster: force, Liveness: m.live, CheckSettings: checkSettings, RaftTick: m.node.cfg.RaftTick, Logger: m.log,
 	})
 	if err != nil {
 		conn.Close()

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/shoal-dev/shoal/internal/id"
 	"github.com/shoal-dev/shoal/overlay"
 	"github.com/shoal-dev/shoal/proto/api"
 	"github.com/shoal-dev/shoal/proto/known"
@@ -148,4 +149,18 @@ func protocol(p *api.PortConfig) string {
 		return "tcp"
 	}
 	return p.Protocol
+}
+
+// Example is what some node's engine would be asked for: the request for a task of a service that no node has yet. Managers look at
+// it before they take the service.
+func Example(s *api.ServiceSpec) (*api.CreateContainerRequest, error) {
+	t := &api.Task{Id: id.New(), ServiceId: id.New(), ServiceName: s.Name, NodeId: id.New(), GatewayAddresses: []string{"192.0.2.1/32"}}
+	if !s.GetMode().GetGlobal() {
+		t.Slot = 1
+	}
+	c := New(Deps{
+		Node:        func() Node { return Node{ID: t.NodeId, Hostname: "node"} },
+		Nameservers: func(*api.Task) []string { return nil },
+	}, t, &api.Revision{Spec: s})
+	return c.request()
 }

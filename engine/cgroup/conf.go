@@ -25,14 +25,22 @@ var notConf = map[string]string{
 	"freezer": "use pause and unpause",
 }
 
-// CheckConf refuses a file that no group of this machine has for a setting, by its name and its controller, and a value that
-// cannot be written at once. An empty one is what a new group has.
-func (t *Tree) CheckConf(name, value string) error {
+// CheckConf refuses a file that no group has for a setting, by its name, and a value that cannot be written at once.
+func CheckConf(name, value string) error {
 	if err := checkConfName(name); err != nil {
 		return err
 	}
 	if strings.ContainsAny(value, "\x00\n") {
 		return fmt.Errorf("cgroup file %s: the value %q is not one line", name, value)
+	}
+	return nil
+}
+
+// CheckConf is the function of that name, and refuses a file whose controller this machine does not have. An empty value is what a
+// new group has.
+func (t *Tree) CheckConf(name, value string) error {
+	if err := CheckConf(name, value); err != nil {
+		return err
 	}
 	have := t.controllers()
 	if c := controllerOf(name); !slices.Contains(have, c) {

@@ -300,7 +300,7 @@ func seccomp(o Options, caps []string) (*specs.LinuxSeccomp, error) {
 	case strings.HasPrefix(strings.TrimSpace(profile), "{"):
 		return o.CustomSeccomp(profile, caps)
 	default:
-		return nil, fmt.Errorf("seccomp: %q is neither \"unconfined\" nor a JSON profile", profile)
+		return nil, fmt.Errorf("seccomp: %.40q is neither \"unconfined\" nor a JSON profile", profile)
 	}
 }
 

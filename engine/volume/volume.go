@@ -23,6 +23,23 @@ var (
 	ErrNoDriver = errors.New("no such volume driver")
 )
 
+// Check refuses what no node could make a volume of. Options of drivers other than Local are their own to know. name may be empty
+// for a volume that gets one.
+func Check(name, driver string, options map[string]string) error {
+	if name != "" {
+		if err := checkName(name); err != nil {
+			return err
+		}
+	}
+	if driver != "" && driver != DriverLocal {
+		return nil
+	}
+	if _, err := parseMount(options); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
+}
+
 // maxName keeps a volume's directory within what file systems allow.
 const maxName = 255
 

@@ -34,7 +34,10 @@ type Deps struct {
 	Members func() (leader string, reachable map[string]bool)
 	// NewToken makes a join token for the cluster's CA.
 	NewToken func(caCert []byte) (string, error)
-	Logger   *slog.Logger
+	// CheckSettings refuses settings of a service's container that no node could make one with; nil refuses none. What they mean is
+	// the nodes' to know.
+	CheckSettings func(*api.ServiceSpec) error
+	Logger        *slog.Logger
 }
 
 // Server implements api.ControlServer.

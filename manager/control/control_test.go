@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -25,7 +26,13 @@ func server(t *testing.T, rows func(tx *store.Tx) error) *Server {
 	return New(st, Deps{
 		Members:  func() (string, map[string]bool) { return "m1", map[string]bool{"m1": true, "m2": true} },
 		NewToken: func([]byte) (string, error) { return "SHOAL-1-new", nil },
-		Logger:   slog.New(slog.DiscardHandler),
+		CheckSettings: func(s *api.ServiceSpec) error {
+			if s.Container.StopSignal == "SIGNONE" {
+				return errors.New("unknown signal")
+			}
+			return nil
+		},
+		Logger: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -74,13 +81,7 @@ func TestRefusals(t *testing.T) {
 		{"port taken", spec("b", publish(8080)), codes.FailedPrecondition, "port 8080/tcp is already published by service web: choose another"},
 		{"no such network", spec("c", on("nope")), codes.NotFound, "no such network: nope"},
 		{"memory too low", spec("d", func(s *api.ServiceSpec) { s.Container.Limits = &api.ContainerLimits{MemoryBytes: 1} }), codes.InvalidArgument, "--limit-memory of 1 bytes is too low: at least 6m"},
-		{"bad mount", spec("e", func(s *api.ServiceSpec) { s.Container.Mounts = []*api.Mount{{Target: "x"}} }), codes.InvalidArgument, `mount target "x" must be an absolute path`},
-		{"propagation of a volume", spec("e", func(s *api.ServiceSpec) {
-			s.Container.Mounts = []*api.Mount{{Type: api.Mount_VOLUME, Target: "/x", Propagation: "rslave"}}
-		}), codes.InvalidArgument, "mount at /x: propagation and recursion are for bind mounts"},
-		{"driver of a bind", spec("e", func(s *api.ServiceSpec) {
-			s.Container.Mounts = []*api.Mount{{Source: "/x", Target: "/x", Driver: "disk"}}
-		}), codes.InvalidArgument, "mount at /x: driver, driver options and subpath are for volumes"},
+		{"settings no node takes", spec("e", func(s *api.ServiceSpec) { s.Container.StopSignal = "SIGNONE" }), codes.InvalidArgument, "service e: unknown signal"},
 		{"port on host network", spec("f", publish(1), on("host")), codes.InvalidArgument, "ports cannot be published on network host: the container has the host's ports"},
 		{"too many replicas", spec("g", func(s *api.ServiceSpec) { s.Mode.Replicas = 1 << 63 }), codes.InvalidArgument, "9223372036854775808 replicas are too many: at most 1000000"},
 		{"too large", spec("g", func(s *api.ServiceSpec) { s.Container.Env = []string{"A=" + strings.Repeat("a", 1<<20)} }), codes.InvalidArgument, "service g is too large: 1048600 bytes of settings, at most 1048576"},
@@ -91,6 +92,8 @@ func TestRefusals(t *testing.T) {
 			wantError(t, err, tc.code, tc.want)
 		})
 	}
+	_, err := s.UpdateService(ctx, &api.UpdateServiceRequest{Ref: "web", Spec: spec("web", func(s *api.ServiceSpec) { s.Container.StopSignal = "SIGNONE" })})
+	wantError(t, err, codes.InvalidArgument, "service web: unknown signal")
 	got, err := s.CreateService(ctx, &api.CreateServiceRequest{Spec: spec("ok", on("app"))})
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 
 // CreateService stores a service and its first revision.
 func (s *Server) CreateService(ctx context.Context, r *api.CreateServiceRequest) (*api.CreateServiceResponse, error) {
-	if err := validateServiceSpec(r.Spec); err != nil {
+	if err := s.validate(r.Spec); err != nil {
 		return nil, err
 	}
 	serviceID := id.New()
@@ -153,7 +153,7 @@ func (s *Server) GetService(_ context.Context, r *api.GetServiceRequest) (*api.G
 // UpdateService replaces a spec, or brings the previous one back.
 func (s *Server) UpdateService(ctx context.Context, r *api.UpdateServiceRequest) (*api.UpdateServiceResponse, error) {
 	if !r.Rollback {
-		if err := validateServiceSpec(r.Spec); err != nil {
+		if err := s.validate(r.Spec); err != nil {
 			return nil, err
 		}
 	}

@@ -2,8 +2,6 @@ package control
 
 import (
 	"net/netip"
-	"path"
-	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -28,7 +26,8 @@ func validateName(what, name string) error {
 	return nil
 }
 
-// validateServiceSpec checks all that can be checked without looking at other rows.
+// validateServiceSpec checks what only a service has, or may not have, and what its flags have other names for. All else about its
+// container is Deps.CheckSettings' part.
 func validateServiceSpec(spec *api.ServiceSpec) error {
 	if spec == nil || spec.Container == nil {
 		return invalid("service without a container: name an image")
@@ -44,6 +43,20 @@ func validateServiceSpec(spec *api.ServiceSpec) error {
 		if err := check(spec); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// validate checks a spec as far as that needs no rows.
+func (s *Server) validate(spec *api.ServiceSpec) error {
+	if err := validateServiceSpec(spec); err != nil {
+		return err
+	}
+	if s.deps.CheckSettings == nil {
+		return nil
+	}
+	if err := s.deps.CheckSettings(spec); err != nil {
+		return invalid("service %s: %v", spec.Name, err)
 	}
 	return nil
 }
@@ -88,44 +101,12 @@ func validateContainer(s *api.ServiceSpec) error {
 			return invalid("%s %s is not available to services: tasks move between nodes", field, mode)
 		}
 	}
-	seen := map[string]bool{}
-	for _, m := range c.Mounts {
-		if err := validateMount(m); err != nil {
-			return err
-		}
-		if seen[path.Clean(m.Target)] {
-			return invalid("two mounts at %s", m.Target)
-		}
-		seen[path.Clean(m.Target)] = true
-	}
 	for _, e := range c.Env {
 		if name, _, _ := strings.Cut(e, "="); name == "" {
 			return invalid("environment variable %q has no name", e)
 		}
 	}
 	return validateHosts(c)
-}
-
-func validateMount(m *api.Mount) error {
-	switch {
-	case !path.IsAbs(m.Target):
-		return invalid("mount target %q must be an absolute path", m.Target)
-	case path.Clean(m.Target) == "/":
-		return invalid("cannot mount over the root of a container")
-	case m.Type == api.Mount_BIND && !path.IsAbs(m.Source):
-		return invalid("bind source %q must be an absolute path", m.Source)
-	case m.Type == api.Mount_TMPFS && m.Source != "":
-		return invalid("a tmpfs mount takes no source, got %q", m.Source)
-	case m.Type != api.Mount_BIND && (m.Propagation != "" || m.ReadOnlyRecursion != ""):
-		return invalid("mount at %s: propagation and recursion are for bind mounts", m.Target)
-	case m.Type != api.Mount_VOLUME && (m.Driver != "" || len(m.DriverOpts) > 0 || m.Subpath != ""):
-		return invalid("mount at %s: driver, driver options and subpath are for volumes", m.Target)
-	case !slices.Contains([]string{"", "rprivate", "private", "rshared", "shared", "rslave", "slave"}, m.Propagation):
-		return invalid("mount at %s: unknown propagation %q", m.Target, m.Propagation)
-	case !slices.Contains([]string{"", "writable", "readonly"}, m.ReadOnlyRecursion):
-		return invalid("mount at %s: unknown recursion %q: writable or readonly", m.Target, m.ReadOnlyRecursion)
-	}
-	return nil
 }
 
 func validateHosts(c *api.ContainerSpec) error {
