@@ -90,11 +90,25 @@ func tmpfsShowsOwners(dir string) bool {
 	return tree.Close() == nil
 }
 
-func TestKilledAtEveryPoint(t *testing.T) {
-	if len(FaultPoints()) < 12 {
-		t.Errorf("only %d points: %v", len(FaultPoints()), FaultPoints())
+// faultPoints names the points of a container's start at which Config.FaultPoint is called, in order.
+func faultPoints() []string {
+	e := &Engine{}
+	names := []string{"create.row"}
+	for _, s := range e.createSteps() {
+		names = append(names, "create."+s.name)
 	}
-	for _, point := range FaultPoints() {
+	names = append(names, "create.netns", "create.commit")
+	for _, s := range e.startSteps() {
+		names = append(names, "start."+s.name)
+	}
+	return append(names, "start.process", "start.running")
+}
+
+func TestKilledAtEveryPoint(t *testing.T) {
+	if len(faultPoints()) < 12 {
+		t.Errorf("only %d points: %v", len(faultPoints()), faultPoints())
+	}
+	for _, point := range faultPoints() {
 		t.Run(point, func(t *testing.T) { killedAt(t, point, "") })
 	}
 	for _, point := range []string{"start.userns", "start.netns", "start.rootfs", "start.binds", "start.runtime", "start.running"} {

@@ -4,10 +4,9 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,44 +17,24 @@ import (
 	"github.com/shoal-dev/shoal/engine/resolver"
 	"github.com/shoal-dev/shoal/engine/runtime"
 	"github.com/shoal-dev/shoal/engine/snapshot"
-	"github.com/shoal-dev/shoal/proto/api"
+	"github.com/shoal-dev/shoal/engine/volume"
 )
 
-// Volumes keeps named directories that outlive containers. See volume.Store, which it is.
-type Volumes interface {
-	Create(ctx context.Context, v *api.Volume) (vol *api.Volume, created bool, err error)
-	Get(ctx context.Context, name string) (*api.Volume, error)
-	List(ctx context.Context) ([]*api.Volume, error)
-	Remove(ctx context.Context, name string, force bool, inUse func() []string) error
-	Mount(ctx context.Context, name, user string) (string, error)
-	Unmount(ctx context.Context, name, user string) error
-	// Adopt makes a running container a user, if it is none, of a volume that is mounted.
-	Adopt(ctx context.Context, name, user string) error
-	CopyUp(ctx context.Context, name, from string) error
-	Reconcile(ctx context.Context, alive func(user string) bool) error
-}
-
-// Config are the parts that an Engine works with. Open makes them all.
-type Config struct {
-	DataDir      string // rows, logs
-	RunDir       string // what a reboot may lose: bundles, mount points, namespaces
-	CgroupParent string // relative to the root of every hierarchy
-	Hostname     string
-	Runtime      runtime.Runtime
-	Images       *image.Store
-	Snapshots    snapshot.Snapshotter
-	Volumes      Volumes
-	Networks     *network.Manager
-	CDI          *cdi.Specs // devices that vendors describe
-	Labels       *label.Source
-	Logger       *slog.Logger
-	// FaultPoint, if set, is called at every point in a container's life where a crash is tested.
-	FaultPoint func(name string)
+// config is where the engine lives, and the parts that it works with there.
+type config struct {
+	Config
+	Runtime   runtime.Runtime
+	Images    *image.Store
+	Snapshots snapshot.Snapshotter
+	Volumes   *volume.Store
+	Networks  *network.Manager
+	CDI       *cdi.Specs // devices that vendors describe
+	Labels    *label.Source
 }
 
 // Engine runs the containers of one node. Its methods may be called concurrently.
 type Engine struct {
-	cfg     Config
+	cfg     config
 	log     *slog.Logger
 	events  broadcaster
 	journal journal
@@ -74,49 +53,10 @@ type Engine struct {
 	making     map[string]*container
 	users      map[uint32]string // first user of a range to the container that has it, see ownusers.go
 
-	closeParts func() // of what Open made
+	closers []func() // of what Open has opened, in that order
 
 	// netMu is held from choosing addresses and ports until the row that owns them is written, and by who removes a network.
 	netMu sync.Mutex
-}
-
-// New opens the engine: it undoes what a crash left half made, finds the containers that still run and watches
-// them. Goroutines of the engine end when ctx ends or with Close.
-func New(ctx context.Context, cfg Config) (*Engine, error) {
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
-	if cfg.FaultPoint == nil {
-		cfg.FaultPoint = func(string) {}
-	}
-	for _, d := range []struct {
-		path string
-		perm os.FileMode
-	}{
-		{filepath.Join(cfg.RunDir, "bundles"), 0o711}, // users of containers go through, each to its own bundle
-		{filepath.Join(cfg.RunDir, "netns"), 0o710}, {filepath.Join(cfg.RunDir, "userns"), 0o710},
-		{filepath.Join(cfg.DataDir, rowDirectory), 0o710},
-	} {
-		err := os.MkdirAll(d.path, d.perm)
-		if err == nil {
-			err = os.Chmod(d.path, d.perm) // an older daemon has made it for itself alone
-		}
-		if err != nil {
-			return nil, fmt.Errorf("create engine directory: %w", err)
-		}
-	}
-	e := &Engine{cfg: cfg, log: cfg.Logger, closeParts: func() {}, containers: map[string]*container{}, names: map[string]string{}, making: map[string]*container{}, users: map[uint32]string{}}
-	e.ctx, e.cancel = context.WithCancel(ctx)
-	e.resolver = resolver.New(cfg.Logger)
-	var err error
-	if e.bounding, err = boundingCaps(); err != nil {
-		return nil, err
-	}
-	if err := e.recover(e.ctx); err != nil {
-		e.Close()
-		return nil, err
-	}
-	return e, nil
 }
 
 // reconcileInterval is how often kernel state is compared with the rows.
@@ -162,7 +102,9 @@ func (e *Engine) Close() {
 	e.cancel()
 	e.wg.Wait()
 	e.resolver.CloseAll()
-	e.closeParts()
+	for _, c := range slices.Backward(e.closers) {
+		c()
+	}
 }
 
 // Networks gives the local networks.
@@ -178,7 +120,7 @@ func (e *Engine) SELinux() bool { return e.cfg.Labels.On() }
 func (e *Engine) Images() *image.Store { return e.cfg.Images }
 
 // VolumeStore gives the volumes.
-func (e *Engine) VolumeStore() Volumes { return e.cfg.Volumes }
+func (e *Engine) VolumeStore() *volume.Store { return e.cfg.Volumes }
 
 // start runs f in a goroutine that Close waits for.
 func (e *Engine) start(f func(ctx context.Context)) {

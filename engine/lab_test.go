@@ -68,8 +68,8 @@ func openLab(t *testing.T) *lab {
 	return l
 }
 
-func labConfig(dir, shim string) OpenConfig {
-	return OpenConfig{
+func labConfig(dir, shim string) Config {
+	return Config{
 		DataDir: filepath.Join(dir, "data"), RunDir: filepath.Join(dir, "run"), Hostname: "host",
 		CgroupParent: filepath.Base(dir), ShimPath: shim, Logger: slog.New(slog.DiscardHandler),
 		Plugins:     plugin.Dirs{Sockets: filepath.Join(dir, "plugins"), Specs: []string{filepath.Join(dir, "specs")}},

@@ -53,20 +53,6 @@ func (e *Engine) startSteps() []step {
 
 func nothing(context.Context, *container) error { return nil }
 
-// FaultPoints names the points of a container's start at which Config.FaultPoint is called, in order.
-func FaultPoints() []string {
-	e := &Engine{}
-	names := []string{"create.row"}
-	for _, s := range e.createSteps() {
-		names = append(names, "create."+s.name)
-	}
-	names = append(names, "create.netns", "create.commit")
-	for _, s := range e.startSteps() {
-		names = append(names, "start."+s.name)
-	}
-	return append(names, "start.process", "start.running")
-}
-
 // prepare goes up the steps. When one fails, all are released.
 func (e *Engine) prepare(ctx context.Context, c *container, phase string, steps []step) error {
 	for _, s := range steps {

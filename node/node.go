@@ -162,7 +162,7 @@ func (n *Node) openEngine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	opened, err := engine.Open(ctx, engine.OpenConfig{
+	opened, err := engine.Open(ctx, engine.Config{
 		DataDir: n.cfg.DataDir, RunDir: n.cfg.RunDir, CgroupParent: n.cfg.CgroupParent, Hostname: n.cfg.Hostname,
 		ShimPath: shimPath, Logger: n.log, CDISpecDirs: n.cfg.CDISpecDirs, SELinux: n.cfg.SELinux,
 	})

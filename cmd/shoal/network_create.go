@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/netip"
 
 	"github.com/spf13/cobra"
 
@@ -91,66 +90,4 @@ func (c *cli) createOverlay(ctx context.Context, name string, o *networkCreateFl
 		Internal: o.internal, Attachable: o.attachable, Options: o.opts.values,
 	}})
 	return r.GetNetwork().GetId(), err
-}
-
-// ipam puts gateways and ranges to the subnets that hold them.
-func (o *networkCreateFlags) ipam() ([]*api.IPAMConfig, error) {
-	var out []*api.IPAMConfig
-	var subnets []netip.Prefix
-	for _, s := range o.subnets {
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return nil, fmt.Errorf("invalid subnet '%s': write it like 10.1.0.0/24", s)
-		}
-		if p != p.Masked() {
-			return nil, fmt.Errorf("invalid subnet '%s': it should be %s", s, p.Masked())
-		}
-		subnets = append(subnets, p)
-		out = append(out, &api.IPAMConfig{Subnet: p.String()})
-	}
-	within := func(a netip.Addr) *api.IPAMConfig {
-		for i, p := range subnets {
-			if p.Contains(a) {
-				return out[i]
-			}
-		}
-		return nil
-	}
-	for _, g := range o.gateways {
-		a, err := netip.ParseAddr(g)
-		if err != nil {
-			return nil, fmt.Errorf("invalid gateway '%s': not an IP address", g)
-		}
-		c := within(a)
-		if c == nil || c.Gateway != "" {
-			return nil, fmt.Errorf("no matching subnet for gateway %s", g)
-		}
-		c.Gateway = a.String()
-	}
-	for _, r := range o.ipRange {
-		p, err := netip.ParsePrefix(r)
-		if err != nil {
-			return nil, fmt.Errorf("invalid ip-range '%s': write it like 10.1.0.128/25", r)
-		}
-		c := within(p.Addr())
-		if c == nil || c.IpRange != "" {
-			return nil, fmt.Errorf("no matching subnet for range %s", r)
-		}
-		c.IpRange = p.String()
-	}
-	for name, text := range o.aux.values {
-		a, err := netip.ParseAddr(text)
-		if err != nil {
-			return nil, fmt.Errorf("invalid aux-address '%s=%s': not an IP address", name, text)
-		}
-		c := within(a)
-		if c == nil {
-			return nil, fmt.Errorf("no matching subnet for aux-address %s", text)
-		}
-		if c.AuxAddresses == nil {
-			c.AuxAddresses = map[string]string{}
-		}
-		c.AuxAddresses[name] = a.String()
-	}
-	return out, nil
 }

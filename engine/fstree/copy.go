@@ -261,22 +261,3 @@ func xattr(src, dst, name string) error {
 	}
 	return err
 }
-
-// CopyAttributes copies what belongs to the directory src itself onto the directory dst.
-func CopyAttributes(src, dst string) error {
-	from, err := os.OpenFile(src, unix.O_DIRECTORY|unix.O_RDONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return fmt.Errorf("copy attributes: %w", err)
-	}
-	defer from.Close()
-	to, err := os.OpenFile(dst, unix.O_DIRECTORY|unix.O_RDONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return fmt.Errorf("copy attributes: %w", err)
-	}
-	defer to.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(from.Fd()), &st); err != nil {
-		return fmt.Errorf("copy attributes: %w", err)
-	}
-	return attributes(from, to, ".", ".", st)
-}

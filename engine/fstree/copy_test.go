@@ -135,18 +135,3 @@ func TestCopyEnds(t *testing.T) {
 		}
 	}
 }
-
-func TestCopyAttributes(t *testing.T) {
-	src, dst := source(t), t.TempDir()
-	must(t, CopyAttributes(src+"/sub", dst))
-	a, b := stat(t, src+"/sub"), stat(t, dst)
-	if a.Mode != b.Mode || a.Mtim != b.Mtim || xattrOf(dst, "trusted.kind") != "of a directory" {
-		t.Errorf("%+v, want %+v", b, a)
-	}
-	must(t, os.Symlink(src, dst+"/link"))
-	for _, pair := range [][2]string{{dst + "/link", dst}, {src, dst + "/link"}, {src + "/file", dst}} {
-		if err := CopyAttributes(pair[0], pair[1]); err == nil {
-			t.Errorf("followed or took no directory: %v", pair)
-		}
-	}
-}

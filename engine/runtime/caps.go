@@ -86,12 +86,6 @@ func (b *builder) setCaps(s capSets) {
 	}
 }
 
-// allCaps is every capability there is, for privileged processes.
-func allCaps() *specs.LinuxCapabilities {
-	all := capNames[:]
-	return &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
-}
-
 // ownCapabilities are those that this process has and can pass on.
 func ownCapabilities() (uint64, error) {
 	status, err := os.ReadFile("/proc/self/status")

@@ -139,3 +139,9 @@ func (b *box) createChanged(change func(*wire.Instr)) {
 		b.t.Fatal(err)
 	}
 }
+
+// allCaps is every capability there is, for privileged processes.
+func allCaps() *specs.LinuxCapabilities {
+	all := capNames[:]
+	return &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
+}

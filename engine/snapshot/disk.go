@@ -20,11 +20,11 @@ import (
 	"github.com/shoal-dev/shoal/engine/fstree"
 )
 
-// disk is what both implementations share: directories with short names, each published by one rename.
+// disk is the snapshots as they lie on disk: directories with short names, each published by one rename.
 //
 //	DIR/s/N/info.json   {"Key","Parent","Active"}; N counts up and is short, as overlayfs has a page for all options
 //	DIR/s/N/fs          the content
-//	DIR/s/N/work        active overlay snapshots: overlayfs' own
+//	DIR/s/N/work        active snapshots: overlayfs' own
 //	DIR/tmp/new-*       being made; DIR/tmp/old-* being removed
 type disk struct {
 	dir string

@@ -66,8 +66,7 @@ type Snapshotter interface {
 	// mounted for the same range of users, since what they write may be kept under the numbers that the host knows them by.
 	Mount(ctx context.Context, key, target string, v View) error
 	Unmount(ctx context.Context, target string) error
-	// UpperDir is an active snapshot's writable directory, for diff and size. Implementations that cannot tell what
-	// was written from what was there (NewCopy) give the whole root file system.
+	// UpperDir is an active snapshot's writable directory, for diff and size: what was written, in overlayfs form.
 	UpperDir(ctx context.Context, key string) (string, error)
 	// Remove deletes a snapshot that nothing builds on (else ErrInUse); an active one must be unmounted first.
 	// Removing an unknown key is no error.
