@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/shoal-dev/shoal/e2e/hosts"
@@ -69,17 +70,33 @@ func (b *bench) workerDies(ctx context.Context) (out, back time.Duration, err er
 	return out, back, err
 }
 
-// lastFailure asks again and again and returns when the last failing request began: from then on all were answered.
-func lastFailure(ctx context.Context, l *hosts.Lab, h *hosts.Host, start time.Time) (time.Duration, error) {
-	var last time.Duration
-	for good := 0; good < 60; good++ {
+// lastFailure asks again and again and returns when the last failing request began: from then on all were answered. A new one begins
+// every few milliseconds, whatever became of those before: one after the other, each failure would be a step of its whole time limit.
+func lastFailure(ctx context.Context, l *hosts.Lab, h *hosts.Host, start time.Time) (last time.Duration, err error) {
+	const step, limit, quiet = 10 * time.Millisecond, 250 * time.Millisecond, time.Second
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	defer wg.Wait()
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	for range tick.C {
 		began := time.Since(start)
-		if began > 30*time.Second {
+		mu.Lock()
+		failed := last
+		mu.Unlock()
+		switch {
+		case began > 30*time.Second:
 			return 0, errors.New("requests still fail after 30 s")
+		case began > failed+limit+quiet:
+			return failed, nil
 		}
-		if _, err := l.Client.Get(ctx, fmt.Sprintf("http://%s:8080/", h.Addr), 250*time.Millisecond); err != nil {
-			last, good = began, 0
-		}
+		wg.Go(func() {
+			if _, err := l.Client.Get(ctx, fmt.Sprintf("http://%s:8080/", h.Addr), limit); err != nil {
+				mu.Lock()
+				last = max(last, began)
+				mu.Unlock()
+			}
+		})
 	}
 	return last, nil
 }
