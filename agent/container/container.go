@@ -18,7 +18,7 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// Engine is what the agent needs of the node's container engine. Wrap makes one of an engine.Engine.
+// Engine is what the agent needs of the node's container engine. Package node makes one of an engine.Engine.
 // IDs are container IDs. Rows that it returns are not changed by either side.
 type Engine interface {
 	// Create makes a container that is marked with its task. Nothing is left behind on error.

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // ApplyChange changes a config as a line of a Dockerfile would: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD,
@@ -83,69 +82,6 @@ func command(c *RunConfig, s string) []string {
 		shell = []string{"/bin/sh", "-c"}
 	}
 	return append(slices.Clone(shell), s)
-}
-
-// pairs reads a=b "c d"='e f', or the old form: a b c.
-func pairs(s string) ([][2]string, error) {
-	words, err := splitWords(s)
-	if err != nil {
-		return nil, err
-	}
-	if !strings.Contains(words[0], "=") {
-		name, value, ok := strings.Cut(s, " ")
-		if !ok {
-			return nil, fmt.Errorf("%s has no value: write %s=VALUE", name, name)
-		}
-		return [][2]string{{name, strings.TrimSpace(value)}}, nil
-	}
-	var out [][2]string
-	for _, w := range words {
-		k, v, ok := strings.Cut(w, "=")
-		if !ok || k == "" {
-			return nil, fmt.Errorf("%q is not NAME=VALUE", w)
-		}
-		out = append(out, [2]string{k, v})
-	}
-	return out, nil
-}
-
-// splitWords splits at spaces outside of quotes, as a shell does. s is not empty.
-func splitWords(s string) ([]string, error) {
-	var words []string
-	var word strings.Builder
-	var quote byte
-	inWord := false
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		switch {
-		case quote == 0 && (c == ' ' || c == '\t'):
-			if inWord {
-				words = append(words, word.String())
-				word.Reset()
-			}
-			inWord = false
-			continue
-		case quote == 0 && (c == '"' || c == '\''):
-			quote = c
-		case c == quote:
-			quote = 0
-		case c == '\\' && quote != '\'' && i+1 < len(s):
-			if i++; quote == '"' && s[i] != '"' && s[i] != '\\' && s[i] != '$' {
-				word.WriteByte('\\')
-			}
-			word.WriteByte(s[i])
-		default:
-			word.WriteByte(c)
-		}
-		inWord = true
-	}
-	if quote != 0 {
-		return nil, fmt.Errorf("the quote %c is not closed", quote)
-	}
-	if inWord {
-		words = append(words, word.String())
-	}
-	return words, nil
 }
 
 func applyEnv(c *RunConfig, s string) error {
@@ -222,55 +158,5 @@ func applyVolume(c *RunConfig, s string) error {
 		}
 		c.Volumes[p] = struct{}{}
 	}
-	return nil
-}
-
-// applyHealthcheck reads NONE, or [--interval=D --timeout=D --start-period=D --start-interval=D --retries=N] CMD command.
-func applyHealthcheck(c *RunConfig, s string) error {
-	h := &Healthcheck{}
-	for strings.HasPrefix(s, "--") {
-		flag, rest, _ := strings.Cut(s, " ")
-		if err := h.flag(flag); err != nil {
-			return err
-		}
-		s = strings.TrimSpace(rest)
-	}
-	word, rest, _ := strings.Cut(s, " ")
-	rest = strings.TrimSpace(rest)
-	switch {
-	case strings.EqualFold(word, "NONE") && rest == "":
-		h.Test = []string{"NONE"}
-	case strings.EqualFold(word, "CMD") && rest != "":
-		if args, ok := execForm(rest); ok {
-			h.Test = append([]string{"CMD"}, args...)
-		} else {
-			h.Test = []string{"CMD-SHELL", rest}
-		}
-	default:
-		return errors.New("HEALTHCHECK needs CMD and a command, or NONE")
-	}
-	c.Healthcheck = h
-	return nil
-}
-
-func (h *Healthcheck) flag(s string) error {
-	name, value, _ := strings.Cut(s, "=")
-	if name == "--retries" {
-		n, err := strconv.Atoi(value)
-		if err != nil || n < 0 {
-			return fmt.Errorf("%s: a number is needed", s)
-		}
-		h.Retries = n
-		return nil
-	}
-	to := map[string]*int64{"--interval": &h.Interval, "--timeout": &h.Timeout, "--start-period": &h.StartPeriod, "--start-interval": &h.StartInterval}[name]
-	if to == nil {
-		return fmt.Errorf("flag %s is not known", name)
-	}
-	d, err := time.ParseDuration(value)
-	if err != nil || d < 0 {
-		return fmt.Errorf("%s: a duration such as 30s is needed", s)
-	}
-	*to = int64(d)
 	return nil
 }

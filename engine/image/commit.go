@@ -39,13 +39,9 @@ func (s *Store) Commit(ctx context.Context, o CommitOptions) (*api.Image, error)
 }
 
 func (s *Store) commitLayer(ctx context.Context, o CommitOptions) (*api.Image, error) {
-	var names []string
-	if o.Ref != "" {
-		named, err := parseTag(o.Ref)
-		if err != nil {
-			return nil, err
-		}
-		names = []string{key(named)}
+	names, err := refKeys(o.Ref)
+	if err != nil {
+		return nil, err
 	}
 	hold := s.leases.open()
 	defer hold.release()
@@ -71,20 +67,7 @@ func (s *Store) commitLayer(ctx context.Context, o CommitOptions) (*api.Image, e
 		spec.RootFS.DiffIDs = append(spec.RootFS.DiffIDs, layer.Digest)
 	}
 	spec.History = append(spec.History, history)
-	m, err := s.putImage(ctx, spec, layers, hold)
-	if err != nil {
-		return nil, err
-	}
-	p := &progress{report: func(*api.ImageProgress) {}}
-	here := func(context.Context, v1.Descriptor) error { return nil }
-	rec, err := s.assemble(ctx, m, here, hold, p)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.commit(rec, names); err != nil {
-		return nil, err
-	}
-	return s.finish(ctx, rec, names, p)
+	return s.publish(ctx, spec, layers, names, hold, &progress{report: func(*api.ImageProgress) {}})
 }
 
 // holdImage finds an image and keeps the sweep from all that belongs to it. It looks twice, since the image may have been

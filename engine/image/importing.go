@@ -5,14 +5,11 @@ package image
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/shoal-dev/shoal/proto/api"
@@ -38,13 +35,9 @@ func (s *Store) Import(ctx context.Context, r io.Reader, o ImportOptions, report
 }
 
 func (s *Store) importTar(ctx context.Context, r io.Reader, o ImportOptions, p *progress) (*api.Image, error) {
-	var names []string
-	if o.Ref != "" {
-		named, err := parseTag(o.Ref)
-		if err != nil {
-			return nil, err
-		}
-		names = []string{key(named)}
+	names, err := refKeys(o.Ref)
+	if err != nil {
+		return nil, err
 	}
 	spec, err := s.importSpec(o)
 	if err != nil {
@@ -64,19 +57,7 @@ func (s *Store) importTar(ctx context.Context, r io.Reader, o ImportOptions, p *
 		return nil, err
 	}
 	spec.RootFS = v1.RootFS{Type: "layers", DiffIDs: []digest.Digest{diff}}
-	m, err := s.putImage(ctx, spec, []v1.Descriptor{layer}, hold)
-	if err != nil {
-		return nil, err
-	}
-	here := func(context.Context, v1.Descriptor) error { return nil }
-	rec, err := s.assemble(ctx, m, here, hold, p)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.commit(rec, names); err != nil {
-		return nil, err
-	}
-	return s.finish(ctx, rec, names, p)
+	return s.publish(ctx, spec, []v1.Descriptor{layer}, names, hold, p)
 }
 
 func (s *Store) importSpec(o ImportOptions) (*Spec, error) {
@@ -93,44 +74,19 @@ func (s *Store) importSpec(o ImportOptions) (*Spec, error) {
 	return spec, nil
 }
 
-// diffID is the digest of a layer without its compression.
-func (s *Store) diffID(l v1.Descriptor) (digest.Digest, error) {
-	if l.MediaType == v1.MediaTypeImageLayer {
-		return l.Digest, nil
-	}
-	f, err := s.Content.Open(l.Digest)
+// publish makes an image of a config and of layers that are in the store.
+func (s *Store) publish(ctx context.Context, spec *Spec, layers []v1.Descriptor, names []string, hold *lease, p *progress) (*api.Image, error) {
+	m, err := s.putImage(ctx, spec, layers, hold)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	defer f.Close()
-	r, err := decompress(f)
+	here := func(context.Context, v1.Descriptor) error { return nil }
+	r, err := s.assemble(ctx, m, here, hold, p)
 	if err != nil {
-		return "", fmt.Errorf("decompress: %w", err)
+		return nil, err
 	}
-	defer r.Close()
-	d, err := digest.SHA256.FromReader(r)
-	if err != nil {
-		return "", fmt.Errorf("decompress: %w", err)
+	if err := s.commit(r, names); err != nil {
+		return nil, err
 	}
-	return d, nil
-}
-
-// putImage stores config and manifest of an image made here.
-func (s *Store) putImage(ctx context.Context, spec *Spec, layers []v1.Descriptor, hold *lease) (rawManifest, error) {
-	config, err := json.Marshal(spec)
-	if err != nil {
-		return rawManifest{}, err
-	}
-	id := digest.FromBytes(config)
-	m, err := newManifest(v1.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest,
-		Config: v1.Descriptor{MediaType: v1.MediaTypeImageConfig, Digest: id, Size: int64(len(config))},
-		Layers: layers,
-	})
-	if err != nil {
-		return rawManifest{}, err
-	}
-	hold.hold(id)
-	hold.hold(m.digest)
-	return m, errors.Join(s.putBlob(ctx, id, config), s.putBlob(ctx, m.digest, m.body))
+	return s.finish(ctx, r, names, p)
 }

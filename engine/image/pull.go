@@ -4,7 +4,6 @@ package image
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -93,13 +92,6 @@ func (s *Store) platform(p *api.Platform) Platform {
 	return want
 }
 
-// rawManifest is a manifest or index as it came, with its digest.
-type rawManifest struct {
-	digest    digest.Digest
-	mediaType string
-	body      []byte
-}
-
 // blobFetcher brings a blob into the content store, if it is not there.
 type blobFetcher func(ctx context.Context, d v1.Descriptor) error
 
@@ -132,62 +124,6 @@ func (s *Store) assemble(ctx context.Context, m rawManifest, fetch blobFetcher, 
 	}
 	ready := func(ctx context.Context, i int) error { return fetch(ctx, manifest.Layers[i]) }
 	return r, s.unpackAll(ctx, r.Layers, ready, p)
-}
-
-func parseManifest(m rawManifest) (*v1.Manifest, error) {
-	manifest := &v1.Manifest{}
-	if err := json.Unmarshal(m.body, manifest); err != nil {
-		return nil, fmt.Errorf("read manifest %s: %w", m.digest, err)
-	}
-	if t := manifest.Config.MediaType; t != v1.MediaTypeImageConfig && t != dockerConfig {
-		return nil, fmt.Errorf("%s is not a container image but an artifact of type %q", m.digest, t)
-	}
-	for _, d := range append([]v1.Descriptor{manifest.Config}, manifest.Layers...) {
-		if err := d.Digest.Validate(); err != nil {
-			return nil, fmt.Errorf("manifest %s: digest %q: %w", m.digest, d.Digest, err)
-		}
-		if d.Size < 0 {
-			return nil, fmt.Errorf("manifest %s: %s has a negative size", m.digest, d.Digest)
-		}
-	}
-	return manifest, nil
-}
-
-// newRecord joins manifest and config.
-func (s *Store) newRecord(m rawManifest, manifest *v1.Manifest) (*record, error) {
-	raw, err := s.Content.ReadSmall(manifest.Config.Digest, maxConfig)
-	if err != nil {
-		return nil, err
-	}
-	config, err := ParseSpec(raw)
-	if err != nil {
-		return nil, err
-	}
-	if config.OS != "linux" {
-		return nil, fmt.Errorf("the image is for %s, only Linux images can run here", platformText(Platform{config.OS, config.Architecture}))
-	}
-	if len(config.RootFS.DiffIDs) != len(manifest.Layers) {
-		return nil, errNoLayers
-	}
-	r := &record{
-		ID: manifest.Config.Digest, Manifest: m.digest, MediaType: m.mediaType,
-		Platform: Platform{OS: config.OS, Architecture: config.Architecture},
-	}
-	if config.Created != nil {
-		r.Created = *config.Created
-	}
-	chain := ""
-	for i, l := range manifest.Layers {
-		diff := config.RootFS.DiffIDs[i]
-		if err := diff.Validate(); err != nil {
-			return nil, fmt.Errorf("image config: diff ID %q: %w", diff, err)
-		}
-		chain = nextChain(chain, diff.String())
-		r.Layers = append(r.Layers, layerRecord{
-			MediaType: l.MediaType, Blob: l.Digest, BlobSize: l.Size, DiffID: diff, ChainID: digest.Digest(chain),
-		})
-	}
-	return r, nil
 }
 
 // putBlob stores a small blob.
@@ -224,5 +160,3 @@ func (s *Store) finish(ctx context.Context, r *record, names []string, p *progre
 	p.last(img.Id, ref)
 	return img, nil
 }
-
-func platformText(p Platform) string { return p.OS + "/" + p.Architecture }

@@ -118,3 +118,24 @@ func (c *catalog) byPrefix(hex string) (*record, error) {
 	}
 	return found, nil
 }
+
+// tagKeys are the keys of names that images shall have.
+func tagKeys(tags []string) ([]string, error) {
+	var keys []string
+	for _, t := range tags {
+		named, err := parseTag(t)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key(named))
+	}
+	return keys, nil
+}
+
+// refKeys is tagKeys of a name that may be left out.
+func refKeys(ref string) ([]string, error) {
+	if ref == "" {
+		return nil, nil
+	}
+	return tagKeys([]string{ref})
+}

@@ -47,54 +47,64 @@ type element struct {
 // rule is a sequence of terms, all of which must match, the last one a verdict.
 type rule []term
 
+// hooks are the rules of each of our chains.
+type hooks struct{ guard, stray, publish, publishLocal, forward, leave []rule }
+
 // buildRules computes the table from bridges that have somebody on them, and all attachments.
 func buildRules(networks []*api.LocalNetwork, attached []Attachment) *ruleset {
-	rs := &ruleset{table: tableName, maps: portMaps(networks, attached)}
-	var nat, local []rule
-	for _, m := range rs.maps {
-		nat = append(nat, rule{fibLocal(), dnatTo(m)})
-		if m.v6 {
-			// IPv6 has no way out of the loopback: there the held socket is a proxy.
-			local = append(local, rule{fibLocal(), notLoopback6(), dnatTo(m)})
-		} else {
-			local = append(local, rule{fibLocal(), dnatTo(m)})
-		}
+	maps := portMaps(networks, attached)
+	h := &hooks{forward: []rule{{ctEstablished(), verdict("accept")}, {ctDNAT(), verdict("accept")}}}
+	for _, m := range maps {
+		h.addPorts(m)
 	}
-	var stray []rule
-	raw, forward := []rule{}, []rule{{ctEstablished(), verdict("accept")}, {ctDNAT(), verdict("accept")}}
-	var post []rule
 	for _, n := range networks {
-		raw = append(raw, rule{iif(n.Bridge), daddr(netip.MustParsePrefix("127.0.0.0/8")), verdict("drop")})
-		// What is no part of its connection, as it was repeated too late for example, is not translated back: a client would hear
-		// from an address that it never called, and end the connection by a reset.
-		stray = append(stray, rule{iif(n.Bridge), ctInvalid(), verdict("drop")})
-		// Nothing comes in but answers and published ports; so bridges are closed to one another as well.
-		forward = append(forward, rule{oif(n.Bridge), notIif(n.Bridge), verdict("drop")})
-		o := optionsOf(n)
-		if n.Internal {
-			forward = append(forward, rule{iif(n.Bridge), notOif(n.Bridge), verdict("drop")})
-		}
-		if o.apart { // the bridge keeps its ports apart itself, this is for packets that go through the host
-			forward = append(forward, rule{iif(n.Bridge), oif(n.Bridge), verdict("drop")})
-		}
-		for _, p := range prefixes(n) {
-			if !n.Internal && o.masquerade {
-				post = append(post, rule{saddr(p), notOif(n.Bridge), verdict("masquerade")})
-			}
-			// A container that calls a published port of its own network must hear the answer from where it called.
-			post = append(post, rule{saddr(p), oif(n.Bridge), ctDNAT(), verdict("masquerade")})
-		}
-		post = append(post, rule{saddr(netip.MustParsePrefix("127.0.0.0/8")), oif(n.Bridge), verdict("masquerade")})
+		h.addBridge(n)
 	}
-	rs.chains = []chain{
-		{name: "guard", kind: "filter", hook: "prerouting", priority: -300, rules: raw},
-		{name: "stray", kind: "filter", hook: "prerouting", priority: -150, rules: stray},
-		{name: "publish", kind: "nat", hook: "prerouting", priority: -100, rules: nat},
-		{name: "publish_local", kind: "nat", hook: "output", priority: -100, rules: local},
-		{name: "forward", kind: "filter", hook: "forward", priority: 0, rules: forward},
-		{name: "leave", kind: "nat", hook: "postrouting", priority: 100, rules: post},
+	return &ruleset{table: tableName, maps: maps, chains: []chain{
+		{name: "guard", kind: "filter", hook: "prerouting", priority: -300, rules: h.guard},
+		{name: "stray", kind: "filter", hook: "prerouting", priority: -150, rules: h.stray},
+		{name: "publish", kind: "nat", hook: "prerouting", priority: -100, rules: h.publish},
+		{name: "publish_local", kind: "nat", hook: "output", priority: -100, rules: h.publishLocal},
+		{name: "forward", kind: "filter", hook: "forward", priority: 0, rules: h.forward},
+		{name: "leave", kind: "nat", hook: "postrouting", priority: 100, rules: h.leave},
+	}}
+}
+
+// addPorts leads what comes to a published port to its container.
+func (h *hooks) addPorts(m portMap) {
+	h.publish = append(h.publish, rule{fibLocal(), dnatTo(m)})
+	if m.v6 {
+		// IPv6 has no way out of the loopback: there the held socket is a proxy.
+		h.publishLocal = append(h.publishLocal, rule{fibLocal(), notLoopback6(), dnatTo(m)})
+	} else {
+		h.publishLocal = append(h.publishLocal, rule{fibLocal(), dnatTo(m)})
 	}
-	return rs
+}
+
+// addBridge closes a network's bridge to all but its own containers, answers and published ports, and masks what leaves it.
+func (h *hooks) addBridge(n *api.LocalNetwork) {
+	loopback := netip.MustParsePrefix("127.0.0.0/8")
+	h.guard = append(h.guard, rule{iif(n.Bridge), daddr(loopback), verdict("drop")})
+	// What is no part of its connection, as it was repeated too late for example, is not translated back: a client would hear
+	// from an address that it never called, and end the connection by a reset.
+	h.stray = append(h.stray, rule{iif(n.Bridge), ctInvalid(), verdict("drop")})
+	// Nothing comes in but answers and published ports; so bridges are closed to one another as well.
+	h.forward = append(h.forward, rule{oif(n.Bridge), notIif(n.Bridge), verdict("drop")})
+	o := optionsOf(n)
+	if n.Internal {
+		h.forward = append(h.forward, rule{iif(n.Bridge), notOif(n.Bridge), verdict("drop")})
+	}
+	if o.apart { // the bridge keeps its ports apart itself, this is for packets that go through the host
+		h.forward = append(h.forward, rule{iif(n.Bridge), oif(n.Bridge), verdict("drop")})
+	}
+	for _, p := range prefixes(n) {
+		if !n.Internal && o.masquerade {
+			h.leave = append(h.leave, rule{saddr(p), notOif(n.Bridge), verdict("masquerade")})
+		}
+		// A container that calls a published port of its own network must hear the answer from where it called.
+		h.leave = append(h.leave, rule{saddr(p), oif(n.Bridge), ctDNAT(), verdict("masquerade")})
+	}
+	h.leave = append(h.leave, rule{saddr(loopback), oif(n.Bridge), verdict("masquerade")})
 }
 
 // portMaps are always the same four, so that a port more or less is an element more or less.

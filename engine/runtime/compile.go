@@ -4,11 +4,7 @@ package runtime
 
 import (
 	"encoding/json"
-	"fmt"
-	"os"
-	"slices"
 	"strconv"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -37,42 +33,6 @@ type groupFiles struct {
 }
 
 type visibleV struct{ name, path string }
-
-var nsFlags = map[specs.LinuxNamespaceType]int{
-	specs.PIDNamespace: unix.CLONE_NEWPID, specs.NetworkNamespace: unix.CLONE_NEWNET, specs.MountNamespace: unix.CLONE_NEWNS,
-	specs.IPCNamespace: unix.CLONE_NEWIPC, specs.UTSNamespace: unix.CLONE_NEWUTS, specs.UserNamespace: unix.CLONE_NEWUSER,
-	specs.CgroupNamespace: unix.CLONE_NEWCGROUP, specs.TimeNamespace: unix.CLONE_NEWTIME,
-}
-
-// namespaces sorts the spec's namespaces into those to make and those to join.
-type namespaces struct {
-	fresh int            // flags
-	all   int            // flags
-	paths map[int]string // to join
-}
-
-func sortNamespaces(list []specs.LinuxNamespace) (namespaces, error) {
-	n := namespaces{paths: map[int]string{}}
-	for _, ns := range list {
-		flag, ok := nsFlags[ns.Type]
-		if !ok {
-			return n, fmt.Errorf("unknown namespace type %q", ns.Type)
-		}
-		if n.all&flag != 0 {
-			return n, fmt.Errorf("namespace %q is listed twice", ns.Type)
-		}
-		n.all |= flag
-		if ns.Path == "" {
-			n.fresh |= flag
-		} else {
-			n.paths[flag] = ns.Path
-		}
-	}
-	if n.fresh&unix.CLONE_NEWNS == 0 {
-		return n, fmt.Errorf("a container needs a mount namespace of its own")
-	}
-	return n, nil
-}
 
 // compile turns a container into the program of its first process.
 func compile(in input) ([]byte, error) {
@@ -146,14 +106,6 @@ func (b *builder) logPath(l LogConfig) wire.Span {
 	return wire.Span{Off: uint32(b.str(l.Path + "\x00" + string(attrs))), Len: uint32(len(l.Path))}
 }
 
-func idMap(list []specs.LinuxIDMapping) string {
-	var t strings.Builder
-	for _, m := range list {
-		fmt.Fprintf(&t, "%d %d %d\n", m.ContainerID, m.HostID, m.Size)
-	}
-	return t.String()
-}
-
 // enterCgroups moves the child, not its parent: writing "0" costs nothing, writing
 // another process's pid waits for all CPUs.
 func (b *builder) enterCgroups(g groupFiles) {
@@ -167,107 +119,6 @@ func (b *builder) enterCgroups(g groupFiles) {
 		b.do("join cgroup "+path, unix.SYS_WRITE, r, "0", 1)
 		b.do("", unix.SYS_CLOSE, r)
 	}
-}
-
-// namespaces arranges that the child is in the right ones.
-//
-// A network, IPC, UTS or PID namespace to join is entered by the shim's thread
-// around the fork, while it has all the privileges. New ones are made at the
-// fork, all at once, so that they belong to a new user namespace; the cgroup
-// namespace only after the child is in its cgroup, which becomes its root, or which
-// it could not enter from within a namespace that it is to join.
-// A user namespace to join must be entered by the child before the others are made:
-// it then forks once more and its child becomes the shim's.
-func (b *builder) namespaces() {
-	atFork := b.ns.fresh &^ (unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
-	for _, flag := range []int{unix.CLONE_NEWNET, unix.CLONE_NEWIPC, unix.CLONE_NEWUTS, unix.CLONE_NEWPID} {
-		if path, ok := b.ns.paths[flag]; ok {
-			b.join(path, flag)
-		}
-	}
-	if path, ok := b.ns.paths[unix.CLONE_NEWCGROUP]; ok {
-		b.setns("cgroup", path, unix.CLONE_NEWCGROUP)
-	}
-	if path, ok := b.ns.paths[unix.CLONE_NEWUSER]; ok {
-		b.setns("user", path, unix.CLONE_NEWUSER)
-		b.nest(atFork)
-	} else {
-		b.hdr.CloneFlags = uint64(atFork)
-	}
-	b.do("die with the shim", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL))
-	if b.ns.fresh&unix.CLONE_NEWCGROUP != 0 {
-		b.do("make cgroup namespace", unix.SYS_UNSHARE, unix.CLONE_NEWCGROUP)
-	}
-	if b.ns.fresh&unix.CLONE_NEWUSER != 0 {
-		b.ask(wire.MsgMap)
-	}
-	if b.userns {
-		b.becomeRoot()
-	}
-	b.timeNamespace()
-	if b.ns.fresh&unix.CLONE_NEWNET != 0 {
-		b.loopback()
-	}
-}
-
-// nest forks once more; the child goes on and is the shim's child, too.
-func (b *builder) nest(flags int) {
-	b.hdr.Flags |= wire.FlagNested
-	var parent, child label
-	pid := b.newReg()
-	b.do("fork into the user namespace", wire.DoFork, flags|unix.CLONE_PARENT).to(pid).then(&parent)
-	b.do("", unix.SYS_GETPID).then(&child)
-	b.here(&parent)
-	m := b.bytes(structBytes(&wire.Msg{Kind: wire.MsgPid}))
-	b.do("", wire.DoStore32, m+8, pid)
-	b.do("", unix.SYS_WRITE, reg(wire.RegSync), m, 16)
-	b.do("", wire.DoExit, 0)
-	b.here(&child)
-	b.do("wait for the shim", wire.DoAwait)
-}
-
-func (b *builder) becomeRoot() {
-	b.do("setgid 0 in the user namespace", unix.SYS_SETRESGID, 0, 0, 0)
-	b.do("setgroups in the user namespace", unix.SYS_SETGROUPS, 0, 0).ok(unix.EPERM)
-	b.do("setuid 0 in the user namespace", unix.SYS_SETRESUID, 0, 0, 0)
-	b.do("", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL))
-}
-
-// setns makes the child itself enter a namespace that the shim has opened.
-func (b *builder) setns(name, path string, flag int) {
-	r := b.program.open(path, unix.O_RDONLY)
-	b.do("join "+name+" namespace "+path, unix.SYS_SETNS, r, flag)
-	b.do("", unix.SYS_CLOSE, r)
-}
-
-func (b *builder) timeNamespace() {
-	if path, ok := b.ns.paths[unix.CLONE_NEWTIME]; ok {
-		b.setns("time", path, unix.CLONE_NEWTIME)
-	}
-	if b.ns.fresh&unix.CLONE_NEWTIME == 0 {
-		return
-	}
-	b.do("make time namespace", unix.SYS_UNSHARE, unix.CLONE_NEWTIME)
-	var t strings.Builder
-	for _, clock := range []string{"monotonic", "boottime"} {
-		if o, ok := b.in.spec.Linux.TimeOffsets[clock]; ok {
-			fmt.Fprintf(&t, "%s %d %d\n", clock, o.Secs, o.Nanosecs)
-		}
-	}
-	if t.Len() > 0 {
-		b.writeFile("set time offsets", "/proc/self/timens_offsets", t.String())
-	}
-	b.enterOwnTime()
-}
-
-// enterOwnTime: what unshare made is for children only. Newer kernels let execve enter it (6.3), to older ones it must be said.
-func (b *builder) enterOwnTime() {
-	const what = "enter time namespace"
-	r := b.newReg()
-	b.do(what, unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/self/ns/time_for_children", unix.O_RDONLY|unix.O_CLOEXEC).to(r)
-	b.do(what, unix.SYS_SETNS, r, unix.CLONE_NEWTIME)
-	b.do("", unix.SYS_CLOSE, r)
-	b.release(r)
 }
 
 // writeFile writes an existing file in one go.
@@ -324,88 +175,4 @@ func (b *builder) names() {
 	if s.Domainname != "" && own {
 		b.do("set domain name "+s.Domainname, unix.SYS_SETDOMAINNAME, s.Domainname, len(s.Domainname))
 	}
-}
-
-// validate refuses what would otherwise be ignored.
-func validate(s *specs.Spec) error {
-	switch {
-	case s.Process == nil || len(s.Process.Args) == 0:
-		return fmt.Errorf("config.json: process.args is empty")
-	case s.Root == nil || s.Root.Path == "":
-		return fmt.Errorf("config.json: root.path is missing")
-	case s.Linux == nil:
-		return fmt.Errorf("config.json: the linux section is missing")
-	case s.Linux.IntelRdt != nil, s.Linux.MemoryPolicy != nil, len(s.Linux.NetDevices) > 0:
-		return fmt.Errorf("config.json: linux.intelRdt, linux.memoryPolicy and linux.netDevices are not supported")
-	case s.Linux.MountLabel != "" && !hasSELinux():
-		return fmt.Errorf("config.json: linux.mountLabel %q: SELinux is not enabled on this host", s.Linux.MountLabel)
-	case s.Windows != nil || s.VM != nil || s.Solaris != nil || s.ZOS != nil || s.FreeBSD != nil:
-		return fmt.Errorf("config.json: sections for other systems than Linux are not supported")
-	}
-	if err := validateHooks(s.Hooks); err != nil {
-		return err
-	}
-	if err := validateNames(s); err != nil {
-		return err
-	}
-	return validateProcess(s.Process)
-}
-
-func hasAppArmor() bool {
-	b, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
-	return err == nil && strings.HasPrefix(string(b), "Y")
-}
-
-func hasSELinux() bool {
-	_, err := os.Stat("/sys/fs/selinux/enforce")
-	return err == nil
-}
-
-func validateNames(s *specs.Spec) error {
-	has := func(t specs.LinuxNamespaceType) bool {
-		return slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == t })
-	}
-	switch {
-	case (s.Hostname != "" || s.Domainname != "") && !has(specs.UTSNamespace):
-		return fmt.Errorf("config.json: a hostname needs a uts namespace")
-	case len(s.Linux.TimeOffsets) > 0 && !has(specs.TimeNamespace):
-		return fmt.Errorf("config.json: time offsets need a time namespace")
-	case has(specs.UserNamespace) && (len(s.Linux.UIDMappings) == 0 || len(s.Linux.GIDMappings) == 0) && !joins(s, specs.UserNamespace):
-		return fmt.Errorf("config.json: a user namespace needs uid and gid mappings")
-	case !has(specs.UserNamespace) && len(s.Linux.UIDMappings)+len(s.Linux.GIDMappings) > 0:
-		return fmt.Errorf("config.json: uid and gid mappings need a user namespace")
-	}
-	for clock := range s.Linux.TimeOffsets {
-		if clock != "monotonic" && clock != "boottime" {
-			return fmt.Errorf("config.json: unknown clock %q in time offsets", clock)
-		}
-	}
-	return nil
-}
-
-func joins(s *specs.Spec, t specs.LinuxNamespaceType) bool {
-	return slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == t && n.Path != "" })
-}
-
-func validateProcess(p *specs.Process) error {
-	switch {
-	case p.ApparmorProfile != "" && !hasAppArmor():
-		return fmt.Errorf("process.apparmorProfile %q: AppArmor is not enabled on this host", p.ApparmorProfile)
-	case p.SelinuxLabel != "" && !hasSELinux():
-		return fmt.Errorf("process.selinuxLabel %q: SELinux is not enabled on this host", p.SelinuxLabel)
-	case p.SelinuxLabel != "" && p.ApparmorProfile != "":
-		return fmt.Errorf("process: both an AppArmor profile and an SELinux label: no kernel has both")
-	case p.Scheduler != nil, p.IOPriority != nil, p.ExecCPUAffinity != nil:
-		return fmt.Errorf("process.scheduler, ioPriority and execCPUAffinity are not supported")
-	case p.CommandLine != "" || p.User.Username != "":
-		return fmt.Errorf("process.commandLine and user.username are for Windows")
-	case p.Cwd != "" && p.Cwd[0] != '/':
-		return fmt.Errorf("process.cwd %q is not an absolute path", p.Cwd)
-	}
-	for _, e := range p.Env {
-		if !strings.Contains(e, "=") || strings.ContainsRune(e, 0) {
-			return fmt.Errorf("process.env: %q is not NAME=VALUE", e)
-		}
-	}
-	return nil
 }
