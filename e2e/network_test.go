@@ -35,6 +35,24 @@ func TestNetworkThroughChanges(t *testing.T) {
 		id := strings.Fields(run(t, first, "ps", "-q", "--filter", "label=shoal.service.name=web"))[0]
 		run(t, first, "exec", id, "/web", "get", "http://www/", "20")
 	})
+	t.Run("what a removed service was reached at is not the next one's", func(t *testing.T) {
+		vip := func(name string) string {
+			run(t, first, "service", "create", "-d", "--name", name, "--replicas", "0", "--network", "app", "web:1")
+			defer run(t, first, "service", "rm", name)
+			var out string
+			eventually(t, "it has an address", 10*time.Second, func() error {
+				out = strings.TrimSpace(run(t, first, "service", "inspect", "-f", "{{range .Endpoint.VirtualIPs}}{{.Addr}} {{end}}", name))
+				if out == "" {
+					return errors.New("none")
+				}
+				return nil
+			})
+			return out
+		}
+		if one, two := vip("one"), vip("two"); one == two {
+			t.Errorf("both have %s", one)
+		}
+	})
 	t.Run("from one node to the other, by any address", func(t *testing.T) {
 		for _, to := range []netip.Addr{first.Addr, first.Addr6, l.Hosts[2].Addr6} {
 			if out, err := second.Get(t.Context(), fmt.Sprintf("http://%s/", netip.AddrPortFrom(to, 8081)), 2*time.Second); err != nil {

@@ -8,10 +8,12 @@ import (
 // Hosts hands out the host addresses of one subnet. The subnet's own address, IPv4's
 // broadcast address and the gateway are never given.
 type Hosts struct {
-	within netip.Prefix
-	used   map[netip.Addr]bool // true: taken; false: better avoided
-	next   netip.Addr
-	last   bool // second round, which takes avoided addresses too
+	within      netip.Prefix
+	used        map[netip.Addr]bool // true: taken; false: better avoided
+	start, next netip.Addr          // a round goes from start to the end, and then from the beginning to start
+	given       netip.Addr          // by Next, or before
+	wrapped     bool                // this round has come to the end
+	last        bool                // second round, which takes avoided addresses too
 }
 
 // NewHosts starts with an empty subnet. within limits the addresses to a part of it; the
@@ -21,7 +23,7 @@ func NewHosts(subnet netip.Prefix, gateway netip.Addr, within netip.Prefix) *Hos
 		within = subnet
 	}
 	h := &Hosts{within: within.Masked(), used: map[netip.Addr]bool{}}
-	h.next = h.within.Addr()
+	h.begin(h.within.Addr())
 	if !subnet.IsSingleIP() {
 		h.Use(subnet.Masked().Addr())
 		if subnet.Addr().Is4() {
@@ -45,24 +47,50 @@ func (h *Hosts) Avoid(a netip.Addr) {
 	}
 }
 
-// Next takes the lowest free address. False: there is none.
+// After begins behind an address that was given before, so that what is given back waits until all others have had their
+// turn. An address of elsewhere changes nothing.
+func (h *Hosts) After(a netip.Addr) {
+	if a = a.Unmap(); h.within.Contains(a) {
+		h.given = a
+		h.begin(a.Next())
+	}
+}
+
+func (h *Hosts) begin(a netip.Addr) {
+	if !a.IsValid() || !h.within.Contains(a) {
+		a = h.within.Addr()
+	}
+	h.start, h.next, h.wrapped = a, a, false
+}
+
+// Next takes the next free address: the lowest behind the one that After names, else the lowest. False: there is none.
 func (h *Hosts) Next() (netip.Addr, bool) {
 	for {
-		for a := h.next; a.IsValid() && h.within.Contains(a); a = a.Next() {
-			taken, known := h.used[a]
-			if taken || known && !h.last {
-				continue
-			}
-			h.used[a] = true
-			h.next = a.Next()
+		a, ok := h.step()
+		switch taken, known := h.used[a]; {
+		case !ok && h.last:
+			return netip.Addr{}, false
+		case !ok:
+			h.last = true
+			h.begin(h.start)
+		case !taken && (!known || h.last):
+			h.used[a], h.given = true, a
 			return a, true
 		}
-		if h.last {
-			h.next = netip.Addr{}
-			return netip.Addr{}, false
-		}
-		h.last, h.next = true, h.within.Addr()
 	}
+}
+
+// step is the next address of a round, free or not.
+func (h *Hosts) step() (netip.Addr, bool) {
+	if !h.wrapped && (!h.next.IsValid() || !h.within.Contains(h.next)) {
+		h.wrapped, h.next = true, h.within.Addr()
+	}
+	if h.wrapped && h.next == h.start {
+		return netip.Addr{}, false
+	}
+	a := h.next
+	h.next = a.Next()
+	return a, true
 }
 
 // Subnet is a Hosts with the prefix that its addresses are written with.
@@ -105,4 +133,36 @@ func (s Subnet) Take(taken bool, addrs ...string) {
 			s.Avoid(a)
 		}
 	}
+}
+
+// ParseSubnets reads the subnets of a network. last are addresses that were given last, one for each of them.
+func ParseSubnets[C interface {
+	GetSubnet() string
+	GetGateway() string
+	GetIpRange() string
+}](rows []C, last []string) ([]Subnet, error) {
+	var out []Subnet
+	for _, c := range rows {
+		s, err := ParseSubnet(c.GetSubnet(), c.GetGateway(), c.GetIpRange())
+		if err != nil {
+			return nil, err
+		}
+		for _, text := range last {
+			if a, err := netip.ParseAddr(text); err == nil && s.Prefix.Contains(a) {
+				s.After(a)
+			}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// LastGiven is for ParseSubnets next time.
+func LastGiven(subnets []Subnet) (last []string) {
+	for _, s := range subnets {
+		if s.given.IsValid() {
+			last = append(last, s.given.String())
+		}
+	}
+	return last
 }

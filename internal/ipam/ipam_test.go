@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -109,6 +110,34 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+func TestHostsGoRound(t *testing.T) {
+	rows := []*api{{"10.0.0.0/29"}, {"fd00::/64"}}
+	var last, got []string
+	for i := range 7 { // each time all over: nothing is remembered but last
+		subnets, err := ParseSubnets(rows, last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range subnets {
+			s.Take(true, "10.0.0.3")
+			if a, ok := s.Next(); ok && s.Prefix.Addr().Is4() == (i != 6) {
+				got = append(got, a.String())
+			}
+		}
+		last = LastGiven(subnets)
+	}
+	want := "10.0.0.2 10.0.0.4 10.0.0.5 10.0.0.6 10.0.0.2 10.0.0.4 fd00::8"
+	if g := strings.Join(got, " "); g != want {
+		t.Errorf("got %s, want %s", g, want)
+	}
+}
+
+type api struct{ subnet string }
+
+func (a *api) GetSubnet() string { return a.subnet }
+func (*api) GetGateway() string  { return "" }
+func (*api) GetIpRange() string  { return "" }
+
 func TestHostsWithin(t *testing.T) {
 	h := NewHosts(netip.MustParsePrefix("10.0.0.0/16"), netip.MustParseAddr("10.0.0.1"), netip.MustParsePrefix("10.0.9.0/30"))
 	n := 0
@@ -148,8 +177,24 @@ func TestHostsProperty(t *testing.T) {
 			seen[a] = true
 			taken++
 		}
-		n := 0
+		// The first round goes up from behind the one given last, the second takes what was to be avoided.
+		n, descents := 0, 0
+		last := subnet.Addr()
+		if rapid.Bool().Draw(t, "after") {
+			b := last.AsSlice()
+			b[len(b)-1] = byte(rapid.IntRange(0, 255).Draw(t, "last"))
+			if a, _ := netip.AddrFromSlice(b); subnet.Contains(a) {
+				h.After(a)
+				last = a
+			}
+		}
 		for a, ok := h.Next(); ok; a, ok = h.Next() {
+			if !last.Less(a) {
+				descents++
+			}
+			if last = a; descents > 3 {
+				t.Fatalf("%v is no round", a)
+			}
 			if seen[a] || !subnet.Contains(a) || a.Is4() && a == Last(subnet) {
 				t.Fatalf("%v given though it is taken, reserved or foreign", a)
 			}

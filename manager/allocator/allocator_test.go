@@ -116,8 +116,8 @@ func TestNetworkGetsSubnetsAndVNI(t *testing.T) {
 		t.Errorf("second network: %v", second)
 	}
 	r.update(func(tx *store.Tx) error { return tx.Networks().Delete("app") })
-	if third := r.network(net("third", true)); third.Vni != 4096 || third.Ipam[0].Subnet != "10.96.4.0/22" {
-		t.Errorf("what a removed network had is not given again: %v", third)
+	if third := r.network(net("third", true)); third.Vni != 4098 || third.Ipam[0].Subnet != "10.96.4.0/22" {
+		t.Errorf("want the subnet of the removed network, and the number of none: %v", third)
 	}
 }
 

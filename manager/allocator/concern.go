@@ -20,6 +20,9 @@ func anyConcerns(events []store.Event) bool {
 			old := e.Old.(*api.Node)
 			return now.Number == 0 || len(now.GatewaySubnets) == 0 ||
 				!slices.Equal(old.GetDescription().GetLocalSubnets(), now.GetDescription().GetLocalSubnets())
+		case *api.Network:
+			old := e.Old.(*api.Network)
+			return old.Vni != now.Vni || !proto.Equal(old.Spec, now.Spec)
 		case *api.Service:
 			old := e.Old.(*api.Service)
 			return old.PendingDelete != now.PendingDelete || !proto.Equal(old.Endpoint, now.Endpoint) ||

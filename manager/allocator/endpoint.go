@@ -39,6 +39,23 @@ func (p *pass) allocateServices() error {
 			return err
 		}
 	}
+	return p.noteGiven()
+}
+
+// noteGiven keeps which addresses were given last. Where a service was, others are not for as long as there are addresses that
+// nobody had meanwhile: clients may have its own in their caches.
+func (p *pass) noteGiven() error {
+	for i, n := range p.networks {
+		last := ipam.LastGiven(p.hosts[n.Id])
+		if p.hosts[n.Id] == nil || slices.Equal(last, n.LastGiven) {
+			continue
+		}
+		changed := proto.CloneOf(n)
+		changed.LastGiven = last
+		if err := save(p, p.tx.Networks(), p.networks, i, changed); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -122,12 +139,11 @@ func (p *pass) freeAddresses(n *api.Network) (out []string, err error) {
 
 // usage reads from the rows which addresses of a network are taken.
 func (p *pass) usage(n *api.Network) ([]ipam.Subnet, error) {
-	var out []ipam.Subnet
-	for _, c := range n.Ipam {
-		s, err := ipam.ParseSubnet(c.Subnet, c.Gateway, c.IpRange)
-		if err != nil {
-			return nil, fmt.Errorf("network %s: %w", n.GetSpec().GetName(), err)
-		}
+	out, err := ipam.ParseSubnets(n.Ipam, n.LastGiven)
+	if err != nil {
+		return nil, fmt.Errorf("network %s: %w", n.GetSpec().GetName(), err)
+	}
+	for _, s := range out {
 		for _, svc := range p.services {
 			for _, v := range svc.GetEndpoint().GetVirtualIps() {
 				if v.NetworkId == n.Id {
@@ -142,7 +158,6 @@ func (p *pass) usage(n *api.Network) ([]ipam.Subnet, error) {
 				}
 			}
 		}
-		out = append(out, s)
 	}
 	return out, nil
 }

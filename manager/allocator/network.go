@@ -31,16 +31,36 @@ func (p *pass) allocateNetworks() error {
 			return err
 		}
 	}
+	return p.noteVNI()
+}
+
+// noteVNI keeps which number was given last.
+func (p *pass) noteVNI() error {
+	if c := p.tx.Cluster(); p.write && c.LastVni != p.lastVNI {
+		c = proto.CloneOf(c)
+		c.LastVni = p.lastVNI
+		return p.tx.SetCluster(c)
+	}
 	return nil
 }
 
+// freeVNI takes the next free number behind the one given last: a node that has not heard yet that a network is gone does not mix
+// it up with the next one.
 func (p *pass) freeVNI() (uint32, error) {
 	used := map[uint32]bool{}
 	for _, n := range p.networks {
 		used[n.Vni] = true
 	}
-	for v := p.vniBase; v <= lastVNI; v++ {
+	v := p.lastVNI
+	for range len(used) + 1 {
+		if v++; v < p.vniBase || v > lastVNI {
+			v = p.vniBase
+		}
+		for used[v] && v < lastVNI {
+			v++
+		}
 		if !used[v] {
+			p.lastVNI = v
 			return v, nil
 		}
 	}

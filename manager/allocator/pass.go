@@ -33,7 +33,7 @@ type pass struct {
 	pools, nodePools []netip.Prefix
 	size             int
 	ula              netip.Prefix // invalid: the cluster has none
-	vniBase          uint32
+	vniBase, lastVNI uint32
 
 	networks []*api.Network // as this pass leaves them
 	nodes    []*api.Node
@@ -88,6 +88,7 @@ func (p *pass) configure(c *api.Cluster) (err error) {
 	if p.vniBase = c.VniBase; p.vniBase == 0 {
 		p.vniBase = defaultVNI
 	}
+	p.lastVNI = c.LastVni
 	if c.UlaPrefix != "" {
 		if p.ula, err = netip.ParsePrefix(c.UlaPrefix); err != nil {
 			return fmt.Errorf("ula_prefix of the cluster: %w", err)

@@ -46,7 +46,7 @@ func (v view) want(tx *store.Tx, k key) proto.Message {
 		return orNil(peerView(tx.Nodes().Get(k.id)))
 	case aNetwork:
 		if v.networks[k.id] > 0 {
-			return orNil(tx.Networks().Get(k.id))
+			return orNil(networkView(tx.Networks().Get(k.id)))
 		}
 	case aService:
 		return orNil(v.serviceView(tx.Services().Get(k.id)))
@@ -84,6 +84,14 @@ func (v view) mine(t *api.Task) bool {
 func active(t *api.Task) bool {
 	s := t.Status.GetState()
 	return t.NodeId != "" && s >= api.TaskState_ASSIGNED && s <= api.TaskState_RUNNING
+}
+
+// networkView leaves out what changes with each task.
+func networkView(n *api.Network) *api.Network {
+	if n == nil {
+		return nil
+	}
+	return &api.Network{Id: n.Id, Spec: n.Spec, Ipam: n.Ipam, Vni: n.Vni}
 }
 
 func peerView(n *api.Node) *api.PeerView {

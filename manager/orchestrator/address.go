@@ -3,8 +3,10 @@ package orchestrator
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/shoal-dev/shoal/internal/ipam"
@@ -103,13 +105,9 @@ func (a *addresses) take(network string) (out []string, err error) {
 // usage reads which addresses the tasks and services of a network have. Those of ended tasks are given again last;
 // an orphaned task may still use its own where nobody can reach it.
 func (a *addresses) usage(n *api.Network) ([]ipam.Subnet, error) {
-	var out []ipam.Subnet
-	for _, c := range n.Ipam {
-		s, err := ipam.ParseSubnet(c.Subnet, c.Gateway, c.IpRange)
-		if err != nil {
-			return nil, fmt.Errorf("network %s: %w", n.GetSpec().GetName(), err)
-		}
-		out = append(out, s)
+	out, err := ipam.ParseSubnets(n.Ipam, n.LastGiven)
+	if err != nil {
+		return nil, fmt.Errorf("network %s: %w", n.GetSpec().GetName(), err)
 	}
 	take := func(taken bool, addrs []string) {
 		for _, s := range out {
@@ -132,4 +130,20 @@ func (a *addresses) usage(n *api.Network) ([]ipam.Subnet, error) {
 		}
 	}
 	return out, nil
+}
+
+// flush keeps which addresses were given last, so that the next are others (manager/allocator does the same for services).
+func (a *addresses) flush() error {
+	for id, subnets := range a.subnets {
+		last, n := ipam.LastGiven(subnets), a.tx.Networks().Get(id)
+		if slices.Equal(last, n.LastGiven) {
+			continue
+		}
+		n = proto.CloneOf(n)
+		n.LastGiven = last
+		if err := a.tx.Networks().Update(n); err != nil {
+			return err
+		}
+	}
+	return nil
 }

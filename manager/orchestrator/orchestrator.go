@@ -117,7 +117,7 @@ func (o *Orchestrator) reconcile(ctx context.Context, ids []string) (wakes map[s
 				wakes[id] = p.wake
 			}
 		}
-		return nil
+		return shared.addresses.flush()
 	})
 	return wakes, err
 }
@@ -163,6 +163,9 @@ func concerned(tx *store.Tx, e store.Event) []string {
 	case *api.Task:
 		return []string{r.ServiceId}
 	case *api.Network:
+		if old, ok := e.Old.(*api.Network); ok && e.New != nil && sameNetwork(old, r) {
+			return nil
+		}
 		var ids []string
 		for s := range tx.Services().All(store.ByNetwork(r.Id)) {
 			ids = append(ids, s.Id)
@@ -174,6 +177,11 @@ func concerned(tx *store.Tx, e store.Event) []string {
 		}
 	}
 	return everyService(tx)
+}
+
+// sameNetwork says whether a network is as usable as before.
+func sameNetwork(a, b *api.Network) bool {
+	return a.Vni == b.Vni && a.AllocationError == b.AllocationError && proto.Equal(a.Spec, b.Spec)
 }
 
 // sameNode says whether a change of a node's row is without meaning here.

@@ -260,6 +260,26 @@ func TestAddresses(t *testing.T) {
 	})
 }
 
+// The address of a task that is gone is not the next one's.
+func TestAddressesGoRound(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		w.update(func(tx *store.Tx) error { return tx.Networks().Create(network("app", "10.9.0.0/29")) })
+		var got []string
+		for i := range 7 {
+			name := fmt.Sprint("s", i)
+			w.apply(onNetwork(replicated(name, 1), "app"))
+			w.endpoint(name, &api.Endpoint{}, "")
+			w.runs(time.Second, name, 1, 1)
+			got = append(got, strings.Split(w.tasks(name)[0].Networks[0].Addresses[0], "/")[0])
+			w.remove(name)
+			w.wait(5*time.Second, "it is gone", func() bool { return len(w.tasks(name)) == 0 && w.service(name) == nil })
+		}
+		if want := "10.9.0.2 10.9.0.3 10.9.0.4 10.9.0.5 10.9.0.6 10.9.0.2 10.9.0.3"; strings.Join(got, " ") != want {
+			t.Errorf("got %v, want %s", got, want)
+		}
+	})
+}
+
 func TestTasksSayWhatTheAllocatorCannotDo(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		w.update(func(tx *store.Tx) error {

@@ -540,6 +540,7 @@ type Cluster struct {
 	UlaPrefix     string                 `protobuf:"bytes,9,opt,name=ula_prefix,json=ulaPrefix,proto3" json:"ula_prefix,omitempty"`              // the cluster's own fdxx:xxxx:xxxx::/48
 	DataPathPort  uint32                 `protobuf:"varint,10,opt,name=data_path_port,json=dataPathPort,proto3" json:"data_path_port,omitempty"` // UDP, same on every node
 	VniBase       uint32                 `protobuf:"varint,11,opt,name=vni_base,json=vniBase,proto3" json:"vni_base,omitempty"`
+	LastVni       uint32                 `protobuf:"varint,12,opt,name=last_vni,json=lastVni,proto3" json:"last_vni,omitempty"` // the one given last: the next network gets the next that is free behind it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -647,6 +648,13 @@ func (x *Cluster) GetDataPathPort() uint32 {
 func (x *Cluster) GetVniBase() uint32 {
 	if x != nil {
 		return x.VniBase
+	}
+	return 0
+}
+
+func (x *Cluster) GetLastVni() uint32 {
+	if x != nil {
+		return x.LastVni
 	}
 	return 0
 }
@@ -2265,6 +2273,7 @@ type Network struct {
 	Ipam            []*IPAMConfig          `protobuf:"bytes,4,rep,name=ipam,proto3" json:"ipam,omitempty"` // as allocated: one per family, with gateway
 	Vni             uint32                 `protobuf:"varint,5,opt,name=vni,proto3" json:"vni,omitempty"`
 	AllocationError string                 `protobuf:"bytes,6,opt,name=allocation_error,json=allocationError,proto3" json:"allocation_error,omitempty"`
+	LastGiven       []string               `protobuf:"bytes,7,rep,name=last_given,json=lastGiven,proto3" json:"last_given,omitempty"` // an address for each subnet: who wants one gets the next that is free behind it
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -2339,6 +2348,13 @@ func (x *Network) GetAllocationError() string {
 		return x.AllocationError
 	}
 	return ""
+}
+
+func (x *Network) GetLastGiven() []string {
+	if x != nil {
+		return x.LastGiven
+	}
+	return nil
 }
 
 // Object is any row.
@@ -2671,7 +2687,7 @@ const file_objects_proto_rawDesc = "" +
 	"\x12task_history_limit\x18\b \x01(\rR\x10taskHistoryLimit\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe3\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfe\x02\n" +
 	"\aCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\x04meta\x18\x02 \x01(\v2\x0f.shoal.api.MetaR\x04meta\x12*\n" +
@@ -2686,7 +2702,8 @@ const file_objects_proto_rawDesc = "" +
 	"ula_prefix\x18\t \x01(\tR\tulaPrefix\x12$\n" +
 	"\x0edata_path_port\x18\n" +
 	" \x01(\rR\fdataPathPort\x12\x19\n" +
-	"\bvni_base\x18\v \x01(\rR\avniBase\"\xb3\x02\n" +
+	"\bvni_base\x18\v \x01(\rR\avniBase\x12\x19\n" +
+	"\blast_vni\x18\f \x01(\rR\alastVni\"\xb3\x02\n" +
 	"\bNodeSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x127\n" +
 	"\x06labels\x18\x02 \x03(\v2\x1f.shoal.api.NodeSpec.LabelsEntryR\x06labels\x12'\n" +
@@ -2884,14 +2901,16 @@ const file_objects_proto_rawDesc = "" +
 	"\raux_addresses\x18\x04 \x03(\v2'.shoal.api.IPAMConfig.AuxAddressesEntryR\fauxAddresses\x1a?\n" +
 	"\x11AuxAddressesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd2\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf1\x01\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\x04meta\x18\x02 \x01(\v2\x0f.shoal.api.MetaR\x04meta\x12*\n" +
 	"\x04spec\x18\x03 \x01(\v2\x16.shoal.api.NetworkSpecR\x04spec\x12)\n" +
 	"\x04ipam\x18\x04 \x03(\v2\x15.shoal.api.IPAMConfigR\x04ipam\x12\x10\n" +
 	"\x03vni\x18\x05 \x01(\rR\x03vni\x12)\n" +
-	"\x10allocation_error\x18\x06 \x01(\tR\x0fallocationError\"\xa1\x02\n" +
+	"\x10allocation_error\x18\x06 \x01(\tR\x0fallocationError\x12\x1d\n" +
+	"\n" +
+	"last_given\x18\a \x03(\tR\tlastGiven\"\xa1\x02\n" +
 	"\x06Object\x12.\n" +
 	"\acluster\x18\x01 \x01(\v2\x12.shoal.api.ClusterH\x00R\acluster\x12%\n" +
 	"\x04node\x18\x02 \x01(\v2\x0f.shoal.api.NodeH\x00R\x04node\x12.\n" +
