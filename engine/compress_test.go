@@ -10,12 +10,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
 // logged makes a container with compressed logs that writes n lines and waits.
 func logged(ref string, n int) *api.CreateContainerRequest {
-	r := request(ref, fmt.Sprintf("seq %d; touch /tmp/done; %s", n, patient))
+	r := request(ref, fmt.Sprintf("seq %d; %s", n, patient))
 	r.Spec.Log = &api.LogConfig{Options: map[string]string{"max-size": "20k", "max-file": "4", "compress": "true"}}
 	return r
 }
@@ -37,21 +38,22 @@ func (l *lab) zipped(ref string, n int) bool {
 func TestCompressedLogs(t *testing.T) {
 	l := openLab(t)
 	id := l.run(logged("one", 800)) // of some 75 bytes each, so three files and a piece
-	l.exec(id, "while [ ! -e /tmp/done ]; do sleep 0.01; done")
+	all := seq(800) + "ready\n"
+	enginetest.Until(t, "all is written", func() bool { return l.logs(id) == all })
 	(&compressor{l.Engine, map[string]os.FileInfo{}}).round(l.ctx())
 	if !l.zipped("one", 1) || !l.zipped("one", 2) || l.zipped("one", 0) {
 		t.Error("the rotated logs are not compressed")
 	}
-	if got := l.logs("one"); got != seq(800) {
-		t.Errorf("logs has %d bytes, want %d", len(got), len(seq(800)))
+	if got := l.logs("one"); got != all {
+		t.Errorf("logs has %d bytes, want %d", len(got), len(all))
 	}
 	var tail strings.Builder
-	err := l.Logs(l.ctx(), "one", &api.LogOptions{Tail: 700}, func(line *api.LogLine) error {
+	err := l.Logs(l.ctx(), "one", &api.LogOptions{Tail: 701}, func(line *api.LogLine) error {
 		tail.Write(line.Data)
 		return nil
 	})
-	if err != nil || seq(100)+tail.String() != seq(800) {
-		t.Errorf("the last 700 lines begin with %.20q, %v", tail.String(), err)
+	if err != nil || seq(100)+tail.String() != all {
+		t.Errorf("the last 701 lines begin with %.20q, %v", tail.String(), err)
 	}
 	before, _ := os.Stat(l.row("one").LogPath + ".1")
 	(&compressor{l.Engine, map[string]os.FileInfo{}}).round(l.ctx())
@@ -79,16 +81,15 @@ func TestCompressedLogs(t *testing.T) {
 func compressOperation() operation {
 	return operation{
 		prepare: func(l *lab) {
-			id := l.run(logged("one", 800))
-			l.exec(id, "while [ ! -e /tmp/done ]; do sleep 0.01; done")
+			l.ready(logged("one", 800))
 		},
 		do: func(ctx context.Context, e *Engine, _ func(string)) error {
 			(&compressor{e, map[string]os.FileInfo{}}).round(ctx)
 			return nil
 		},
 		happened: func(l *lab) bool {
-			if got := l.logs("one"); got != seq(800) {
-				l.t.Errorf("logs has %d bytes, want %d", len(got), len(seq(800)))
+			if got, all := l.logs("one"), seq(800)+"ready\n"; got != all {
+				l.t.Errorf("logs has %d bytes, want %d", len(got), len(all))
 			}
 			return l.zipped("one", 1) && l.zipped("one", 2)
 		},

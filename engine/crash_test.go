@@ -248,9 +248,12 @@ func TestKilledUnderLoad(t *testing.T) {
 
 func TestEndsWhileNoDaemonRuns(t *testing.T) {
 	l := openLab(t)
-	id := l.run(request("", "echo last words; sleep 0.05; exit 9"))
+	id := l.run(request("", "until test -e /go; do sleep 0.01; done; echo last words; exit 9"))
 	pid := int(l.row(id).Pid)
 	l.close()
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root/go", pid), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	enginetest.Until(t, "it has ended", func() bool { return syscall.Kill(pid, 0) != nil })
 	l.open()
 	if row := l.ended(id); row.ExitCode != 9 || time.Since(row.FinishedAt.AsTime()) > time.Minute || l.logs(id) != "last words\n" {

@@ -5,6 +5,7 @@ package engine
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,7 +14,9 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
+	"github.com/shoal-dev/shoal/internal/thread"
 	"github.com/shoal-dev/shoal/nameserver"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -119,7 +122,7 @@ func TestNames(t *testing.T) {
 		}
 	})
 	t.Run("a container may be a DNS server", func(t *testing.T) {
-		l.exec(asker, "nc -l -p 53 > /tmp/tcp & nc -u -l -p 53 > /tmp/udp & sleep 0.2")
+		serveDNS(t, l.row(asker).Pid)
 		if got := l.resolve(asker, "web"); got != webAddr {
 			t.Errorf("with port 53 taken: %q", got)
 		}
@@ -154,6 +157,35 @@ func TestResolverOnLoopback(t *testing.T) {
 	}
 	if got := l.resolve(c, "other"); got != "" {
 		t.Errorf("a name on the default bridge: %q", got)
+	}
+}
+
+// serveDNS takes port 53 in a process's network namespace until the test ends.
+func serveDNS(t *testing.T, pid int32) {
+	t.Helper()
+	err := thread.Spend(func() error {
+		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+		if err != nil {
+			return err
+		}
+		defer ns.Close()
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		tcp, err := net.Listen("tcp", ":53")
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { tcp.Close() })
+		udp, err := net.ListenPacket("udp", ":53")
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { udp.Close() })
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -162,11 +162,12 @@ func (e *Engine) runHealth(ctx context.Context, c *container, h *check) {
 
 // setHealth writes a result down, and tells about it when the health has changed.
 func (e *Engine) setHealth(c *container, health string, failing int, result *api.HealthResult) {
-	changed := c.get().Health != health
+	changed := false
 	err := c.update(func(row *api.Container) {
 		if !active(row.State) {
-			return
+			return // it has ended meanwhile
 		}
+		changed = row.Health != health
 		row.Health = health
 		row.FailingStreak = int32(failing)
 		if result != nil {

@@ -22,7 +22,8 @@ func TestWatch(t *testing.T) {
 	r := request("one", "exit 3")
 	r.Spec.Labels = map[string]string{"l": "1"}
 	r.Spec.Mounts = []*api.Mount{{Type: api.Mount_VOLUME, Source: "vol", Target: "/data"}}
-	l.ended(l.run(r))
+	row := l.ended(l.run(r))
+	ran := fmt.Sprint(int(row.FinishedAt.AsTime().Sub(row.StartedAt.AsTime()).Seconds()))
 	if err := l.Remove(l.ctx(), "one", false, false); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func TestWatch(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v", got, err)
 	}
-	if a := die.GetAttributes(); a["exitCode"] != "3" || a["name"] != "one" || a["image"] != "box:1" || a["l"] != "1" || a["execDuration"] != "0" {
+	if a := die.GetAttributes(); a["exitCode"] != "3" || a["name"] != "one" || a["image"] != "box:1" || a["l"] != "1" || a["execDuration"] != ran {
 		t.Errorf("die has %v", a)
 	}
 	// What comes is told, what has been is not, unless it is asked for.

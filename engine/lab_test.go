@@ -38,7 +38,7 @@ type lab struct {
 	*Engine
 	t    *testing.T
 	dir  string
-	stop context.CancelFunc
+	stop func() // ends Run
 
 	pulling bool  // a pull was cut off: what it has fetched may be there
 	before  int32 // a process
@@ -86,8 +86,12 @@ func (l *lab) open() {
 		stop()
 		l.t.Fatal(err)
 	}
-	l.Engine, l.stop = e, stop
-	go e.Run(ctx)
+	ran := make(chan struct{})
+	go func() {
+		defer close(ran)
+		e.Run(ctx)
+	}()
+	l.Engine, l.stop = e, func() { stop(); <-ran }
 }
 
 // close ends it, as a daemon that stops does. Containers go on.
@@ -184,7 +188,7 @@ func (l *lab) cgroups() []string {
 }
 
 func (l *lab) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	l.t.Cleanup(cancel)
 	return ctx
 }
@@ -211,6 +215,20 @@ func (l *lab) run(r *api.CreateContainerRequest) string {
 		l.t.Fatal(err)
 	}
 	return id
+}
+
+// ready runs a container and waits until it says so, at the end of what it begins with.
+func (l *lab) ready(r *api.CreateContainerRequest) string {
+	l.t.Helper()
+	id := l.run(r)
+	l.says(id, "ready\n")
+	return id
+}
+
+// says waits for the end of what a container has written.
+func (l *lab) says(ref, end string) {
+	l.t.Helper()
+	enginetest.Until(l.t, fmt.Sprintf("%s says %q", ref, end), func() bool { return strings.HasSuffix(l.logs(ref), end) })
 }
 
 func (l *lab) row(ref string) *api.Container {

@@ -71,7 +71,7 @@ func TestContainersReachEachOther(t *testing.T) {
 	client := l.run(on("client"))
 	for _, addr := range server.Endpoints[0].Addresses {
 		addr, _, _ = strings.Cut(addr, "/")
-		got := l.exec(client, "for i in 1 2 3 4 5 6 7 8 9; do nc -w 1 "+addr+" 80 2>/dev/null && break; sleep 0.1; done")
+		got := l.exec(client, "until nc -w 20 "+addr+" 80 2>/dev/null; do sleep 0.1; done")
 		if got != "I am server\n" {
 			t.Errorf("%s: %q", addr, got)
 		}

@@ -35,10 +35,10 @@ func operations() map[string]operation {
 	return all
 }
 
-// patient ends with 7 when it is told to.
-const patient = "trap 'exit 7' TERM; while :; do sleep 0.02; done"
+// patient ends with 7 when it is told to, once it is ready: a first process without a handler never sees the signal.
+const patient = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.02; done"
 
-func running(l *lab) { l.run(request("one", patient)) }
+func running(l *lab) { l.ready(request("one", patient)) }
 
 func (l *lab) state(ref string) api.ContainerState { return l.row(ref).State }
 
@@ -67,7 +67,7 @@ func lifeOperations() map[string]operation {
 			prepare: func(l *lab) {
 				r := withMounts("one", patient, volumeAt("named", "/data"))
 				r.NetworkMode = NetworkBridge
-				l.run(r)
+				l.ready(r)
 			},
 			do: stop,
 			happened: func(l *lab) bool {
@@ -82,7 +82,7 @@ func lifeOperations() map[string]operation {
 			prepare: func(l *lab) {
 				r := withMounts("one", patient, volumeAt("", "/data"))
 				r.AutoRemove, r.NetworkMode = true, NetworkBridge
-				l.run(r)
+				l.ready(r)
 			},
 			do: func(ctx context.Context, e *Engine, _ func(string)) error {
 				if err := e.Stop(ctx, "one", nil, ""); err != nil {
@@ -119,7 +119,7 @@ func lifeOperations() map[string]operation {
 			prepare: func(l *lab) {
 				r := withMounts("one", patient, volumeAt("", "/data"), volumeAt("named", "/named"))
 				r.NetworkMode = NetworkBridge
-				l.run(r)
+				l.ready(r)
 			},
 			do: func(ctx context.Context, e *Engine, _ func(string)) error { return e.Remove(ctx, "one", true, true) },
 			happened: func(l *lab) bool {

@@ -17,7 +17,7 @@ import (
 
 // ownUsers is a container with a user namespace of its own.
 func ownUsers(name, mode, network string) *api.CreateContainerRequest {
-	r := request(name, "echo mine > /root/file; echo kept >> /data/file; sleep 1000")
+	r := request(name, "echo mine > /root/file; echo kept >> /data/file; echo ready; sleep 1000")
 	r.Spec.UsernsMode, r.NetworkMode = mode, network
 	r.Spec.Mounts = []*api.Mount{{Type: api.Mount_VOLUME, Source: "data", Target: "/data"}, {Type: api.Mount_VOLUME, Source: "conf", Target: "/etc"}}
 	return r
@@ -25,8 +25,8 @@ func ownUsers(name, mode, network string) *api.CreateContainerRequest {
 
 func TestOwnUsers(t *testing.T) {
 	l := openLab(t)
-	a := l.row(l.run(ownUsers("a1", "auto", NetworkBridge)))
-	b := l.row(l.run(ownUsers("b1", "auto", NetworkNone)))
+	a := l.row(l.ready(ownUsers("a1", "auto", NetworkBridge)))
+	b := l.row(l.ready(ownUsers("b1", "auto", NetworkNone)))
 	if a.UsernsSize != usersSize || b.UsernsSize != usersSize || a.UsernsBase == b.UsernsBase {
 		t.Fatalf("ranges %d+%d and %d+%d, want two", a.UsernsBase, a.UsernsSize, b.UsernsBase, b.UsernsSize)
 	}
@@ -63,10 +63,10 @@ func TestOwnUsers(t *testing.T) {
 	if err := l.Remove(l.ctx(), "b1", true, false); err != nil {
 		t.Fatal(err)
 	}
-	if d := l.row(l.run(ownUsers("d1", "auto", NetworkHost))); d.UsernsBase != b.UsernsBase {
+	if d := l.row(l.ready(ownUsers("d1", "auto", NetworkHost))); d.UsernsBase != b.UsernsBase {
 		t.Errorf("a range that was given back is not used again: %d, want %d", d.UsernsBase, b.UsernsBase)
 	}
-	if x, y := l.row(l.run(ownUsers("x1", "remap", NetworkNone))), l.row(l.create(ownUsers("y1", "remap", NetworkNone))); x.UsernsBase != y.UsernsBase {
+	if x, y := l.row(l.ready(ownUsers("x1", "remap", NetworkNone))), l.row(l.create(ownUsers("y1", "remap", NetworkNone))); x.UsernsBase != y.UsernsBase {
 		t.Errorf("remap: ranges %d and %d, want one", x.UsernsBase, y.UsernsBase)
 	}
 	if got := l.exec("x1", "cat /data/file | wc -l"); got != "4\n" {

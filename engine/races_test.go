@@ -4,8 +4,12 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -17,9 +21,7 @@ import (
 // deaf is a container that only SIGKILL ends.
 func (l *lab) deaf(name string) string {
 	l.t.Helper()
-	id := l.run(request(name, "trap '' TERM; echo ready; sleep 1000"))
-	enginetest.Until(l.t, "the trap is set", func() bool { return l.logs(id) == "ready\n" })
-	return id
+	return l.ready(request(name, "trap '' TERM; echo ready; sleep 1000"))
 }
 
 // leaving is a client that goes as soon as a container has been sent its stop signal.
@@ -80,7 +82,11 @@ func TestRestartOverlapsTheDaemonsEnd(t *testing.T) {
 
 // Whoever waits for the end of a run sees it, also if somebody has started the container again before he looks.
 func TestEndBetweenTwoLooks(t *testing.T) {
-	c := newContainer(t.TempDir(), &api.Container{Id: "x", State: api.ContainerState_CONTAINER_RUNNING}, nil, nil)
+	synctest.Test(t, testEndBetweenTwoLooks)
+}
+
+func testEndBetweenTwoLooks(t *testing.T) {
+	c := newContainer("", &api.Container{Id: "x", State: api.ContainerState_CONTAINER_RUNNING}, nil, nil)
 	e := &Engine{containers: map[string]*container{"x": c}}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -96,18 +102,14 @@ func TestEndBetweenTwoLooks(t *testing.T) {
 		code int32
 		err  error
 	}
-	results, begun := make(chan result), make(chan bool)
+	results := make(chan result)
 	for what, wait := range waits {
 		go func() {
-			begun <- true
 			code, err := wait()
 			results <- result{what, code, err}
 		}()
 	}
-	for range waits {
-		<-begun
-	}
-	enginetest.Until(t, "all wait", func() bool { return time.Since(timeOfTest(ctx)) > 100*time.Millisecond })
+	synctest.Wait() // all wait
 	c.mu.Lock()
 	c.end(&api.Container{Id: "x", State: api.ContainerState_EXITED, ExitCode: 3})
 	c.row = &api.Container{Id: "x", State: api.ContainerState_CONTAINER_RUNNING}
@@ -118,12 +120,6 @@ func TestEndBetweenTwoLooks(t *testing.T) {
 			t.Errorf("%s: exit code %d, %v; want 3", r.what, r.code, r.err)
 		}
 	}
-}
-
-// timeOfTest is five seconds before the deadline of TestEndBetweenTwoLooks.
-func timeOfTest(ctx context.Context) time.Time {
-	end, _ := ctx.Deadline()
-	return end.Add(-5 * time.Second)
 }
 
 // Events come in the order in which things happen: a container has died before it is stopped. Who removes it by force has not
@@ -157,24 +153,28 @@ func TestEventsOfAnEnd(t *testing.T) {
 // A check that stands still with its container has not failed, and what fails in the start period is not counted.
 func TestHealthOfThePaused(t *testing.T) {
 	l := openLab(t)
+	const timeout = 2 * time.Second
 	r := request("", "sleep 1000")
 	r.Spec.Healthcheck = &api.HealthConfig{
-		Test: []string{"CMD-SHELL", "sleep 0.4"}, Interval: durationpb.New(5 * time.Millisecond), Timeout: durationpb.New(600 * time.Millisecond), Retries: 1,
+		Test: []string{"CMD-SHELL", "test -e /hold && touch /held; while test -e /hold; do sleep 0.01; done"}, Interval: durationpb.New(5 * time.Millisecond),
+		Timeout: durationpb.New(timeout), Retries: 1,
 	}
 	begin := time.Now()
 	id := l.run(r)
+	root := fmt.Sprintf("/proc/%d/root", l.row(id).Pid)
 	l.until(id, "healthy", func(r *api.Container) bool { return r.Health == HealthHealthy })
-	l.until(id, "being looked at", func(*api.Container) bool { return len(enginetest.Processes("sleep 0.4")) > 0 })
-	if err := l.Pause(l.ctx(), id); err != nil {
-		t.Fatal(err)
-	}
+	l.must(os.WriteFile(root+"/hold", nil, 0o600))
+	l.until(id, "being looked at", func(*api.Container) bool { _, err := os.Stat(root + "/held"); return err == nil })
+	l.must(l.Pause(l.ctx(), id))
 	paused := time.Now()
-	enginetest.Until(t, "the check's time is over", func() bool { return time.Since(paused) > time.Second })
-	if err := l.Unpause(l.ctx(), id); err != nil {
-		t.Fatal(err)
-	}
-	looks := len(l.row(id).HealthLog)
-	l.until(id, "looked at again", func(r *api.Container) bool { return len(r.HealthLog) > looks || r.FailingStreak > 0 })
+	l.must(os.Remove(root + "/hold"))
+	enginetest.Until(t, "the check's time is over", func() bool { return time.Since(paused) > timeout })
+	resumed := time.Now()
+	l.must(l.Unpause(l.ctx(), id))
+	l.until(id, "looked at again", func(r *api.Container) bool {
+		n := len(r.HealthLog)
+		return n > 0 && r.HealthLog[n-1].Start.AsTime().After(resumed)
+	})
 	l.Watch(l.ctx(), begin, time.Now(), func(ev *api.Event) error {
 		if ev.Action == "health_status: unhealthy" {
 			t.Error("the container was unhealthy")
@@ -191,4 +191,24 @@ func TestHealthOfThePaused(t *testing.T) {
 	if row := l.row(id); row.Health != HealthStarting || row.FailingStreak != 0 {
 		t.Errorf("in its start period it is %s after %d failures", row.Health, row.FailingStreak)
 	}
+}
+
+// The result of a check that comes after the end is nobody's any more.
+func TestHealthOfTheEnded(t *testing.T) {
+	l := openLab(t)
+	id := l.run(request("", "true"))
+	l.ended(id)
+	c, err := l.find(id)
+	l.must(err)
+	begin := time.Now()
+	l.setHealth(c, HealthUnhealthy, 1, nil)
+	if row := l.row(id); row.Health != "" {
+		t.Errorf("the ended one is %s", row.Health)
+	}
+	l.must(l.Watch(l.ctx(), begin, time.Now(), func(ev *api.Event) error {
+		if strings.HasPrefix(ev.Action, "health_status") {
+			t.Errorf("told of it: %s", ev.Action)
+		}
+		return nil
+	}))
 }

@@ -64,7 +64,7 @@ func TestReboot(t *testing.T) {
 		return l.run(r)
 	}
 	for _, policy := range []string{"no", "on-failure", "always", "unless-stopped"} {
-		start(policy+".up", policy, "echo run; sleep 1000")
+		l.says(start(policy+".up", policy, "echo run; sleep 1000"), "run\n")
 		start(policy+".stopped", policy, "echo run; sleep 1000")
 		now := time.Duration(0)
 		if err := l.Stop(l.ctx(), policy+".stopped", &now, ""); err != nil {
@@ -100,9 +100,7 @@ func TestReboot(t *testing.T) {
 	if row := l.row("no.up"); row.ExitCode != 255 || row.Error == "" {
 		t.Errorf("one that ran and is not started again: exit code %d, %q", row.ExitCode, row.Error)
 	}
-	if got := l.logs("always.up"); got != "run\nrun\n" {
-		t.Errorf("log of both runs: %q", got)
-	}
+	enginetest.Until(t, "both runs are in its log", func() bool { return l.logs("always.up") == "run\nrun\n" })
 	if _, err := l.Inspect(l.ctx(), "removed"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("--rm after a reboot: %v", err)
 	}
