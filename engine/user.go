@@ -27,7 +27,16 @@ type account struct {
 type group struct {
 	name    string
 	gid     uint32
-	members []string
+	members string // with commas between them: as separate strings, those of a large file would be many times its size
+}
+
+func (g group) has(user string) bool {
+	for m := range strings.SplitSeq(g.members, ",") {
+		if m == user {
+			return true
+		}
+	}
+	return false
 }
 
 // lookupUser resolves USER[:GROUP], each a name or a number, and additional groups against the files of a root file
@@ -60,10 +69,8 @@ func resolveUser(user string, extra []string, accounts []account, groups []group
 	} else if a != nil {
 		// As login does: all groups that name the user as a member.
 		for _, g := range groups {
-			for _, m := range g.members {
-				if m == a.name {
-					u.Groups = append(u.Groups, g.gid)
-				}
+			if g.has(a.name) {
+				u.Groups = append(u.Groups, g.gid)
 			}
 		}
 	}
@@ -84,36 +91,41 @@ func resolveUser(user string, extra []string, accounts []account, groups []group
 	return u, nil
 }
 
+// findAccount takes a number for a user ID, whatever the image calls its users: one of the name 1000 could be root
+// (CVE-2016-3697).
 func findAccount(name string, accounts []account) (spec.User, *account, error) {
+	uid, isID := parseID(name)
 	for i, a := range accounts {
-		if a.name == name {
+		if isID && a.uid == uid || !isID && !isNumber(name) && a.name == name {
 			return spec.User{UID: a.uid, GID: a.gid, Home: a.home}, &accounts[i], nil
 		}
 	}
-	uid, ok := parseID(name)
-	if !ok {
-		return spec.User{}, nil, errorf(ErrInvalid, "no user %q in the image's /etc/passwd", name)
+	switch {
+	case isID:
+		return spec.User{UID: uid}, nil, nil
+	case isNumber(name):
+		return spec.User{}, nil, errorf(ErrInvalid, "user %s: IDs go from 0 to %d", name, math.MaxInt32)
 	}
-	for i, a := range accounts {
-		if a.uid == uid {
-			return spec.User{UID: uid, GID: a.gid, Home: a.home}, &accounts[i], nil
-		}
-	}
-	return spec.User{UID: uid}, nil, nil
+	return spec.User{}, nil, errorf(ErrInvalid, "no user %q in the image's /etc/passwd", name)
 }
 
 func findGroup(name string, groups []group) (uint32, error) {
+	gid, isID := parseID(name)
+	switch {
+	case isID:
+		return gid, nil
+	case isNumber(name):
+		return 0, errorf(ErrInvalid, "group %s: IDs go from 0 to %d", name, math.MaxInt32)
+	}
 	for _, g := range groups {
 		if g.name == name {
 			return g.gid, nil
 		}
 	}
-	gid, ok := parseID(name)
-	if !ok {
-		return 0, errorf(ErrInvalid, "no group %q in the image's /etc/group", name)
-	}
-	return gid, nil
+	return 0, errorf(ErrInvalid, "no group %q in the image's /etc/group", name)
 }
+
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 // parseID reads a number that fits a user ID; the largest means "unchanged" to the kernel.
 func parseID(s string) (uint32, bool) {
@@ -147,8 +159,8 @@ func readGroups(root string) ([]group, error) {
 			return
 		}
 		g := group{name: f[0], gid: gid}
-		if len(f) > 3 && f[3] != "" {
-			g.members = strings.Split(f[3], ",")
+		if len(f) > 3 {
+			g.members = f[3]
 		}
 		out = append(out, g)
 	})
@@ -175,7 +187,7 @@ func eachLine(root, name string, f func(fields []string)) error {
 	s.Buffer(nil, maxAccountFile) // a group may have very many members
 	for s.Scan() {
 		if line := strings.TrimSpace(s.Text()); line != "" && line[0] != '#' {
-			f(strings.Split(line, ":"))
+			f(strings.SplitN(line, ":", 8))
 		}
 	}
 	if err := s.Err(); err != nil {

@@ -65,6 +65,7 @@ type builder struct {
 	userns bool
 	root   reg // O_PATH descriptor of the root file system
 	tty    reg // the terminal's user side
+	kernel []kernelMount
 
 	proc    reg    // the host's /proc, if the process is confined
 	command string // to execute in place of argv[0]

@@ -214,7 +214,16 @@ func (b *builder) sysctls() {
 		if !strings.Contains(key, "/") {
 			name = strings.ReplaceAll(key, ".", "/")
 		}
-		b.writeFile("set sysctl "+key, "/proc/sys/"+name, value)
+		if _, _, ok := b.kernelMountOf("/proc/sys/" + name); !ok {
+			b.fail(fmt.Errorf("sysctl %q cannot be set: the container has no proc at /proc", key))
+			return
+		}
+		what := "set sysctl " + key
+		r := b.newReg()
+		b.inKernel(what, "/proc/sys/"+name, unix.O_WRONLY).to(r)
+		b.do(what, unix.SYS_WRITE, r, value, len(value))
+		b.do("", unix.SYS_CLOSE, r)
+		b.release(r)
 	}
 }
 

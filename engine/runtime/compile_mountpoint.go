@@ -12,12 +12,17 @@ import (
 // Flags of move_mount: both sides are given by descriptors alone.
 const moveEmpty = unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH
 
-// attach moves a detached mount to a path in the container.
+// attach moves a detached mount to a path in the container and lets go of it.
 func (b *builder) attach(what string, tree reg, dest string, dir bool) {
+	b.put(what, tree, dest, dir)
+	b.do("", unix.SYS_CLOSE, tree)
+}
+
+// put leaves it open.
+func (b *builder) put(what string, tree reg, dest string, dir bool) {
 	t := b.target(what, dest, dir)
 	b.do(what, unix.SYS_MOVE_MOUNT, tree, "", t, "", moveEmpty)
 	b.do("", unix.SYS_CLOSE, t)
-	b.do("", unix.SYS_CLOSE, tree)
 	b.release(t)
 }
 

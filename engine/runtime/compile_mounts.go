@@ -59,20 +59,31 @@ func (b *builder) mount(m *mountPlan) {
 	switch {
 	case m.bind:
 		what = fmt.Sprintf("mount %s on %s", m.Source, m.Destination)
-		b.attach(what, m.tree, m.Destination, !m.file)
+		b.put(what, m.tree, m.Destination, !m.file)
+		if !b.keep(m, m.tree) {
+			b.do("", unix.SYS_CLOSE, m.tree)
+		}
 	case m.Type == "cgroup" || m.Type == "cgroup2":
 		b.mountCgroup(m, what)
 	default:
 		r := b.newFS(m, what)
 		b.setAttr(m, r)
-		b.attach(what, r, m.Destination, true)
-		b.release(r)
+		b.put(what, r, m.Destination, true)
+		if !b.keep(m, r) {
+			b.do("", unix.SYS_CLOSE, r)
+			b.release(r)
+		}
 	}
 }
 
 // newFS makes a file system that is mounted nowhere yet.
 func (b *builder) newFS(m *mountPlan, what string) reg {
 	mnt := b.newReg()
+	b.makeFS(mnt, m, what)
+	return mnt
+}
+
+func (b *builder) makeFS(mnt reg, m *mountPlan, what string) {
 	fs := b.newReg()
 	b.do(what, unix.SYS_FSOPEN, m.Type, unix.FSOPEN_CLOEXEC).to(fs)
 	source := m.Source
@@ -94,7 +105,6 @@ func (b *builder) newFS(m *mountPlan, what string) reg {
 	b.do(what, unix.SYS_FSMOUNT, fs, unix.FSMOUNT_CLOEXEC, m.set).to(mnt)
 	b.do("", unix.SYS_CLOSE, fs)
 	b.release(fs)
-	return mnt
 }
 
 // labelled: file systems that show the kernel's own things have labels of the policy's.

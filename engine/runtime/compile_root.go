@@ -29,6 +29,9 @@ func (b *builder) rootfs() {
 	if hasEarlyHooks(s.Hooks) {
 		b.ask(wire.MsgHooks)
 	}
+	b.sysctls()
+	b.guard(s.Linux.ReadonlyPaths, s.Linux.MaskedPaths)
+	b.dropKernel()
 	b.pivot()
 	b.labelQueues(plans)
 	if ownDev {
@@ -37,8 +40,10 @@ func (b *builder) rootfs() {
 	if s.Process.Terminal {
 		b.terminal(s.Process.User, ownDev)
 	}
-	b.sysctls()
-	b.protect()
+	if s.Root.Readonly {
+		attr := b.mountAttr(unix.MOUNT_ATTR_RDONLY, 0, 0)
+		b.do("make the root read-only", unix.SYS_MOUNT_SETATTR, unix.AT_FDCWD, "/", 0, attr, 32)
+	}
 }
 
 // planMounts understands all mounts and clones the sources of those that bind something.
@@ -56,21 +61,6 @@ func (b *builder) planMounts() []mountPlan {
 		plans = append(plans, plan)
 	}
 	return plans
-}
-
-// protect takes away what the container must not write to or see, its root last.
-func (b *builder) protect() {
-	s := b.in.spec
-	for _, path := range s.Linux.ReadonlyPaths {
-		b.readonly(path)
-	}
-	for _, path := range s.Linux.MaskedPaths {
-		b.mask(path)
-	}
-	if s.Root.Readonly {
-		attr := b.mountAttr(unix.MOUNT_ATTR_RDONLY, 0, 0)
-		b.do("make the root read-only", unix.SYS_MOUNT_SETATTR, unix.AT_FDCWD, "/", 0, attr, 32)
-	}
 }
 
 // ownsDev says whether /dev is a file system of the container's own to be filled.
@@ -105,26 +95,4 @@ func (b *builder) pivot() {
 	b.do("detach the host's root", unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
 	b.do("enter the root", unix.SYS_CHDIR, "/")
 	b.do("", unix.SYS_CLOSE, b.root)
-}
-
-// readonly makes a path and everything below it read-only, if it exists.
-func (b *builder) readonly(path string) {
-	what := "make " + path + " read-only"
-	b.do(what, unix.SYS_MOUNT, path, path, 0, unix.MS_BIND|unix.MS_REC, 0).ok(unix.ENOENT)
-	attr := b.mountAttr(unix.MOUNT_ATTR_RDONLY, 0, 0)
-	b.do(what, unix.SYS_MOUNT_SETATTR, unix.AT_FDCWD, path, unix.AT_RECURSIVE, attr, 32).ok(unix.ENOENT)
-}
-
-// mask hides a file behind /dev/null and a directory behind an empty one.
-func (b *builder) mask(path string) {
-	var next, dir label
-	what := "mask " + path
-	b.do(what, unix.SYS_MOUNT, "/dev/null", path, 0, unix.MS_BIND, 0).ok(unix.ENOENT).then(&next).orElse(&dir)
-	b.here(&dir)
-	options := "size=0k,nr_inodes=1"
-	if l := b.in.spec.Linux.MountLabel; l != "" {
-		options += `,context="` + l + `"`
-	}
-	b.do(what, unix.SYS_MOUNT, "tmpfs", path, "tmpfs", unix.MS_RDONLY, options)
-	b.here(&next)
 }

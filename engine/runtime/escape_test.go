@@ -98,7 +98,7 @@ func TestNoDescriptorsLeak(t *testing.T) {
 		}
 	}
 	b := newBox(t, sh(held))
-	b.createChanged(func(in *wire.Instr) {
+	b.createChanged(func(_ []byte, in *wire.Instr) {
 		switch in.NR {
 		case unix.SYS_CLOSE, unix.SYS_CLOSE_RANGE:
 			in.NR = unix.SYS_GETPID
@@ -114,14 +114,15 @@ func TestNoDescriptorsLeak(t *testing.T) {
 	}
 }
 
-// createChanged is Create with every step of the child's program changed.
-func (b *box) createChanged(change func(*wire.Instr)) {
+// createChanged is Create with every step of the child's program changed; what a step points at is in blob.
+func (b *box) createChanged(change func(blob []byte, in *wire.Instr)) {
 	b.t.Helper()
 	p := b.rt.place(b.opts.ID)
-	if err := p.reserve(record{CreateOptions: b.opts}); err != nil {
+	sp := must(readSpec(b.opts.Bundle))(b.t)
+	rec := record{CreateOptions: b.opts, Hooks: sp.Hooks}
+	if err := p.reserve(rec); err != nil {
 		b.t.Fatal(err)
 	}
-	sp := must(readSpec(b.opts.Bundle))(b.t)
 	g := must(b.rt.tree.Group(b.opts.CgroupPath))(b.t)
 	if err := g.Create(); err != nil {
 		b.t.Fatal(err)
@@ -131,11 +132,11 @@ func (b *box) createChanged(change func(*wire.Instr)) {
 	blob := must(compile(in))(b.t)
 	n := binary.NativeEndian.Uint32(blob[unsafe.Offsetof(wire.Header{}.NInstr):])
 	for i := range uintptr(n) {
-		change((*wire.Instr)(unsafe.Pointer(&blob[unsafe.Sizeof(wire.Header{})+i*unsafe.Sizeof(wire.Instr{})])))
+		change(blob, (*wire.Instr)(unsafe.Pointer(&blob[unsafe.Sizeof(wire.Header{})+i*unsafe.Sizeof(wire.Instr{})])))
 	}
 	conn := must(b.rt.launch(p))(b.t)
 	defer conn.Close()
-	if _, err := conn.Call(context.Background(), wire.OpCreate, 0, blob); err != nil {
+	if _, err := b.rt.makeWithHooks(context.Background(), conn, rec, in, blob); err != nil {
 		b.t.Fatal(err)
 	}
 }

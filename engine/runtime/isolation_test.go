@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -242,6 +243,13 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		"SELinux is not enabled":       func(s *specs.Spec) { s.Linux.MountLabel = "system_u:object_r:x:s0" },
 		"unknown capability":           func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"CAP_NOPE"} },
 		"belongs to the whole machine": func(s *specs.Spec) { s.Linux.Sysctl["kernel.panic"] = "1" },
+		"nothing but proc can be mounted": func(s *specs.Spec) {
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/proc/sys", Type: "bind", Source: "/tmp", Options: []string{"bind"}})
+		},
+		"no proc at /proc": func(s *specs.Spec) {
+			s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == "/proc" })
+			s.Linux.Sysctl = map[string]string{"kernel.shmmni": "4096"}
+		},
 		"unknown option": func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Type: "bind", Source: "/", Options: []string{"nope"}})
 		},

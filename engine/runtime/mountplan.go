@@ -32,6 +32,9 @@ func planMount(m specs.Mount) (mountPlan, error) {
 	if !path.IsAbs(m.Destination) || path.Clean(m.Destination) == "/" {
 		return p, fmt.Errorf("mount destination %q: must be an absolute path below /", m.Destination)
 	}
+	if err := checkProc(m); err != nil {
+		return p, err
+	}
 	if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
 		return p, fmt.Errorf("mount %s: id-mapped mounts are not supported", m.Destination)
 	}
