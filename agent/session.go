@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -26,8 +27,12 @@ const (
 	removedRetry = 5 * time.Second
 )
 
-// errSilent ends a session whose manager says nothing any more.
-var errSilent = errors.New("the manager has gone silent")
+// Reasons to end a session.
+var (
+	errSilent    = errors.New("the manager has gone silent")
+	errNoReports = errors.New("the manager takes no reports")
+	errAnnounce  = errors.New("this node has news of itself")
+)
 
 // keepSession always has a session with some manager, if there is one.
 func (a *Agent) keepSession(ctx context.Context) {
@@ -67,8 +72,6 @@ func (a *Agent) removed(ctx context.Context, err error) {
 	pause(ctx, removedRetry)
 }
 
-var errAnnounce = errors.New("this node has news of itself")
-
 // session talks to one manager until something breaks.
 func (a *Agent) session(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -86,12 +89,15 @@ func (a *Agent) session(ctx context.Context, addr string) error {
 	if err != nil {
 		return cause(ctx, err)
 	}
-	assigning := false
-	done := make(chan struct{})
-	close(done)
-	defer func() { <-done }()
+	var working sync.WaitGroup
+	defer working.Wait()
 	defer cancel(nil)
 	defer a.reporter.use(nil, nil)
+	begin := sync.OnceFunc(func() {
+		a.log.Info("session with a manager begun", "manager", addr)
+		a.reporter.use(client, func() { cancel(errNoReports) })
+		working.Go(func() { cancel(a.assignments(ctx, client)) })
+	})
 	for {
 		m, err := stream.Recv()
 		if err != nil {
@@ -107,16 +113,7 @@ func (a *Agent) session(ctx context.Context, addr string) error {
 			continue
 		}
 		a.heard(addr, m, func() { cancel(errSilent) })
-		if !assigning {
-			assigning = true
-			a.log.Info("session with a manager begun", "manager", addr)
-			a.reporter.use(client, func() { cancel(errors.New("the manager takes no reports")) })
-			done = make(chan struct{})
-			go func() {
-				defer close(done)
-				cancel(a.assignments(ctx, client))
-			}()
-		}
+		begin()
 	}
 }
 

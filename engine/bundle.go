@@ -3,16 +3,11 @@
 package engine
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -72,17 +67,21 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 		return nil, err
 	}
 	if row.Runtime != "" && row.Runtime != "shoal" {
-		config.Version = "1.0.2" // older releases refuse newer versions than they know; nothing newer is used
-		domainBySysctl(config)
-	}
-	if row.Runtime != "" && row.Runtime != "shoal" && len(config.Linux.TimeOffsets) == 0 {
-		// One without offsets makes no difference, and many runtimes know none.
-		config.Linux.Namespaces = slices.DeleteFunc(config.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.TimeNamespace })
+		makePortable(config)
 	}
 	if row.Spec.Runtime != "" { // ours takes sources before it separates mounts, and needs no propagating root
 		config.Linux.RootfsPropagation = rootPropagation(row)
 	}
 	return config, addRates(config.Linux.Resources, row.Spec.GetLimits())
+}
+
+// makePortable writes a configuration so that other runtimes, and older releases of them, understand it.
+func makePortable(config *specs.Spec) {
+	config.Version = "1.0.2" // they refuse newer versions than they know; nothing newer is used
+	domainBySysctl(config)
+	if len(config.Linux.TimeOffsets) == 0 { // a time namespace makes no difference then, and many runtimes know none
+		config.Linux.Namespaces = slices.DeleteFunc(config.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.TimeNamespace })
+	}
 }
 
 // domainBySysctl says in the older way what a specification of this version has no field for.
@@ -108,98 +107,4 @@ func rootPropagation(row *api.Container) string {
 		}
 	}
 	return strongest
-}
-
-// namespaceModes are the namespaces as far as they are known before the start.
-func (e *Engine) namespaceModes(row *api.Container) spec.Namespaces {
-	n := modes(row.Spec, row.NetworkMode, e.netnsPath(row.Id))
-	if row.UsernsSize > 0 {
-		n.User, n.Users = e.usernsPath(row.Id), row.UsernsSize
-	}
-	return n
-}
-
-// modes are the namespaces of settings. netns is where a network namespace is that is not the host's.
-func modes(s *api.ContainerSpec, networkMode, netns string) spec.Namespaces {
-	shared := func(mode string) string {
-		if mode == "host" {
-			return "host"
-		}
-		return ""
-	}
-	n := spec.Namespaces{
-		Net: "host", Pid: shared(s.PidMode), IPC: shared(s.IpcMode), UTS: shared(s.UtsMode), Cgroup: shared(s.CgroupnsMode),
-	}
-	if networkMode != NetworkHost {
-		n.Net = netns
-	}
-	return n
-}
-
-// namespaces resolves those that are another container's.
-func (e *Engine) namespaces(row *api.Container) (spec.Namespaces, error) {
-	n := e.namespaceModes(row)
-	join := func(mode, kind string, into *string) error {
-		if !joinsContainer(mode) {
-			return nil
-		}
-		other, err := e.runningPid(strings.TrimPrefix(mode, "container:"))
-		*into = fmt.Sprintf("/proc/%d/ns/%s", other, kind)
-		return err
-	}
-	return n, errors.Join(
-		join(row.NetworkMode, "net", &n.Net), join(row.Spec.PidMode, "pid", &n.Pid), join(row.Spec.IpcMode, "ipc", &n.IPC),
-	)
-}
-
-func (e *Engine) runningPid(ref string) (int32, error) {
-	other, err := e.find(ref)
-	if err != nil {
-		return 0, err
-	}
-	row := other.get()
-	if !active(row.State) {
-		return 0, errorf(ErrPrecondition, "container %s, whose namespaces are to be joined, is not running: start it first", row.Name)
-	}
-	return row.Pid, nil
-}
-
-// shmSource is the shared /dev/shm of a container that lets others join, or of the one that is joined.
-func (e *Engine) shmSource(row *api.Container) (string, error) {
-	switch mode := row.Spec.IpcMode; {
-	case mode == "shareable":
-		return e.shmDir(row.Id), nil
-	case mode == "host":
-		return "/dev/shm", nil
-	case joinsContainer(mode):
-		other, err := e.find(strings.TrimPrefix(mode, "container:"))
-		if err != nil {
-			return "", err
-		}
-		if other.get().Spec.IpcMode != "shareable" {
-			return "", errorf(ErrPrecondition, "container %s does not share its IPC namespace: create it with --ipc shareable", other.get().Name)
-		}
-		return e.shmDir(other.id), nil
-	default:
-		return "", nil
-	}
-}
-
-// boundingCaps are the capabilities that this daemon could pass on.
-func boundingCaps() ([]string, error) {
-	f, err := os.Open("/proc/self/status")
-	if err != nil {
-		return nil, fmt.Errorf("read capabilities: %w", err)
-	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if hex, ok := strings.CutPrefix(s.Text(), "CapBnd:"); ok {
-			mask, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
-			if err != nil {
-				return nil, fmt.Errorf("read capabilities: %w", err)
-			}
-			return spec.CapNames(mask), nil
-		}
-	}
-	return nil, fmt.Errorf("read capabilities: /proc/self/status has no CapBnd")
 }

@@ -5,20 +5,11 @@ package engine
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
-	"path/filepath"
-	"strings"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/shoal-dev/shoal/engine/runtime"
 	"github.com/shoal-dev/shoal/engine/snapshot"
-	"github.com/shoal-dev/shoal/engine/spec"
-	"github.com/shoal-dev/shoal/internal/id"
-	"github.com/shoal-dev/shoal/internal/names"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -38,8 +29,6 @@ type CreateOptions struct {
 	TaskID  string // of the service task that this is, if any
 	ID      string // 64 hexadecimal digits; "" makes one
 }
-
-func cloneRow(row *api.Container) *api.Container { return proto.CloneOf(row) }
 
 // Create makes a container that is ready to start. With network mode "external" its Netns is there when Create
 // returns. On error, or when the daemon dies on the way, nothing is left.
@@ -143,134 +132,6 @@ func (e *Engine) abandon(c *container) {
 	e.mu.Unlock()
 }
 
-// isID knows a container's ID, which is the name of its cgroup, too.
-func isID(s string) bool { return names.Hex(s, 64, 64) }
-
-// newRow checks a request and writes it as a row.
-func (e *Engine) newRow(ctx context.Context, req *api.CreateContainerRequest, o CreateOptions, image *Image) (*api.Container, error) {
-	cid := o.ID
-	if cid == "" {
-		cid = id.NewHex()
-	} else if !isID(cid) {
-		return nil, errorf(ErrInvalid, "container ID %q is not 64 hexadecimal digits", cid)
-	}
-	if req.Name != "" {
-		if err := checkName(req.Name); err != nil {
-			return nil, err
-		}
-	}
-	argv, err := spec.Command(req.Spec, image.Config)
-	if err != nil {
-		return nil, errorf(ErrInvalid, "%w", err)
-	}
-	row := &api.Container{
-		Id: cid, Name: req.Name, CreatedAt: timestamppb.Now(), Spec: withLabels(req.Spec, image.Config.Labels),
-		ImageId: image.ID, ImageName: image.Name, Command: argv,
-		AutoRemove: req.AutoRemove, Restart: req.Restart, TaskId: o.TaskID,
-		Runtime: req.Spec.Runtime, Driver: "overlay",
-		PublishAll: req.PublishAll, PortBindings: req.Ports,
-		User: req.Spec.User, Workdir: spec.Workdir(req.Spec, image.Config),
-	}
-	if row.User == "" {
-		row.User = image.Config.User
-	}
-	if err := e.checkNetwork(req, row); err != nil {
-		return nil, err
-	}
-	row.ExposedPorts = exposedPorts(req, image.Config.ExposedPorts)
-	row.Hostname = e.hostname(row)
-	row.Env = spec.Env(req.Spec, image.Config, row.Hostname)
-	row.LogPath = logPath(row, e.rowDir(cid))
-	if err := e.checkRequest(req, row, image); err != nil {
-		return nil, err
-	}
-	if row.Mounts, err = e.mountPoints(ctx, req, image); err != nil {
-		return nil, err
-	}
-	return row, e.chooseLabels(row)
-}
-
-// withLabels is a specification with the image's labels too, where it does not say otherwise: filters, events and prune go by all of them.
-func withLabels(s *api.ContainerSpec, image map[string]string) *api.ContainerSpec {
-	if len(image) == 0 {
-		return s
-	}
-	out := proto.Clone(s).(*api.ContainerSpec)
-	out.Labels = maps.Clone(image)
-	maps.Copy(out.Labels, s.GetLabels())
-	return out
-}
-
-// checkRequest refuses at creation what could not be started, on any host or on this one.
-func (e *Engine) checkRequest(req *api.CreateContainerRequest, row *api.Container, image *Image) error {
-	if err := checkRestart(req); err != nil {
-		return err
-	}
-	if err := CheckSettings(req.Spec, row.NetworkMode); err != nil {
-		return err
-	}
-	if _, err := healthCheck(req.Spec, image.Health); err != nil {
-		return err
-	}
-	if _, err := otherRuntime(req.Spec.Runtime); err != nil {
-		return errorf(ErrInvalid, "%w", err)
-	}
-	if _, _, err := devices(req.Spec); err != nil {
-		return err
-	}
-	if err := checkConf(req.Spec.Limits, false); err != nil {
-		return err
-	}
-	if err := checkCPUs(req.Spec.Limits, row.TaskId != ""); err != nil {
-		return err
-	}
-	return addRates(&specs.LinuxResources{}, req.Spec.Limits)
-}
-
-func checkModes(s *api.ContainerSpec) error {
-	joins := func(mode string) bool { return strings.HasPrefix(mode, "container:") && len(mode) > len("container:") }
-	switch m := s.PidMode; {
-	case m != "" && m != "host" && !joins(m):
-		return errorf(ErrInvalid, "--pid %q is not host or container:ID", m)
-	}
-	switch m := s.IpcMode; {
-	case m != "" && m != "private" && m != "host" && m != "shareable" && !joins(m):
-		return errorf(ErrInvalid, "--ipc %q is not private, shareable, host or container:ID", m)
-	}
-	if m := s.UtsMode; m != "" && m != "host" {
-		return errorf(ErrInvalid, "--uts %q is not host", m)
-	}
-	if m := s.CgroupnsMode; m != "" && m != "private" && m != "host" {
-		return errorf(ErrInvalid, "--cgroupns %q is not private or host", m)
-	}
-	if s.UtsMode == "host" && s.Hostname != "" {
-		return errorf(ErrInvalid, "--hostname cannot be combined with --uts host: the container has the host's name")
-	}
-	return nil
-}
-
-// otherRuntime is the program of a runtime that is not our own, "" for ours.
-func otherRuntime(name string) (path string, err error) {
-	if name == "" || name == "shoal" {
-		return "", nil
-	}
-	return runtime.LookOther(name)
-}
-
-// hostname is the one the container sees: its own, or the host's where it shares the host's network.
-func (e *Engine) hostname(row *api.Container) string {
-	switch {
-	case row.Spec.UtsMode == "host":
-		return ""
-	case row.Spec.Hostname != "":
-		return row.Spec.Hostname
-	case row.NetworkMode == NetworkHost:
-		return e.cfg.Hostname
-	default:
-		return row.Id[:12]
-	}
-}
-
 // reserveName takes the name asked for, or makes one up.
 func (e *Engine) reserveName(row *api.Container) error {
 	e.mu.Lock()
@@ -289,12 +150,4 @@ func (e *Engine) reserveName(row *api.Container) error {
 	}
 	e.names[row.Name] = row.Id
 	return nil
-}
-
-// logPath is where the shim writes; "" for a driver that keeps nothing.
-func logPath(row *api.Container, dir string) string {
-	if row.Spec.GetLog().GetDriver() == "none" {
-		return ""
-	}
-	return filepath.Join(dir, row.Id+"-json.log")
 }

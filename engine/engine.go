@@ -36,7 +36,7 @@ type config struct {
 type Engine struct {
 	cfg     config
 	log     *slog.Logger
-	events  broadcaster
+	events  broadcaster[Event]
 	journal journal
 
 	ctx    context.Context // ends with Close

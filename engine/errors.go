@@ -38,6 +38,14 @@ func errorf(kind error, format string, args ...any) error {
 	return &kindError{kind: kind, msg: err.Error(), cause: errors.Unwrap(err)}
 }
 
+// invalid is an error of a part below that is the caller's mistake.
+func invalid(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errorf(ErrInvalid, "%w", err)
+}
+
 // StartError says that a container was not started, and with which code `run` ends because of it.
 type StartError struct {
 	Container string // ID

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	"github.com/shoal-dev/shoal/engine/runtime"
@@ -57,7 +58,7 @@ func (e *Engine) exec(ctx context.Context, open *api.ExecOpen, tied bool) (runti
 	e.announceContainer(c.get(), "exec_start: "+what, nil)
 	e.start(func(ctx context.Context) {
 		if exit, err := p.Wait(ctx); err == nil {
-			e.announceContainer(c.get(), "exec_die", map[string]string{"exitCode": itoa(exit.Code)})
+			e.announceContainer(c.get(), "exec_die", map[string]string{"exitCode": strconv.Itoa(exit.Code)})
 		}
 	})
 	return p, nil

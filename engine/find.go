@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -96,7 +98,7 @@ func (e *Engine) withSize(ctx context.Context, row *api.Container) *api.Containe
 	if err != nil {
 		return row
 	}
-	c := cloneRow(row)
+	c := proto.CloneOf(row)
 	c.SizeRw = diskUsage(dir)
 	c.SizeRootFs = c.SizeRw
 	if img, err := e.cfg.Images.Get(ctx, row.ImageId); err == nil { // it may have been removed by force

@@ -4,7 +4,6 @@ package engine
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -12,14 +11,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/shoal-dev/shoal/proto/api"
-)
-
-// Kinds of objects that events are about.
-const (
-	aboutContainer = "container"
-	aboutImage     = "image"
-	aboutVolume    = "volume"
-	aboutNetwork   = "network"
 )
 
 // journalSize is how many events of the past are kept for those who ask later.
@@ -30,7 +21,7 @@ const journalSize = 256
 type journal struct {
 	mu   sync.Mutex
 	last []*api.Event
-	subs map[chan *api.Event]struct{}
+	news broadcaster[*api.Event]
 }
 
 func (j *journal) add(ev *api.Event) {
@@ -38,30 +29,15 @@ func (j *journal) add(ev *api.Event) {
 	defer j.mu.Unlock()
 	ev.Time = timestamppb.Now() // here, so that times are in the order of the events
 	j.last = append(j.last[max(0, len(j.last)+1-journalSize):], ev)
-	for ch := range j.subs {
-		select {
-		case ch <- ev:
-		default:
-			delete(j.subs, ch)
-			close(ch)
-		}
-	}
+	j.news.publish(ev)
 }
 
-// follow gives what is kept, and a channel for what comes.
-func (j *journal) follow() (last []*api.Event, ch chan *api.Event, stop func()) {
+// follow gives what is kept, and a channel for what comes: nothing is missed in between.
+func (j *journal) follow() (last []*api.Event, ch <-chan *api.Event, end func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	ch = make(chan *api.Event, eventBuffer)
-	if j.subs == nil {
-		j.subs = map[chan *api.Event]struct{}{}
-	}
-	j.subs[ch] = struct{}{}
-	return slices.Clone(j.last), ch, func() {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		delete(j.subs, ch)
-	}
+	ch, end = j.news.subscribe()
+	return slices.Clone(j.last), ch, end
 }
 
 // Watch calls emit with what happens from now on to containers, images, volumes and networks, after what happened since a
@@ -103,57 +79,5 @@ func (e *Engine) Watch(ctx context.Context, since, until time.Time, emit func(*a
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	}
-}
-
-// announce tells what happened to something.
-func (e *Engine) announce(about, action, id string, attributes map[string]string) {
-	e.journal.add(&api.Event{Type: about, Action: action, Id: id, Attributes: attributes})
-}
-
-// announceContainer adds what is known of the container: its labels, image and name.
-func (e *Engine) announceContainer(row *api.Container, action string, attributes map[string]string) {
-	all := maps.Clone(row.Spec.GetLabels())
-	if all == nil {
-		all = map[string]string{}
-	}
-	maps.Copy(all, attributes)
-	all["image"], all["name"] = row.ImageName, row.Name
-	e.announce(aboutContainer, action, row.Id, all)
-}
-
-// announceImage is what the image store tells its changes to.
-func (e *Engine) announceImage(action, id, name string) {
-	attributes := map[string]string{}
-	if name != "" {
-		attributes["name"] = name
-	}
-	e.announce(aboutImage, action, id, attributes)
-}
-
-// announceNetworks tells that a container is on its networks, or not any more.
-func (e *Engine) announceNetworks(row *api.Container, action string) {
-	for _, ep := range row.Endpoints {
-		if n, err := e.cfg.Networks.Get(ep.NetworkId); err == nil {
-			e.announceNetwork(row, n, action)
-		}
-	}
-}
-
-func (e *Engine) announceNetwork(row *api.Container, n *api.LocalNetwork, action string) {
-	e.announce(aboutNetwork, action, n.Id, map[string]string{"container": row.Id, "name": n.Name, "type": n.Driver})
-}
-
-// announceVolumes tells that a container has its volumes mounted, or not any more.
-func (e *Engine) announceVolumes(row *api.Container, action string) {
-	for _, p := range row.Mounts {
-		if p.Type != "volume" {
-			continue
-		}
-		attributes := map[string]string{"container": row.Id, "driver": p.Driver}
-		if action == "mount" {
-			attributes["destination"] = p.Destination
-		}
-		e.announce(aboutVolume, action, p.Name, attributes)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -166,7 +167,7 @@ func lifeOperations() map[string]operation {
 				}
 				exit, err := p.Wait(ctx)
 				if err == nil && exit.Code != 3 {
-					err = errors.New("exit code " + itoa(exit.Code))
+					err = errors.New("exit code " + strconv.Itoa(exit.Code))
 				}
 				return err
 			},

@@ -17,7 +17,7 @@ import (
 // recover makes the host agree with the rows: finish what was being made or removed, adopt what runs, write down what
 // ended meanwhile, and sweep away what belongs to no row.
 func (e *Engine) recover(ctx context.Context) error {
-	if err := e.load(ctx); err != nil {
+	if err := e.load(); err != nil {
 		return err
 	}
 	states, err := e.cfg.Runtime.List(ctx)
@@ -52,7 +52,7 @@ func (e *Engine) reconcileVolumes(ctx context.Context) {
 }
 
 // load reads every row. What was half made or half removed is released.
-func (e *Engine) load(ctx context.Context) error {
+func (e *Engine) load() error {
 	root := filepath.Join(e.cfg.DataDir, rowDirectory)
 	entries, err := os.ReadDir(root)
 	if err != nil {
@@ -60,30 +60,19 @@ func (e *Engine) load(ctx context.Context) error {
 	}
 	var halves []*container
 	for _, entry := range entries {
-		c, err := loadContainer(filepath.Join(root, entry.Name()))
-		half := strings.Contains(entry.Name(), ".") || isTorn(filepath.Join(root, entry.Name()))
+		dir := filepath.Join(root, entry.Name())
+		c, err := loadContainer(dir)
+		half := strings.Contains(entry.Name(), ".") || isTorn(dir)
 		switch {
 		case err != nil && half:
-			// Torn before its first step: it holds nothing.
-			os.RemoveAll(filepath.Join(root, entry.Name()))
+			os.RemoveAll(dir) // torn before its first step: it holds nothing
 		case err != nil:
 			e.log.Error("container's row cannot be read, leaving it alone", "container", entry.Name(), "error", err)
 		case half:
+			c.dir = dir
 			halves = append(halves, c)
 		default:
-			c.dir = e.rowDir(c.id)
-			if err := c.settle(); err != nil {
-				e.log.Error("container's row was not settled", "container", c.id, "error", err)
-			}
-			e.containers[c.id] = c
-			e.names[c.get().Name] = c.id
-			e.cfg.Labels.Reserve(labelsOf(c.get()))
-			if row := c.get(); row.UsernsSize > 0 && row.UsernsBase != usersFirst {
-				e.users[row.UsernsBase] = c.id
-			}
-		}
-		if c != nil && half {
-			c.dir = filepath.Join(root, entry.Name())
+			e.enlist(c)
 		}
 	}
 	for _, c := range halves {
@@ -93,6 +82,21 @@ func (e *Engine) load(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// enlist takes up a container whose row is whole, with all that nobody else may have now.
+func (e *Engine) enlist(c *container) {
+	c.dir = e.rowDir(c.id)
+	if err := c.settle(); err != nil {
+		e.log.Error("container's row was not settled", "container", c.id, "error", err)
+	}
+	row := c.get()
+	e.containers[c.id] = c
+	e.names[row.Name] = c.id
+	e.cfg.Labels.Reserve(labelsOf(row))
+	if row.UsernsSize > 0 && row.UsernsBase != usersFirst {
+		e.users[row.UsernsBase] = c.id
+	}
 }
 
 // adopt brings one row and what the runtime says together.
@@ -169,7 +173,7 @@ func (e *Engine) thaw(ctx context.Context, c *container, s *runtime.State) {
 func (e *Engine) releaseIdle(c *container) {
 	steps := e.startSteps()
 	if row := c.get(); row.NetworkMode == NetworkExternal && row.State == api.ContainerState_CREATED {
-		steps = steps[2:]
+		steps = steps[len(e.namespaceSteps()):]
 	}
 	e.release(c, steps)
 }

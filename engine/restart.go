@@ -5,149 +5,66 @@ package engine
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
-
-	"github.com/shoal-dev/shoal/engine/runtime"
-	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// Restart delays double from the first to the last; a run of at least restartReset starts over.
-const (
-	restartFirst = 100 * time.Millisecond
-	restartLast  = time.Minute
-	restartReset = 10 * time.Second
-)
+// Restart stops a container, if it runs, and starts it.
+func (e *Engine) Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) error {
+	c, err := e.find(ref)
+	if err != nil {
+		return err
+	}
+	if c.get().AutoRemove {
+		return errorf(ErrPrecondition, "container %s is removed at its end and cannot be restarted", c.get().Name)
+	}
+	select {
+	case c.restart <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.restart }()
+	c.stopping(1)
+	defer c.stopping(-1)
+	ctx, cancel := e.own(ctx)
+	defer cancel()
+	return e.restartLocked(ctx, c, timeout, signal)
+}
 
-func itoa(n int) string { return strconv.Itoa(n) }
-
-func checkRestart(req *api.CreateContainerRequest) error {
-	p := req.GetRestart()
-	switch p.GetName() {
-	case "", "no", "always", "unless-stopped", "on-failure":
-	default:
-		return errorf(ErrInvalid, "restart policy %q is not no, on-failure, always or unless-stopped", p.GetName())
+// restartLocked stops and starts; c.restart is held.
+func (e *Engine) restartLocked(ctx context.Context, c *container, timeout *time.Duration, signal string) error {
+	if err := e.beginRestart(ctx, c, timeout, signal); err != nil {
+		return err
 	}
-	if p.GetMaxRetries() != 0 && p.GetName() != "on-failure" {
-		return errorf(ErrInvalid, "restart policy %q takes no maximum number of retries: only on-failure does", p.GetName())
+	err := e.stop(ctx, c, timeout, signal)
+	if err == nil {
+		e.cfg.FaultPoint("restart.stopped")
+		err = e.Start(ctx, c.id)
 	}
-	if p.GetMaxRetries() < 0 {
-		return errorf(ErrInvalid, "restart policy: %d retries", p.GetMaxRetries())
+	if err := errors.Join(err, e.endRestart(c)); err != nil {
+		return err
 	}
-	if req.AutoRemove && p.GetName() != "" && p.GetName() != "no" {
-		return errorf(ErrInvalid, "a container that is removed at its end cannot have the restart policy %q", p.GetName())
-	}
+	e.emit(c, "restart", nil)
 	return nil
 }
 
-// restartDecision says whether a container that ended is started again, and when.
-func (e *Engine) restartDecision(c *container, exit runtime.Exit) (bool, time.Duration) {
+// beginRestart writes down that a container is to run again, whatever happens to this daemon between its end and its start.
+func (e *Engine) beginRestart(ctx context.Context, c *container, timeout *time.Duration, signal string) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
 	row := c.get()
-	if row.StoppedByUser || !wantsRestart(row, exit.Code) {
-		return false, 0
+	if c.isRemoved() {
+		return errorf(ErrNotFound, "no such container: %s", row.Name)
 	}
-	return true, c.nextDelay(exit.At.Sub(row.StartedAt.AsTime()))
+	return e.begin(c, unfinished{Restart: &restartAsked{Timeout: timeout, Signal: signal, Started: row.StartedAt.AsTime()}})
 }
 
-func wantsRestart(row *api.Container, code int) bool {
-	switch p := row.Restart; p.GetName() {
-	case "always", "unless-stopped":
-		return true
-	case "on-failure":
-		return code != 0 && (p.MaxRetries == 0 || row.RestartCount < p.MaxRetries)
-	default:
-		return false
+// endRestart leaves what is to be finished to the next daemon, if this one is about to end.
+func (e *Engine) endRestart(c *container) error {
+	if c.lock(e.ctx) != nil {
+		return nil
 	}
-}
-
-// nextDelay counts the runs that did not last.
-func (c *container) nextDelay(ran time.Duration) time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if ran >= restartReset {
-		c.failures = 0
-	}
-	delay := restartLast
-	if c.failures < 10 {
-		delay = min(restartLast, restartFirst<<c.failures)
-	}
-	c.failures++
-	return delay
-}
-
-// scheduleRestart starts a container after a while, unless it is stopped, started or removed before.
-func (e *Engine) scheduleRestart(c *container, delay time.Duration) {
-	ctx, cancel := context.WithCancel(e.ctx)
-	c.mu.Lock()
-	c.endRestart = cancel
-	c.mu.Unlock()
-	e.start(func(context.Context) {
-		defer cancel()
-		timer := time.NewTimer(delay)
-		defer timer.Stop()
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		if c.lock(ctx) != nil {
-			return
-		}
-		defer c.unlock()
-		if ctx.Err() == nil {
-			e.restartNow(c)
-		}
-	})
-}
-
-// restartNow is one attempt; c.op is held. A failure that may pass is tried again.
-func (e *Engine) restartNow(c *container) {
-	if c.isRemoved() || c.get().State != api.ContainerState_RESTARTING {
-		return
-	}
-	// Past this point the attempt is not cancelled by its own success.
-	c.mu.Lock()
-	c.endRestart = nil
-	c.mu.Unlock()
-	err := c.update(func(row *api.Container) { row.RestartCount++ })
-	if err == nil {
-		err = e.startLocked(e.ctx, c)
-	}
-	if err == nil {
-		return
-	}
-	e.log.Warn("container did not restart", "container", c.id, "error", err)
-	final := errors.Is(err, runtime.ErrNoCommand) || errors.Is(err, runtime.ErrNotRunnable) || e.ctx.Err() != nil
-	if final || !wantsRestart(c.get(), 125) {
-		return
-	}
-	if c.update(func(row *api.Container) { row.State = api.ContainerState_RESTARTING }) == nil {
-		e.scheduleRestart(c, c.nextDelay(0))
-	}
-}
-
-// restartAfterBoot starts what should run but does not, after New has adopted what does.
-func (e *Engine) restartAfterBoot() {
-	for _, c := range e.all() {
-		row := c.get()
-		if active(row.State) || row.StartedAt == nil && row.State != api.ContainerState_RESTARTING {
-			continue
-		}
-		name := row.Restart.GetName()
-		again := row.State == api.ContainerState_RESTARTING || name == "always" || name == "unless-stopped" && !row.StoppedByUser
-		if !again || c.isRemoved() || c.restartPending() {
-			continue
-		}
-		if err := c.update(func(row *api.Container) { row.State = api.ContainerState_RESTARTING }); err != nil {
-			e.log.Error("row was not written", "container", c.id, "error", err)
-			continue
-		}
-		e.scheduleRestart(c, 0)
-	}
-}
-
-func (c *container) restartPending() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.endRestart != nil
+	defer c.unlock()
+	return e.end(c)
 }

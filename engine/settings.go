@@ -170,3 +170,21 @@ func checkMount(m *api.Mount) error {
 	}
 	return checkTmpfs(m)
 }
+
+// checkModes looks at namespaces that are not a container's own.
+func checkModes(s *api.ContainerSpec) error {
+	joins := func(mode string) bool { return joinsContainer(mode) && len(mode) > len("container:") }
+	switch {
+	case !slices.Contains([]string{"", "host"}, s.PidMode) && !joins(s.PidMode):
+		return errorf(ErrInvalid, "--pid %q is not host or container:ID", s.PidMode)
+	case !slices.Contains([]string{"", "private", "host", "shareable"}, s.IpcMode) && !joins(s.IpcMode):
+		return errorf(ErrInvalid, "--ipc %q is not private, shareable, host or container:ID", s.IpcMode)
+	case !slices.Contains([]string{"", "host"}, s.UtsMode):
+		return errorf(ErrInvalid, "--uts %q is not host", s.UtsMode)
+	case !slices.Contains([]string{"", "private", "host"}, s.CgroupnsMode):
+		return errorf(ErrInvalid, "--cgroupns %q is not private or host", s.CgroupnsMode)
+	case s.UtsMode == "host" && s.Hostname != "":
+		return errorf(ErrInvalid, "--hostname cannot be combined with --uts host: the container has the host's name")
+	}
+	return nil
+}

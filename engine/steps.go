@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/runtime"
-	"github.com/shoal-dev/shoal/engine/snapshot"
 )
 
 // step is one thing that a container needs from the host. Prepare may find it done already; release must be
@@ -32,11 +30,17 @@ func (e *Engine) createSteps() []step {
 	}
 }
 
-// startSteps are what it holds while it runs.
-func (e *Engine) startSteps() []step {
+// namespaceSteps come first of what it holds while it runs; a task's are there from its creation on.
+func (e *Engine) namespaceSteps() []step {
 	return []step{
 		{"userns", e.prepareUserNS, e.releaseUserNS},
 		{"netns", e.prepareNetNS, e.releaseNetNS},
+	}
+}
+
+// startSteps are what it holds while it runs.
+func (e *Engine) startSteps() []step {
+	return append(e.namespaceSteps(), []step{
 		{"network", e.prepareNetwork, e.releaseNetwork},
 		{"dns", e.prepareDNS, nothing}, // the network releases it
 		{"volumes", e.mountVolumes, e.unmountVolumes},
@@ -48,7 +52,7 @@ func (e *Engine) startSteps() []step {
 		{"binds", e.prepareBinds, e.releaseBinds},
 		{"bundle", e.prepareBundle, e.releaseBundle},
 		{"runtime", e.prepareRuntime, e.releaseRuntime},
-	}
+	}...)
 }
 
 func nothing(context.Context, *container) error { return nil }
@@ -91,77 +95,6 @@ func (e *Engine) prepareSnapshot(ctx context.Context, c *container) error {
 func (e *Engine) releaseSnapshot(ctx context.Context, c *container) error {
 	return e.cfg.Snapshots.Remove(ctx, c.id)
 }
-
-func (e *Engine) prepareRootfs(ctx context.Context, c *container) error {
-	if err := os.MkdirAll(e.rootfs(c.id), 0o710); err != nil {
-		return err
-	}
-	users, err := e.openUsers(c.get())
-	if err != nil {
-		return err
-	}
-	if users != nil {
-		defer users.Close()
-		if err := e.fillVolumes(ctx, c); err != nil {
-			return err
-		}
-	}
-	if err := e.cfg.Snapshots.Mount(ctx, c.id, e.rootfs(c.id), snapshot.View{Users: users, Label: c.get().MountLabel}); err != nil {
-		return err
-	}
-	return e.reachable(c.get())
-}
-
-// fillVolumes does prepareCopyUp's work for a container with users of its own, on a root file system that still shows the
-// owners that volumes have on disk.
-func (e *Engine) fillVolumes(ctx context.Context, c *container) error {
-	at := e.rootfs(c.id)
-	if err := e.cfg.Snapshots.Unmount(ctx, at); err != nil {
-		return err
-	}
-	if err := e.cfg.Snapshots.Mount(ctx, c.id, at, snapshot.View{}); err != nil {
-		return err
-	}
-	return errors.Join(e.copyUp(ctx, c), e.cfg.Snapshots.Unmount(ctx, at))
-}
-
-func (e *Engine) prepareCopyUp(ctx context.Context, c *container) error {
-	if c.get().UsernsSize > 0 {
-		return nil // prepareRootfs has done it
-	}
-	return e.copyUp(ctx, c)
-}
-
-func (e *Engine) releaseRootfs(ctx context.Context, c *container) error {
-	if _, err := os.Lstat(e.bundle(c.id)); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err := e.cfg.Snapshots.Unmount(ctx, e.rootfs(c.id)); err != nil {
-		return err
-	}
-	if left, err := mountsBelow(e.bundle(c.id)); err != nil || len(left) > 0 {
-		return errors.Join(err, fmt.Errorf("still mounted: %s", strings.Join(left, " "))) // removing it would empty what is mounted
-	}
-	return os.RemoveAll(e.bundle(c.id))
-}
-
-// prepareShm makes a /dev/shm that other containers may join.
-func (e *Engine) prepareShm(_ context.Context, c *container) error {
-	if c.get().Spec.GetIpcMode() != "shareable" {
-		return nil
-	}
-	dir := e.shmDir(c.id)
-	if err := os.MkdirAll(dir, 0o711); err != nil {
-		return err
-	}
-	if mounted(dir) {
-		return nil
-	}
-	options := fmt.Sprintf("mode=1777,size=%d", shmSize(c.get().Spec)) + snapshot.ContextOption(c.get().MountLabel)
-	return unix.Mount("shm", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC|unix.MS_NODEV, options)
-}
-
-func (e *Engine) releaseShm(_ context.Context, c *container) error { return unmount(e.shmDir(c.id)) }
 
 // releaseBundle leaves the directory, in which the root file system is still mounted, to releaseRootfs.
 func (e *Engine) releaseBundle(_ context.Context, c *container) error {

@@ -107,20 +107,8 @@ func mergeLimits(old, change *api.ContainerLimits) (merged, lifted *api.Containe
 		merged.ProtoReflect().Set(f, v)
 		return true
 	})
-	if len(change.Conf) > 0 { // file by file
-		merged.Conf = maps.Clone(change.Conf)
-		for name, value := range conf {
-			if _, again := change.Conf[name]; !again {
-				merged.Conf[name] = value
-			}
-		}
-		lifted.Conf = map[string]string{}
-		maps.DeleteFunc(merged.Conf, func(name, value string) bool {
-			if value == "" {
-				lifted.Conf[name] = ""
-			}
-			return value == ""
-		})
+	if len(change.Conf) > 0 {
+		merged.Conf, lifted.Conf = mergeConf(conf, change.Conf)
 	}
 	// CPUs are limited in one of two ways, the newer one counts.
 	switch {
@@ -129,18 +117,37 @@ func mergeLimits(old, change *api.ContainerLimits) (merged, lifted *api.Containe
 	case change.CpuQuota != 0 || change.CpuPeriod != 0:
 		merged.NanoCpus = 0
 	}
-	for _, l := range []struct{ field, note *int64 }{
+	takeLifted(merged, lifted)
+	return merged, lifted
+}
+
+// mergeConf is mergeLimits for files of the control group, each for itself. An empty value lifts.
+func mergeConf(old, change map[string]string) (merged, lifted map[string]string) {
+	merged, lifted = map[string]string{}, map[string]string{}
+	maps.Copy(merged, old)
+	maps.Copy(merged, change)
+	maps.DeleteFunc(merged, func(name, value string) bool {
+		if value == "" {
+			lifted[name] = ""
+		}
+		return value == ""
+	})
+	return merged, lifted
+}
+
+// takeLifted moves limits that are below zero, which say that there shall be none.
+func takeLifted(merged, lifted *api.ContainerLimits) {
+	for _, l := range []struct{ from, to *int64 }{
 		{&merged.MemoryBytes, &lifted.MemoryBytes}, {&merged.MemoryReservation, &lifted.MemoryReservation},
 		{&merged.Pids, &lifted.Pids}, {&merged.CpuQuota, &lifted.CpuQuota}, {&merged.NanoCpus, &lifted.NanoCpus},
 	} {
-		if *l.field < 0 {
-			*l.field, *l.note = 0, -1
+		if *l.from < 0 {
+			*l.from, *l.to = 0, -1
 		}
 	}
 	if lifted.MemoryBytes != 0 {
 		merged.MemorySwap = 0
 	}
-	return merged, lifted
 }
 
 // lift says no limit where a running container has to be told so.

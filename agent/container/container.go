@@ -12,68 +12,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/shoal-dev/shoal/overlay"
 	"github.com/shoal-dev/shoal/proto/api"
 )
-
-// Engine is what the agent needs of the node's container engine. Package node makes one of an engine.Engine.
-// IDs are container IDs. Rows that it returns are not changed by either side.
-type Engine interface {
-	// Create makes a container that is marked with its task. Nothing is left behind on error.
-	Create(ctx context.Context, taskID string, req *api.CreateContainerRequest) (*api.Container, error)
-	Start(ctx context.Context, id string) error
-	// Stop sends the container's stop signal and kills it after its grace period. Stopping a stopped one is no error.
-	Stop(ctx context.Context, id string) error
-	// Kill ends a container now.
-	Kill(ctx context.Context, id string) error
-	// Remove kills and removes a container with its anonymous volumes; one that is not there is no error.
-	Remove(ctx context.Context, id string) error
-	// Get returns nil for a container that does not exist.
-	Get(ctx context.Context, id string) (*api.Container, error)
-	// OfTask returns a task's container, nil if it has none.
-	OfTask(ctx context.Context, taskID string) (*api.Container, error)
-	// Tasks lists every container that belongs to a task.
-	Tasks(ctx context.Context) ([]*api.Container, error)
-	// Change blocks until the container has ended, is gone, or its health differs from the one given.
-	Change(ctx context.Context, id, health string) error
-	// Logs calls emit for each line; with Follow until the container ends.
-	Logs(ctx context.Context, id string, o *api.LogOptions, emit func(*api.LogLine) error) error
-	HasImage(ctx context.Context, ref string) (bool, error)
-	// Pull fetches an image from its registry.
-	Pull(ctx context.Context, ref string) error
-}
-
-// Overlay is what a Controller needs of the overlay. *overlay.Overlay is one.
-type Overlay interface {
-	Attach(ctx context.Context, a overlay.Attachment) error
-	Detach(ctx context.Context, id string) error
-}
-
-// ImageSource brings an image to this node from other nodes of the cluster. It is asked before any registry.
-type ImageSource interface {
-	// Fetch returns false if no other node has the image.
-	Fetch(ctx context.Context, ref string) (bool, error)
-}
-
-// Node is what containers may learn of the node they are on.
-type Node struct {
-	ID       string
-	Hostname string
-}
-
-// Deps are what all controllers of a node share.
-type Deps struct {
-	Engine  Engine
-	Overlay Overlay
-	Images  ImageSource // nil: registries only
-	Node    func() Node
-	// Nameservers returns the addresses where the DNS server answers a task.
-	Nameservers func(*api.Task) []string
-	// Slots bounds how many containers are created and started at a time; nil: no bound.
-	Slots chan struct{}
-}
 
 // Controller drives the container of one task. Its methods are called one at a time.
 type Controller struct {
@@ -86,14 +27,6 @@ type Controller struct {
 // New returns a Controller; nothing happens before the first call.
 func New(deps Deps, task *api.Task, rev *api.Revision) *Controller {
 	return &Controller{deps: deps, task: task, rev: rev}
-}
-
-// Exit is how a task's container ended.
-type Exit struct {
-	Code int
-	OOM  bool
-	Err  string // why, where the engine knows; or that it is unhealthy
-	At   time.Time
 }
 
 // errGone says that the container was removed by somebody else.
@@ -195,89 +128,6 @@ func (c *Controller) Healthy(ctx context.Context) (string, error) {
 	}
 }
 
-// Wait returns how the container ended. An unhealthy one is stopped first.
-func (c *Controller) Wait(ctx context.Context) (Exit, error) {
-	for {
-		row, err := c.row(ctx)
-		if errors.Is(err, errGone) {
-			return Exit{Code: -1, Err: err.Error(), At: time.Now()}, nil
-		}
-		if err != nil {
-			return Exit{}, err
-		}
-		if !running(row) {
-			return exit(row), c.detach(ctx)
-		}
-		if row.Health == "unhealthy" {
-			return c.unhealthy(ctx, row)
-		}
-		if err := c.deps.Engine.Change(ctx, c.id, row.Health); err != nil {
-			return Exit{}, err
-		}
-	}
-}
-
-func (c *Controller) unhealthy(ctx context.Context, row *api.Container) (Exit, error) {
-	why := "the container is unhealthy"
-	if n := len(row.HealthLog); n > 0 {
-		last := row.HealthLog[n-1]
-		why = fmt.Sprintf("the container is unhealthy: check ended with %d: %s", last.ExitCode, firstLine(last.Output))
-	}
-	if err := c.Shutdown(ctx); err != nil {
-		return Exit{}, err
-	}
-	e := Exit{Code: -1, At: time.Now()}
-	if row, err := c.row(ctx); err == nil {
-		e = exit(row)
-	}
-	e.Err = why
-	return e, nil
-}
-
-// Shutdown stops the container, if there is one, and takes it off its networks: its addresses are free afterwards.
-func (c *Controller) Shutdown(ctx context.Context) error {
-	return c.end(ctx, c.deps.Engine.Stop)
-}
-
-// Terminate is Shutdown without grace.
-func (c *Controller) Terminate(ctx context.Context) error {
-	return c.end(ctx, c.deps.Engine.Kill)
-}
-
-func (c *Controller) end(ctx context.Context, stop func(context.Context, string) error) error {
-	row, err := c.row(ctx)
-	if errors.Is(err, errGone) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if running(row) {
-		if err := stop(ctx, c.id); err != nil {
-			return fmt.Errorf("stop container %s: %w", c.id, err)
-		}
-	}
-	return c.detach(ctx)
-}
-
-// Remove removes the container, whatever it does.
-func (c *Controller) Remove(ctx context.Context) error {
-	row, err := c.row(ctx)
-	if errors.Is(err, errGone) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := c.detach(ctx); err != nil {
-		return err
-	}
-	if err := c.deps.Engine.Remove(ctx, row.Id); err != nil {
-		return fmt.Errorf("remove container %s: %w", row.Id, err)
-	}
-	return nil
-}
-
 // Status is what managers are told of the container; nil if there is none.
 func (c *Controller) Status(ctx context.Context) *api.ContainerStatus {
 	row, err := c.row(ctx)
@@ -287,13 +137,6 @@ func (c *Controller) Status(ctx context.Context) *api.ContainerStatus {
 	return &api.ContainerStatus{
 		ContainerId: row.Id, Pid: row.Pid, ExitCode: row.ExitCode, OomKilled: row.OomKilled, Health: row.Health,
 	}
-}
-
-func (c *Controller) detach(ctx context.Context) error {
-	if err := c.deps.Overlay.Detach(ctx, c.id); err != nil {
-		return fmt.Errorf("detach container %s from its networks: %w", c.id, err)
-	}
-	return nil
 }
 
 // row returns the container as it is, errGone if it is not there (any more).
@@ -333,8 +176,4 @@ func running(row *api.Container) bool {
 		return true
 	}
 	return false
-}
-
-func exit(row *api.Container) Exit {
-	return Exit{Code: int(row.ExitCode), OOM: row.OomKilled, Err: row.Error, At: row.FinishedAt.AsTime()}
 }

@@ -49,19 +49,29 @@ func (g *Group) createV1(h hierarchy) error {
 	if !slices.Contains(h.controllers, "cpuset") {
 		return nil
 	}
-	// A new cpuset is empty and takes no process until it has processors and memory.
 	at := h.root
 	for part := range strings.SplitSeq(g.path, "/") {
 		above := at
 		at = filepath.Join(at, part)
-		for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
-			if have, err := read(at, name); err == nil && have == "" {
-				if v, err := read(above, name); err == nil {
-					if err := write(at, name, v); err != nil {
-						return err
-					}
-				}
-			}
+		if err := inheritCPUSet(at, above); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inheritCPUSet gives a new cpuset what the one above it has: an empty one takes no process. What cannot be read is left alone.
+func inheritCPUSet(dir, above string) error {
+	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
+		if have, err := read(dir, name); err != nil || have != "" {
+			continue
+		}
+		v, err := read(above, name)
+		if err != nil {
+			continue
+		}
+		if err := write(dir, name, v); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -6,17 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/shoal-dev/shoal/internal/id"
 	"github.com/shoal-dev/shoal/internal/keyed"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -119,157 +115,12 @@ func (s *Store) removeUnfinished(name string) {
 	}
 }
 
-// row is a volume on disk.
-type row struct {
-	Name      string            `json:"name"`
-	Driver    string            `json:"driver"`
-	Created   time.Time         `json:"created"`
-	Labels    map[string]string `json:"labels,omitempty"`
-	Options   map[string]string `json:"options,omitempty"`
-	Anonymous bool              `json:"anonymous,omitempty"`
-	Scope     string            `json:"scope,omitempty"`
-	MountID   string            `json:"mount_id"`
-	// Half is set before the driver makes or removes the volume. Nobody sees such a volume; see finishHalf.
-	Half half `json:"half,omitempty"`
-}
-
-type half string
-
-const (
-	making   half = "making"
-	removing half = "removing"
-)
-
-func (r *row) volume() Volume { return Volume{Name: r.Name, Options: r.Options, MountID: r.MountID} }
-
-func (s *Store) rowFile(name string) string { return filepath.Join(s.dir, name, "volume.json") }
-
 // driver gives the driver of a row.
 func (s *Store) driver(ctx context.Context, name string) (Driver, error) {
 	if name == DriverLocal {
 		return s.local, nil
 	}
 	return s.opts.Find(ctx, name)
-}
-
-// Create makes a volume; without a name it is anonymous and gets one of 64 hex digits. If the name is taken, and driver
-// and options asked for are none or the same, the existing volume is the answer, otherwise ErrConflict. created says that
-// it is new.
-func (s *Store) Create(ctx context.Context, v *api.Volume) (vol *api.Volume, created bool, err error) {
-	r, err := newRow(v)
-	if err != nil {
-		return nil, false, err
-	}
-	unlock, err := s.locks.Lock(ctx, r.Name)
-	if err != nil {
-		return nil, false, fmt.Errorf("create volume %s: %w", r.Name, err)
-	}
-	defer unlock()
-	old, err := s.load(r.Name)
-	switch {
-	case err == nil && old.Half == "":
-		if err := conflict(old, v); err != nil {
-			return nil, false, fmt.Errorf("create volume %s: %w", r.Name, err)
-		}
-		return s.describe(ctx, old), false, nil
-	case err == nil:
-		err = s.finishHalf(ctx, old)
-	case errors.Is(err, ErrNotFound):
-		err = nil
-	}
-	if err == nil {
-		err = s.make(ctx, r)
-	}
-	if err != nil {
-		return nil, false, fmt.Errorf("create volume %s: %w", r.Name, err)
-	}
-	return s.describe(ctx, r), true, nil
-}
-
-// newRow checks what is asked for.
-func newRow(v *api.Volume) (*row, error) {
-	r := &row{
-		Name: v.GetName(), Driver: v.GetDriver(), Created: time.Now().UTC(), Labels: v.GetLabels(), Options: v.GetOptions(),
-		Anonymous: v.GetAnonymous(), MountID: id.NewHex(),
-	}
-	if r.Name == "" {
-		r.Name, r.Anonymous = id.NewHex(), true
-	}
-	if r.Driver == "" {
-		r.Driver = DriverLocal
-	}
-	return r, checkName(r.Name)
-}
-
-func conflict(old *row, v *api.Volume) error {
-	if d := v.GetDriver(); d != "" && d != old.Driver {
-		return fmt.Errorf("%w: its driver is %s, not %s: remove it first, or choose another name", ErrConflict, old.Driver, d)
-	}
-	if o := v.GetOptions(); len(o) > 0 && !maps.Equal(o, old.Options) {
-		return fmt.Errorf("%w: %v: remove it first, or choose another name", ErrConflict, old.Options)
-	}
-	return nil
-}
-
-// make writes that the volume is being made, has the driver make it, and writes that it is there.
-func (s *Store) make(ctx context.Context, r *row) error {
-	d, err := s.driver(ctx, r.Driver)
-	if err != nil {
-		return err
-	}
-	if r.Scope, err = d.Scope(ctx); err != nil {
-		return err
-	}
-	if err := os.Mkdir(filepath.Join(s.dir, r.Name), 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	s.opts.FaultPoint("volume.directory")
-	r.Half = making
-	if err := writeJSON(s.rowFile(r.Name), r, false); err != nil {
-		return err
-	}
-	s.opts.FaultPoint("volume.making")
-	if err := d.Create(ctx, r.volume()); err != nil {
-		return errors.Join(err, s.forget(r.Name))
-	}
-	s.opts.FaultPoint("volume.made")
-	r.Half = ""
-	if err := writeJSON(s.rowFile(r.Name), r, true); err != nil {
-		return err
-	}
-	s.opts.FaultPoint("volume.row")
-	return syncDir(s.dir)
-}
-
-// load reads a row, also one that is half.
-func (s *Store) load(name string) (*row, error) {
-	if err := checkName(name); err != nil {
-		return nil, err
-	}
-	r := &row{}
-	err := readJSON(s.rowFile(name), r)
-	if st, e := os.Stat(s.rowFile(name)); e == nil && st.Size() == 0 {
-		err = fs.ErrNotExist // a power cut while it was made: it is synced before anybody hears of the volume
-	}
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
-		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("volume %s: %w", name, err)
-	}
-	if r.Driver == "" { // written before there were others
-		r.Driver = DriverLocal
-	}
-	return r, nil
-}
-
-// read reads a volume that is whole.
-func (s *Store) read(name string) (*row, error) {
-	r, err := s.load(name)
-	if err == nil && r.Half != "" {
-		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
-	}
-	return r, err
 }
 
 // describe asks no plugin: a list must not wait for one.
@@ -308,26 +159,4 @@ func (s *Store) List(ctx context.Context) ([]*api.Volume, error) {
 		}
 	}
 	return vols, nil
-}
-
-// rows reads without locks: a row is replaced in one step. One that cannot be read does not hide the others.
-func (s *Store) rows() ([]*row, error) {
-	entries, err := os.ReadDir(s.dir) // sorted
-	if err != nil {
-		return nil, fmt.Errorf("list volumes: %w", err)
-	}
-	var rows []*row
-	for _, e := range entries {
-		if checkName(e.Name()) != nil || !e.IsDir() {
-			continue // not a volume
-		}
-		r, err := s.load(e.Name())
-		switch {
-		case err == nil:
-			rows = append(rows, r)
-		case !errors.Is(err, ErrNotFound): // removed meanwhile, or somebody else's directory
-			s.opts.Logger.Error("a volume's description cannot be read", "volume", e.Name(), "error", err)
-		}
-	}
-	return rows, nil
 }

@@ -1,0 +1,138 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// watch waits for a container's end, once for each of its runs.
+func (e *Engine) watch(ctx context.Context, c *container) {
+	exit, err := e.awaitExit(ctx, c.id)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		exit = lostExit(err)
+	}
+	if c.lock(ctx) != nil {
+		return
+	}
+	defer c.unlock()
+	if c.isRemoved() || !active(c.get().State) {
+		return
+	}
+	e.exited(c, exit)
+}
+
+// askAgain is how long to wait before asking about a container's end once more.
+const askAgain = time.Second
+
+// awaitExit waits for a container's end. That this daemon cannot ask at the moment, because it has no descriptor left for example,
+// says nothing about the container.
+func (e *Engine) awaitExit(ctx context.Context, id string) (runtime.Exit, error) {
+	for {
+		exit, err := e.cfg.Runtime.Wait(ctx, id)
+		if !mayPass(err) {
+			return exit, err
+		}
+		e.log.Warn("container's end cannot be waited for now, will try again", "container", id, "error", err)
+		select {
+		case <-ctx.Done():
+			return exit, ctx.Err()
+		case <-time.After(askAgain):
+		}
+	}
+}
+
+// mayPass tells errors of this machine's present state.
+func mayPass(err error) bool {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EAGAIN} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// lostExit is the end of a container whose supervisor is gone: killed, or before a reboot.
+func lostExit(err error) runtime.Exit {
+	msg := "its supervisor is gone (killed, or the host was restarted): the exit code is unknown"
+	if err != nil && !errors.Is(err, runtime.ErrNotFound) {
+		msg += ": " + err.Error()
+	}
+	return runtime.Exit{Code: 255, At: time.Now(), Error: msg}
+}
+
+// exited writes down an end, gives back what the container held, and restarts or removes it if that is its policy.
+// c.op is held.
+func (e *Engine) exited(c *container, exit runtime.Exit) {
+	c.stopHealth()
+	before := c.get()
+	restart, delay := e.restartDecision(c, exit)
+	stopped := e.finishRun(c, func(row *api.Container) {
+		row.State = api.ContainerState_EXITED
+		if restart {
+			row.State = api.ContainerState_RESTARTING
+		}
+		row.Pid = 0
+		row.ExitCode, row.OomKilled, row.Error = int32(exit.Code), exit.OOMKilled, exit.Error
+		row.FinishedAt = timestamppb.New(exit.At)
+		row.Health = ""
+	})
+	e.refreshLinks(c.id)
+	e.announceEnd(c, before, exit)
+	if stopped {
+		e.emit(c, "stop", nil)
+	}
+	switch {
+	case restart:
+		e.scheduleRestart(c, delay)
+	case before.AutoRemove:
+		if err := e.removeLocked(c, true); err != nil {
+			e.log.Error("container was not removed", "container", c.id, "error", err)
+		}
+	}
+}
+
+// finishRun releases what a run held and tells those who wait for its end; end is how the row changes by it. It says whether
+// somebody is stopping the container.
+func (e *Engine) finishRun(c *container, end func(*api.Container)) (stopped bool) {
+	// Written down before anything is released: that takes the runtime's own note of the end with it.
+	err := c.noteEnd(end)
+	e.cfg.FaultPoint("end.noted")
+	left := e.release(c, e.startSteps())
+	err = errors.Join(err, left, c.update(func(row *api.Container) {
+		end(row)
+		if left != nil && row.Error == "" {
+			row.Error = left.Error()
+		}
+		c.end(row)
+		stopped = c.stops > 0 // who stops it goes on from here
+	}))
+	e.cfg.FaultPoint("end.row")
+	if err != nil {
+		e.log.Error("container's end was not handled completely", "container", c.id, "error", err)
+	}
+	return stopped
+}
+
+// announceEnd tells of an end; before is the row of the run.
+func (e *Engine) announceEnd(c *container, before *api.Container, exit runtime.Exit) {
+	if exit.OOMKilled {
+		e.emit(c, "oom", nil)
+	}
+	ran := max(0, exit.At.Sub(before.StartedAt.AsTime()))
+	e.emit(c, "die", map[string]string{"exitCode": strconv.Itoa(exit.Code), "execDuration": strconv.Itoa(int(ran.Seconds()))})
+	e.announceNetworks(before, "disconnect")
+	e.announceVolumes(before, "unmount")
+}
