@@ -70,6 +70,48 @@ func TestNetworkThroughChanges(t *testing.T) {
 	})
 }
 
+// TestUpdateToAnotherNetwork: who asks for a service by name notices nothing, and who knows its address reaches it for as long as
+// tasks are there.
+func TestUpdateToAnotherNetwork(t *testing.T) {
+	l := cluster(t, 2, 1)
+	first := l.Hosts[0]
+	run(t, first, "network", "create", "-d", "overlay", "old")
+	run(t, first, "network", "create", "-d", "overlay", "new")
+	run(t, first, "service", "create", "--name", "client", "--network", "old", "--network", "new", "--constraint", "node.hostname=="+first.Name, "web:1")
+	run(t, first, "service", "create", "--name", "moves", "--replicas", "2", "--network", "old", "--update-delay", "2s", "web:1")
+	client := strings.Fields(run(t, first, "ps", "-q", "--filter", "label=shoal.service.name=client"))[0]
+	vip := strings.Split(strings.Fields(run(t, first, "service", "inspect", "-f", "{{range .Endpoint.VirtualIPs}}{{.Addr}} {{end}}", "moves"))[0], "/")[0]
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	asked, failed := 0, []error(nil)
+	wg.Go(func() {
+		for ; ctx.Err() == nil; asked++ {
+			if _, err := first.CLI(context.WithoutCancel(ctx), "exec", client, "/web", "get", "http://moves/"); err != nil {
+				failed = append(failed, err)
+			}
+		}
+	})
+	run(t, first, "service", "update", "-d", "--network-rm", "old", "--network-add", "new", "moves")
+	run(t, first, "exec", client, "/web", "get", "http://"+vip+"/", "20") // one task has two seconds left at least
+	eventually(t, "it is on the new network alone", 30*time.Second, func() error {
+		if out := run(t, first, "service", "inspect", "-f", "{{.UpdateStatus.State}} {{len .Endpoint.VirtualIPs}}", "moves"); strings.TrimSpace(out) != "completed 2" { // one of each family
+			return errors.New(out)
+		}
+		return nil
+	})
+	cancel()
+	wg.Wait()
+	if len(failed) > 0 || asked < 20 {
+		t.Errorf("%d of %d requests failed, the first: %v", len(failed), asked, failed[:min(1, len(failed))])
+	}
+	run(t, first, "service", "rm", "client")
+	eventually(t, "nothing holds the old network", 20*time.Second, func() error {
+		_, err := first.CLI(t.Context(), "network", "rm", "old")
+		return err
+	})
+}
+
 // outlives keeps one connection, by way of one host to a task on another whose daemon dies and comes back. There is a third one
 // that new connections can go to.
 func outlives(t *testing.T, l *hosts.Lab, by *hosts.Host) {

@@ -2,10 +2,14 @@ package allocator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -98,4 +102,41 @@ func TestNetworkNumbersGoRound(t *testing.T) {
 			r.update(func(tx *store.Tx) error { return tx.Networks().Delete("n0") })
 		}
 	}
+}
+
+// An update takes tasks off a network one by one: as long as one is there, clients reach it where they did.
+func TestVirtualAddressesStayForTasksOfBefore(t *testing.T) {
+	r := newRig(t, nil)
+	r.network(net("app", false))
+	r.network(net("other", false))
+	web := svc("web", nil, "app")
+	web.Revision = 1
+	r.service(web)
+	vips := func(networks ...string) func(tx *store.Tx) bool {
+		return func(tx *store.Tx) bool {
+			var got []string
+			for _, v := range tx.Services().Get("web").Endpoint.GetVirtualIps() {
+				got = append(got, v.NetworkId)
+			}
+			return slices.Equal(got, networks)
+		}
+	}
+	r.wait("an address", vips("app"))
+	task := func(id string, revision uint64, state api.TaskState, network string) *api.Task {
+		return &api.Task{Id: id, ServiceId: "web", Revision: revision, Status: &api.TaskStatus{State: state},
+			Networks: []*api.NetworkAttachment{{NetworkId: network, Addresses: []string{"10.96.0.200/22"}}}}
+	}
+	r.update(func(tx *store.Tx) error {
+		s := proto.CloneOf(tx.Services().Get("web"))
+		s.Spec.Networks[0].Network, s.Revision, s.PreviousRevision = "other", 2, 1
+		return errors.Join(tx.Tasks().Create(task("old", 1, api.TaskState_RUNNING, "app")),
+			tx.Tasks().Create(task("new", 2, api.TaskState_RUNNING, "other")), tx.Services().Update(s))
+	})
+	r.wait("both", vips("other", "app"))
+	r.update(func(tx *store.Tx) error {
+		t := proto.CloneOf(tx.Tasks().Get("old"))
+		t.Status.State = api.TaskState_SHUTDOWN
+		return tx.Tasks().Update(t)
+	})
+	r.wait("that of the network that it is on", vips("other"))
 }

@@ -31,7 +31,7 @@ func New(s *store.Store, log *slog.Logger) *Allocator {
 }
 
 const (
-	// resync tries again what is waiting for addresses that tasks hold: their ends are not followed.
+	// resync tries again what is waiting for addresses that tasks hold: most of their ends are not followed.
 	resync = 5 * time.Second
 	// retryAfter is the pause after a failed commit, such as one that timed out.
 	retryAfter = 200 * time.Millisecond
@@ -39,9 +39,9 @@ const (
 
 // Run allocates until ctx ends or the store says that this manager no longer leads.
 func (a *Allocator) Run(ctx context.Context) error {
-	kinds := []string{store.KindCluster, store.KindNode, store.KindService, store.KindNetwork}
+	kinds := []string{store.KindCluster, store.KindNode, store.KindService, store.KindNetwork, store.KindTask}
 	return a.store.Follow(ctx, store.FollowOptions{Kinds: kinds, Resync: resync}, func(tx *store.Tx, events []store.Event) error {
-		if events != nil && !anyConcerns(events) {
+		if events != nil && !anyConcerns(tx, events) {
 			return nil
 		}
 		if p := newPass(tx, a.log); p.run() == nil && !p.wrote {

@@ -101,7 +101,29 @@ func (p *pass) virtualIPs(svc *api.Service) (out []*api.VirtualIP, err error) {
 		}
 		out = append(out, vip)
 	}
-	return out, nil
+	return append(out, p.lingering(svc, out)...), nil
+}
+
+// lingering are the virtual IPs that the spec has no use for any more, while tasks of before answer at them: an update takes those
+// away one by one.
+func (p *pass) lingering(svc *api.Service, wanted []*api.VirtualIP) (out []*api.VirtualIP) {
+	for _, vip := range svc.GetEndpoint().GetVirtualIps() {
+		if !slices.Contains(wanted, vip) && p.answered(svc, vip.NetworkId) {
+			out = append(out, vip)
+		}
+	}
+	return out
+}
+
+// answered: a task of another revision than the service's is on a network and has not ended.
+func (p *pass) answered(svc *api.Service, network string) bool {
+	for t := range p.tx.Tasks().All(store.ByService(svc.Id)) {
+		on := slices.ContainsFunc(t.Networks, func(a *api.NetworkAttachment) bool { return a.NetworkId == network })
+		if on && t.Revision != svc.Revision && t.GetStatus().GetState() <= api.TaskState_RUNNING {
+			return true
+		}
+	}
+	return false
 }
 
 // nodeLocal networks have no addresses of the cluster's.

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/shoal-dev/shoal/internal/id"
@@ -185,7 +186,11 @@ var errStopping = refused("used by tasks that are stopping")
 
 func networkUsers(tx *store.Tx, n *api.Network) error {
 	for _, svc := range tx.Services().List(store.ByNetwork(n.Id)) {
-		if !svc.PendingDelete {
+		switch {
+		case svc.PendingDelete:
+		case !slices.ContainsFunc(svc.Spec.Networks, func(a *api.NetworkAttachmentSpec) bool { return a.Network == n.Id }):
+			return errStopping // an update is taking it off
+		default:
 			return refused("network %s is in use by service %s: remove the service, or take it off the network first", n.Spec.Name, svc.Spec.Name)
 		}
 	}

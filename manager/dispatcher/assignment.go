@@ -99,8 +99,12 @@ func (a *assignment) concerns(tx *store.Tx, e store.Event, dirty dirtySet) {
 			gateways(tx, o.Id, dirty)
 		}
 	case *api.Task:
-		if old, _ := e.Old.(*api.Task); o.NodeId == a.node || old.GetNodeId() == a.node {
+		old, _ := e.Old.(*api.Task)
+		if o.NodeId == a.node || old.GetNodeId() == a.node {
 			a.count(tx, o.Id, dirty)
+		}
+		if now := tx.Tasks().Get(o.Id); (old != nil && active(old)) != (now != nil && active(now)) {
+			dirty.add(key{aService, o.ServiceId, ""}) // it may keep its service's name
 		}
 		dirty.add(key{anEndpoint, "", o.Id})
 		for _, n := range o.Networks {
@@ -158,6 +162,7 @@ func (a *assignment) network(tx *store.Tx, id string, dirty dirtySet) {
 	}
 	for t := range tx.Tasks().All(store.ByNetwork(id)) {
 		dirty.add(key{anEndpoint, id, t.Id})
+		dirty.add(key{aService, t.ServiceId, ""})
 	}
 	for s := range tx.Services().All(store.ByNetwork(id)) {
 		dirty.add(key{aService, s.Id, ""})

@@ -341,6 +341,9 @@ func randomChange(tx *store.Tx, r *rand.Rand, i int) error {
 		if r.IntN(2) == 0 {
 			s.Endpoint.Ports = []*api.PortConfig{{TargetPort: uint32(i), PublishedPort: 8080}}
 		}
+		if r.IntN(2) == 0 { // an update takes its network away
+			s.PreviousRevision, s.Spec.Networks, s.Endpoint.VirtualIps = uint64(r.IntN(2)), nil, nil
+		}
 		err = tx.Services().Update(s)
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -49,7 +50,7 @@ func (v view) want(tx *store.Tx, k key) proto.Message {
 			return orNil(networkView(tx.Networks().Get(k.id)))
 		}
 	case aService:
-		return orNil(v.serviceView(tx.Services().Get(k.id)))
+		return orNil(v.serviceView(tx, tx.Services().Get(k.id)))
 	case anEndpoint:
 		return orNil(v.endpointView(tx, k.id, tx.Tasks().Get(k.task)))
 	case aRevision:
@@ -106,7 +107,7 @@ func peerView(n *api.Node) *api.PeerView {
 }
 
 // serviceView leaves out what concerns networks this node is not on.
-func (v view) serviceView(s *api.Service) *api.ServiceView {
+func (v view) serviceView(tx *store.Tx, s *api.Service) *api.ServiceView {
 	if s == nil {
 		return nil
 	}
@@ -121,15 +122,31 @@ func (v view) serviceView(s *api.Service) *api.ServiceView {
 			m.Ports = append(m.Ports, p)
 		}
 	}
-	if len(m.Networks) == 0 && len(m.Ports) == 0 {
-		return nil
-	}
 	for _, vip := range s.Endpoint.GetVirtualIps() {
 		if v.networks[vip.NetworkId] > 0 {
 			m.VirtualIps = append(m.VirtualIps, vip)
 		}
 	}
+	if len(m.Networks) == 0 && len(m.Ports) == 0 && len(m.VirtualIps) == 0 && !v.lingers(tx, s) {
+		return nil
+	}
 	return m
+}
+
+// lingers: tasks of a service that an update is taking off a network of this node are still there, and keep its name.
+func (v view) lingers(tx *store.Tx, s *api.Service) bool {
+	switch {
+	case s.PreviousRevision == 0:
+		return false
+	case s.UpdateStatus.GetState() == api.UpdateStatus_COMPLETED, s.UpdateStatus.GetState() == api.UpdateStatus_ROLLBACK_COMPLETED:
+		return false
+	}
+	for t := range tx.Tasks().All(store.ByService(s.Id)) {
+		if active(t) && slices.ContainsFunc(t.Networks, func(a *api.NetworkAttachment) bool { return v.networks[a.NetworkId] > 0 }) {
+			return true
+		}
+	}
+	return false
 }
 
 // endpointView returns a task's place on a network, or its gateway addresses for the network "".

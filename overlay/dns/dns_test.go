@@ -79,6 +79,31 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// An update takes a service from one network to the other: who is on both is told where it answers.
+func TestNameOfAServiceThatMoves(t *testing.T) {
+	both := func(ready string) overlay.Desired {
+		d := overlay.Desired{
+			Networks: []overlay.Network{{ID: "old"}, {ID: "new"}},
+			Services: []overlay.Service{{ID: "s", Name: "web", Aliases: map[string][]string{"old": {"www"}, "new": {"www"}},
+				VIPs: map[string][]netip.Addr{"old": {ip("10.1.0.2")}, "new": {ip("10.2.0.2")}}}},
+		}
+		for _, net := range []string{"old", "new"} {
+			d.Endpoints = append(d.Endpoints,
+				overlay.Endpoint{NetworkID: net, TaskID: "client", Addrs: []netip.Addr{ip("10.0.0.9")}},
+				overlay.Endpoint{NetworkID: net, TaskID: net, ServiceID: "s", Addrs: []netip.Addr{ip("10.0.0.7")}, Ready: net == ready})
+		}
+		return d
+	}
+	for ready, want := range map[string]string{"old": "10.1.0.2", "new": "10.2.0.2", "": "10.1.0.2"} {
+		for _, name := range []string{"web.", "www."} {
+			got, _ := newZone(both(ready), nil).lookup("old", ip("10.0.0.9"), name)
+			if len(got) != 1 || got[0].String() != want {
+				t.Errorf("%s answers on %q: %s is %v, want %s", "web", ready, name, got, want)
+			}
+		}
+	}
+}
+
 // An alias of one service may be the name of another, or its alias: then it means both, whichever row comes first.
 func TestSharedAlias(t *testing.T) {
 	d := overlay.Desired{

@@ -17,6 +17,7 @@ import (
 // zone is an index over one Desired value; it is built once and only read.
 type zone struct {
 	names    map[string]map[string][]netip.Addr // network ID -> lower-case name -> addresses
+	idle     map[owned]bool                     // names of services that have no ready task on the network
 	networks map[string][]string                // task ID -> network IDs it is on
 	tasks    map[owner]string                   // who has an address
 	reverse  map[owner]string                   // address -> container name
@@ -28,11 +29,14 @@ type owner struct {
 	addr    netip.Addr
 }
 
+// owned is a lower-case name on a network.
+type owned struct{ network, name string }
+
 // newZone indexes d. Endpoints on nodes that are down leave the balanced names, unless none would remain.
 func newZone(d overlay.Desired, down map[string]bool) *zone {
 	z := &zone{
 		names: map[string]map[string][]netip.Addr{}, networks: map[string][]string{},
-		tasks: map[owner]string{}, reverse: map[owner]string{},
+		tasks: map[owner]string{}, reverse: map[owner]string{}, idle: map[owned]bool{},
 	}
 	for _, n := range d.Networks {
 		z.names[n.ID] = map[string][]netip.Addr{}
@@ -72,6 +76,7 @@ type called struct {
 	network string
 	aliases []string
 	addrs   []netip.Addr
+	idle    bool // no ready task is there
 }
 
 // addService gives a service's own names their addresses on every network: the virtual ones, or with DNSRR those of
@@ -94,15 +99,16 @@ func (z *zone) addService(s overlay.Service, tasks []overlay.Endpoint, down map[
 		if !virtual && !on[network] {
 			continue // not on this network: the name is not ours to answer
 		}
-		if s.DNSRR || !virtual { // an update takes the virtual address of a network at once, the tasks one by one
+		if s.DNSRR || !virtual {
 			addrs = each
 		}
+		z.idle[owned{network, strings.ToLower(s.Name)}] = len(each) == 0
 		z.set(network, s.Name, addrs)
 		z.set(network, "tasks."+s.Name, each)
 		// An update takes an alias from the service at once, and from its tasks one by one.
 		names := append(slices.Clone(s.Aliases[network]), aliases[network]...)
 		slices.Sort(names)
-		out = append(out, &called{network, slices.Compact(names), addrs})
+		out = append(out, &called{network, slices.Compact(names), addrs, len(each) == 0})
 	}
 	return out
 }
@@ -111,6 +117,9 @@ func (z *zone) addService(s overlay.Service, tasks []overlay.Endpoint, down map[
 // means all of them.
 func (z *zone) addAliases(c *called) {
 	for _, alias := range c.aliases {
+		o := owned{c.network, strings.ToLower(alias)}
+		_, known := z.names[o.network][o.name]
+		z.idle[o] = c.idle && (!known || z.idle[o])
 		z.add(c.network, alias, c.addrs)
 	}
 }
@@ -164,15 +173,20 @@ func (a asker) Lookup(name string) ([]netip.Addr, bool) {
 }
 func (a asker) Reverse(addr netip.Addr) (string, bool) { return a.zone.name(a.network, a.from, addr) }
 
-// lookup finds name for whoever asks from addr on network: on that network first, then on the asker's others.
-func (z *zone) lookup(network string, from netip.Addr, name string) ([]netip.Addr, bool) {
+// lookup finds name for whoever asks from addr on network: on that network first, then on the asker's others. A service that an
+// update takes from one network to another is named by where it answers.
+func (z *zone) lookup(network string, from netip.Addr, name string) (addrs []netip.Addr, ok bool) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	for _, n := range append([]string{network}, z.networks[z.tasks[owner{network, from}]]...) {
-		if addrs, ok := z.names[n][name]; ok {
-			return addrs, true
+		found, here := z.names[n][name]
+		if here && !z.idle[owned{n, name}] {
+			return found, true
+		}
+		if here && !ok {
+			addrs, ok = found, true
 		}
 	}
-	return nil, false
+	return addrs, ok
 }
 
 // name is the container that has addr on one of the asker's networks.
