@@ -41,7 +41,7 @@ func Listen(netns string, at netip.AddrPort, h dns.Handler, log *slog.Logger) (*
 	for _, srv := range []*dns.Server{s.udp, s.tcp} {
 		go func() {
 			if err := srv.ActivateAndServe(); err != nil && !errors.Is(err, net.ErrClosed) {
-				log.Warn("DNS listener ended", "addr", at, "err", err)
+				log.Warn("DNS listener ended", "addr", at, "error", err)
 			}
 			s.failed.Store(true)
 		}()

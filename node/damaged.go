@@ -71,7 +71,7 @@ func dropDamaged(dataDir string, log *slog.Logger) error {
 	if !errors.Is(err, errDamaged) {
 		return err
 	}
-	log.Error("what this node knew of its tasks is damaged, managers will tell it again", "kept", path+".damaged", "err", err)
+	log.Error("what this node knew of its tasks is damaged, managers will tell it again", "kept", path+".damaged", "error", err)
 	return os.Rename(path, path+".damaged")
 }
 

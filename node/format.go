@@ -42,7 +42,7 @@ func checkFormat(dataDir string, log *slog.Logger) error {
 	if have < dataFormat {
 		// On a full disk a daemon is needed more than this mark.
 		if err := writeFile(path, fmt.Appendln(nil, dataFormat)); err != nil {
-			log.Warn("the data directory has no mark of its format: an older daemon would not refuse it", "err", err)
+			log.Warn("the data directory has no mark of its format: an older daemon would not refuse it", "error", err)
 		}
 	}
 	return nil

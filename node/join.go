@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io/fs"
 	"net"
 	"net/netip"
 	"strconv"
@@ -14,9 +13,7 @@ import (
 	"time"
 
 	"github.com/shoal-dev/shoal/internal/identity"
-	"github.com/shoal-dev/shoal/manager"
 	"github.com/shoal-dev/shoal/manager/ca"
-	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -65,36 +62,6 @@ func (n *Node) outside() error {
 	return refused("this node is already in a cluster: run 'shoal cluster leave' first")
 }
 
-// InitCluster makes a cluster with this node as its first manager.
-func (l *local) InitCluster(ctx context.Context, r *api.InitClusterRequest) (*api.InitClusterResponse, error) {
-	n := l.node
-	n.change.Lock()
-	defer n.change.Unlock()
-	if err := manager.CheckSpec(r.Spec); err != nil {
-		return nil, err
-	}
-	if r.ForceNewCluster {
-		return n.forceNew(ctx, r)
-	}
-	if err := n.outside(); err != nil {
-		return nil, err
-	}
-	st, err := n.where(r.AdvertiseAddr, r.ListenAddr, r.DataPathAddr)
-	if err != nil {
-		return nil, err
-	}
-	ident, err := manager.Init(ctx, manager.InitConfig{
-		Dir: n.cfg.DataDir, CertDir: n.certs(), AdvertiseAddr: st.Managers[0], Spec: r.Spec, DataPathPort: st.DataPathPort, Logger: n.log,
-	})
-	if err == nil {
-		err = n.begin(ctx, st, ident, false)
-	}
-	if err != nil {
-		return nil, n.giveUp("cannot make a cluster", err)
-	}
-	return n.initialized(st)
-}
-
 // begin starts a membership that is to last, and waits until it works.
 func (n *Node) begin(ctx context.Context, st state, id *identity.Identity, force bool) error {
 	if err := st.save(n.cfg.DataDir); err != nil {
@@ -109,57 +76,10 @@ func (n *Node) begin(ctx context.Context, st state, id *identity.Identity, force
 // giveUp leaves nothing behind of a membership that did not come to be.
 func (n *Node) giveUp(what string, err error) error {
 	if left := n.forget(); left != nil {
-		n.log.Error("not everything was removed, will try again", "err", left)
+		n.log.Error("not everything was removed, will try again", "error", left)
 		n.setBroken(left)
 	}
 	return refused("%s: %v", what, err)
-}
-
-// initialized tells the user how others can join.
-func (n *Node) initialized(st state) (*api.InitClusterResponse, error) {
-	m, _ := n.current()
-	b := m.currentBoss()
-	if b == nil {
-		return nil, refused("the manager has ended again: see 'shoal cluster info'")
-	}
-	r := &api.InitClusterResponse{NodeId: m.id.NodeID(), Addr: st.Managers[0]}
-	b.manager.Store().View(func(tx *store.Tx) {
-		r.WorkerToken, r.ManagerToken = tx.Cluster().GetWorkerToken(), tx.Cluster().GetManagerToken()
-	})
-	return r, nil
-}
-
-// forceNew makes this manager the only one, when the majority of the others is lost for good. Everything it knows
-// stays. The host may have another address by now: the request says so.
-func (n *Node) forceNew(ctx context.Context, r *api.InitClusterRequest) (*api.InitClusterResponse, error) {
-	old, err := loadState(n.cfg.DataDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, refused("there is no cluster here to be forced: run 'shoal cluster init'")
-	}
-	var id *identity.Identity
-	if err == nil {
-		id, err = identity.Load(n.certs())
-	}
-	if err != nil {
-		return nil, refused("cannot force a new cluster: %v", err)
-	}
-	if r.Spec != nil {
-		return nil, invalid("--force-new-cluster keeps the cluster's settings: give none")
-	}
-	if id.Role() != identity.Manager {
-		return nil, refused("this node is a worker: only a manager has the cluster's state")
-	}
-	st, err := n.where(or(r.AdvertiseAddr, old.AdvertiseAddr), or(r.ListenAddr, old.ListenAddr), or(r.DataPathAddr, old.DataPathAddr))
-	if err != nil {
-		return nil, err
-	}
-	st.DataPathPort, st.AdvertiseWish = old.DataPathPort, or(r.AdvertiseAddr, old.AdvertiseWish)
-	n.stopMember()
-	if err := n.begin(ctx, st, id, true); err != nil {
-		n.setBroken(err)
-		return nil, refused("cannot force a new cluster: %v", err)
-	}
-	return n.initialized(st)
 }
 
 // JoinCluster makes this node a member of an existing cluster.
@@ -215,7 +135,7 @@ func (n *Node) awaitActive(ctx context.Context) error {
 	m, _ := n.current()
 	late, cancel := context.WithTimeoutCause(ctx, activeWait, errors.New("no manager opened a session within 15s: is the cluster port open between the nodes?"))
 	defer cancel()
-	if b := m.currentBoss(); b != nil {
+	if b := m.runningManager(); b != nil {
 		if err := b.ready(late); err != nil {
 			return err
 		}
@@ -227,19 +147,5 @@ func (n *Node) awaitActive(ctx context.Context) error {
 		return cmp.Or(m.err, errors.New("the daemon is stopping"))
 	case <-late.Done():
 		return context.Cause(late)
-	}
-}
-
-// ready waits until the manager takes part. If it ends instead, the membership does, and knows why.
-func (b *boss) ready(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	waited := make(chan error, 1)
-	go func() { waited <- b.manager.Ready(ctx) }()
-	select {
-	case err := <-waited:
-		return err
-	case <-b.done:
-		return nil
 	}
 }

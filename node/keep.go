@@ -31,7 +31,7 @@ func (n *Node) keep(ctx context.Context) error {
 		m, err := n.resume()
 		if err != nil && err.Error() != said && ctx.Err() == nil {
 			said = err.Error()
-			n.log.Error("cannot take up the cluster membership, will try again", "err", err)
+			n.log.Error("cannot take up the cluster membership, will try again", "error", err)
 		}
 		began := time.Now()
 		if err == nil && !n.broke(ctx, m) {

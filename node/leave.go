@@ -54,7 +54,7 @@ func (m *member) mayLeave(ctx context.Context, force bool) error {
 		return refused("this node is one of %d managers: demote it first ('shoal node demote %s'), or use --force", members, m.node.cfg.Hostname)
 	case members > 1:
 		if err := m.leaveGroup(ctx); err != nil {
-			m.log.Warn("left without the other managers' consent: remove this node there with 'shoal node demote' and 'shoal node rm'", "err", err)
+			m.log.Warn("left without the other managers' consent: remove this node there with 'shoal node demote' and 'shoal node rm'", "error", err)
 		}
 	}
 	return nil

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/shoal-dev/shoal/agent"
@@ -59,9 +57,9 @@ type member struct {
 	done   chan struct{}
 	err    error // why it ended, if it was not asked to; valid once done is closed
 
-	mu     sync.Mutex
-	boss   *boss // nil unless this node is a manager
-	noBoss error // why it is nil although this node should be one
+	mu         sync.Mutex
+	running    *runningManager // nil unless this node is a manager
+	notRunning error           // why it is nil although this node should be one
 }
 
 // newMember puts the parts together; begin starts them.
@@ -131,7 +129,7 @@ func (m *member) finish(g *errgroup.Group) {
 	m.cancel()
 	m.overlay.Close()
 	if m.err != nil {
-		m.log.Error("cluster membership broke", "err", m.err)
+		m.log.Error("cluster membership broke", "error", m.err)
 	}
 	close(m.done)
 }
@@ -158,7 +156,7 @@ func (m *member) trouble() error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.noBoss
+	return m.notRunning
 }
 
 // network hands the network view to both who need it.
@@ -195,51 +193,8 @@ func (m *member) listenDNS(all []overlay.Sandbox) {
 // takes no shorter time.
 var keepaliveParams = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true}
 
-// dial connects to a manager with this node's certificate.
-func (m *member) dial(_ context.Context, addr string) (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(credentials.NewTLS(m.id.ClientTLS("", "h2"))), grpc.WithKeepaliveParams(keepaliveParams))
-}
-
 // issueTimeout bounds how long one manager keeps a request for a certificate from the next.
 const issueTimeout = 3 * time.Second
-
-// issue asks any manager for a certificate.
-func (m *member) issue(ctx context.Context, r *api.IssueRequest) (*api.IssueResponse, error) {
-	if b := m.currentBoss(); b != nil {
-		return b.manager.Issue(ctx, r)
-	}
-	err := errors.New("no manager is known")
-	for _, addr := range m.managerAddrs() {
-		var resp *api.IssueResponse
-		if resp, err = m.issueThrough(ctx, addr, r); err == nil {
-			return resp, nil
-		}
-	}
-	return nil, err
-}
-
-func (m *member) issueThrough(ctx context.Context, addr string, r *api.IssueRequest) (*api.IssueResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
-	defer cancel()
-	conn, err := m.dial(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	return api.NewCAClient(conn).Issue(ctx, r)
-}
-
-// managerAddrs are the managers as last told, or those known from joining.
-func (m *member) managerAddrs() []string {
-	var addrs []string
-	for _, w := range m.agent.Managers() {
-		addrs = append(addrs, w.Addr)
-	}
-	if len(addrs) == 0 {
-		addrs = m.state.Managers
-	}
-	return addrs
-}
 
 func (m *member) describe() *api.NodeDescription {
 	return describe(m.node.cfg.Hostname, m.node.cfg.Version)

@@ -3,7 +3,7 @@
 // Package node is one machine of Shoal: the daemon. It is the one place where manager and agent meet.
 //
 // Node holds what every daemon has (the engine and the local socket) and, while it is in a cluster, a member: identity, gossip,
-// overlay, DNS, agent and, if its certificate says so, a manager (boss.go). Parts know each other only through
+// overlay, DNS, agent and, if its certificate says so, a manager (role.go). Parts know each other only through
 // the functions that are handed to them here. keep.go takes a membership up at start and again when it breaks; join.go
 // and leave.go begin and end one.
 package node
@@ -110,7 +110,7 @@ func newNode(ctx context.Context, cfg Config) *Node {
 // serve takes up the membership first, so that nobody is told that there is none, and then answers until ctx ends.
 func (n *Node) serve(ctx context.Context, srv *grpc.Server, l net.Listener) error {
 	if _, err := n.resume(); err != nil {
-		n.log.Error("cannot take up the cluster membership, will try again", "err", err)
+		n.log.Error("cannot take up the cluster membership, will try again", "error", err)
 	}
 	var g errgroup.Group
 	g.Go(func() error { return n.keep(ctx) })
@@ -118,7 +118,7 @@ func (n *Node) serve(ctx context.Context, srv *grpc.Server, l net.Listener) erro
 	g.Go(s.run)
 	g.Go(func() error { return srv.Serve(s) })
 	if err := notifyReady(); err != nil {
-		n.log.Warn("systemd was not told", "err", err)
+		n.log.Warn("systemd was not told", "error", err)
 	}
 	n.log.Info("daemon is ready", "version", n.cfg.Version, "data", n.cfg.DataDir, "run", n.cfg.RunDir)
 	<-ctx.Done()

@@ -31,7 +31,7 @@ func (m *member) onSession(s *api.SessionMessage) {
 // session takes it back.
 func (m *member) onRemoved(err error) {
 	if !m.removed.Swap(true) {
-		m.log.Error("this node was removed from the cluster: run 'shoal cluster leave', then join again", "err", err)
+		m.log.Error("this node was removed from the cluster: run 'shoal cluster leave', then join again", "error", err)
 	}
 }
 
@@ -83,7 +83,7 @@ func (m *member) gossip(ctx context.Context, g *errgroup.Group, s *api.SessionMe
 		g.Go(func() error { return m.runGossip(ctx, pool) })
 		m.live.follow(pool)
 	} else if err := pool.SetKeys(s.GossipKeys); err != nil {
-		m.log.Warn("gossip keys were not taken", "err", err)
+		m.log.Warn("gossip keys were not taken", "error", err)
 	}
 	pool.SetPeers(s.GossipPeers)
 	return nil
@@ -99,7 +99,7 @@ func (m *member) runGossip(ctx context.Context, pool *gossip.Pool) error {
 			return
 		}
 		if err := pool.Leave(goodbyeWait); err != nil {
-			m.log.Debug("gossip was not told", "err", err)
+			m.log.Debug("gossip was not told", "error", err)
 		}
 	})
 	defer goodbye()

@@ -68,7 +68,7 @@ func (s *socket) check() {
 	old := s.current
 	if err := s.listen(); err != nil {
 		if !s.failing {
-			s.log.Error("the socket's file was deleted and cannot be made anew, will try again", "path", s.path, "err", err)
+			s.log.Error("the socket's file was deleted and cannot be made anew, will try again", "path", s.path, "error", err)
 		}
 		s.failing = true
 		return

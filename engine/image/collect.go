@@ -91,7 +91,7 @@ func (s *Store) Collect(ctx context.Context) error {
 // sweepAfter removes what came in and belongs to no image, also when it was the caller who gave up, or a full disk that ended it.
 func (s *Store) sweepAfter(ctx context.Context, what string) {
 	if _, err := s.collect(context.WithoutCancel(ctx)); err != nil {
-		s.Logger.Warn("sweep blobs and layers of no image", "after", what, "err", err)
+		s.Logger.Warn("sweep blobs and layers of no image", "after", what, "error", err)
 	}
 }
 

@@ -79,7 +79,7 @@ func (s *Store) Remove(ctx context.Context, ref string, force bool) (Removed, er
 		done.Deleted = append(done.Deleted, r.ID.String())
 		swept, err := s.collect(ctx)
 		if err != nil {
-			s.Logger.Warn("sweep after image removal", "image", r.ID, "err", err) // the next sweep tries again
+			s.Logger.Warn("sweep after image removal", "image", r.ID, "error", err) // the next sweep tries again
 		}
 		done.Deleted = append(done.Deleted, swept...)
 	}

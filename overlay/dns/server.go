@@ -115,7 +115,7 @@ func (s *Server) reconcile(open map[socketKey]*nameserver.Sockets) {
 		}
 		sock, err := s.open(k)
 		if err != nil {
-			s.log.Debug("cannot listen yet", "network", k.network, "addr", k.addr, "err", err)
+			s.log.Debug("cannot listen yet", "network", k.network, "addr", k.addr, "error", err)
 			continue
 		}
 		open[k] = sock

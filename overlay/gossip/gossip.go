@@ -153,7 +153,7 @@ func (p *Pool) join() {
 		return
 	}
 	if n, err := p.list.Join(missing); n == 0 && err != nil {
-		p.log.Debug("no gossip peer answers", "peers", missing, "err", err)
+		p.log.Debug("no gossip peer answers", "peers", missing, "error", err)
 	}
 }
 
