@@ -5,38 +5,21 @@ package engine
 import (
 	"context"
 	"errors"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/engine/signals"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// ParseSignal reads SIGTERM, TERM or 15.
+// ParseSignal reads the name or number of a signal.
 func ParseSignal(s string) (syscall.Signal, error) {
-	if n, err := strconv.Atoi(s); err == nil {
-		if n < 1 || n > 64 {
-			return 0, errorf(ErrInvalid, "signal %d is not between 1 and 64", n)
-		}
-		return syscall.Signal(n), nil
+	sig, err := signals.Parse(s)
+	if err != nil {
+		return 0, errorf(ErrInvalid, "%v", err)
 	}
-	name := strings.ToUpper(s)
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
-	}
-	if sig := unix.SignalNum(name); sig != 0 {
-		return sig, nil
-	}
-	if rt, ok := strings.CutPrefix(name, "SIGRTMIN+"); ok {
-		if n, err := strconv.Atoi(rt); err == nil && n >= 0 && n <= 30 {
-			return syscall.Signal(34 + n), nil
-		}
-	}
-	return 0, errorf(ErrInvalid, "unknown signal %q", s)
+	return sig, nil
 }
 
 // stopSignal is the one asked for, the container's, the image's or SIGTERM.

@@ -54,7 +54,7 @@ func TestErrors(t *testing.T) {
 		{"run -m 1x x", `invalid argument "1x" for "-m, --memory" flag: not an amount of bytes: use a number with b, k, m or g, for example 512m (see 'shoal run --help')`, 125},
 		{"run --restart sometimes x", "invalid restart policy 'sometimes': use no, on-failure[:MAX], always or unless-stopped", 125},
 		{"run --rm --restart always x", "conflicting options: cannot specify both --restart and --rm", 125},
-		{"run -it x", "the input device is not a terminal: leave out -t, or -i", 125},
+		{"run -it x", "the input device is not a terminal: leave out -t, or -i", 1},
 		{"run --detach-keys nope x", "invalid detach keys 'nope': use single characters and ctrl-X with commas between them", 125},
 		{"run --network host --network app x", "network host cannot be combined with others", 125},
 		{"create --pull never --platform linux/arm64 web:1", "image web:1 is for linux/amd64, not for linux/arm64: pull it for that platform", 1},

@@ -45,7 +45,7 @@ func containerFilter(f *filters, all []*api.Container) (func(*api.Container) boo
 
 // checkContainerFilters refuses values that no container could match.
 func checkContainerFilters(f *filters) error {
-	if err := f.oneOf("status", "created", "restarting", "running", "paused", "exited", "dead"); err != nil {
+	if err := f.oneOf("status", "created", "restarting", "running", "removing", "paused", "exited", "dead"); err != nil {
 		return err
 	}
 	if err := f.oneOf("health", "starting", "healthy", "unhealthy", "none"); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -43,6 +44,10 @@ func newContainerListCommand(c *cli) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if f.quiet && f.format != "" {
+				fmt.Fprintln(c.err, "WARNING: Ignoring custom format, because both --format and --quiet are set.")
+				f.format = ""
+			}
 			l := containerListing
 			if f.size {
 				l.table += "\t{{.Size}}"
@@ -61,7 +66,7 @@ func newContainerListCommand(c *cli) *cobra.Command {
 }
 
 func (c *cli) containerRows(ctx context.Context, f *psFlags) ([]row, error) {
-	if f.latest {
+	if f.latest && f.last == -1 {
 		f.last = 1
 	}
 	d, err := c.client()

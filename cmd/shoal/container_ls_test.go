@@ -20,3 +20,13 @@ func TestNetworkNames(t *testing.T) {
 		}
 	}
 }
+
+// TestQuietFormat: ps -q shows IDs whatever the format, and says so, as Docker's.
+func TestQuietFormat(t *testing.T) {
+	f := newFake(t)
+	populate(f)
+	r := f.run(t, "", "ps", "-a", "-q", "--format", "{{.Names}}")
+	if r.code != 0 || !strings.HasPrefix(r.out, "aaaaaaaaaaaa\n") || !strings.HasPrefix(r.err, "WARNING: Ignoring custom format") {
+		t.Errorf("%+v", r)
+	}
+}

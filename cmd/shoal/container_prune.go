@@ -7,7 +7,7 @@ import (
 )
 
 func newContainerPruneCommand(c *cli) *cobra.Command {
-	cmd := newPruneCommand(c, "Remove all stopped containers", `"until=<timestamp>"`, func(*pruneFlags) (*api.PruneRequest, string, error) {
+	cmd := newPruneCommand(c, "Remove all stopped containers", `"until=<timestamp>"`, "", func(*pruneFlags) (*api.PruneRequest, string, error) {
 		return &api.PruneRequest{Containers: true}, "WARNING! This will remove all stopped containers.", nil
 	})
 	cmd.Example = `  shoal container prune -f --filter until=24h

@@ -56,7 +56,7 @@ func runError(err error) error {
 
 func (c *cli) runContainer(ctx context.Context, f *pflag.FlagSet, o *runFlags, args []string) error {
 	if o.detach && len(o.attach.values) > 0 {
-		return fmt.Errorf("conflicting options: cannot specify both --attach and --detach")
+		return &exitError{code: exitFailure, err: errors.New("conflicting options: cannot specify both --attach and --detach")}
 	}
 	keys, err := parseDetachKeys(o.detachKeys)
 	if err != nil {

@@ -57,6 +57,14 @@ func (c *cli) stats(ctx context.Context, f *listFlags, names []string, all, stre
 		return err
 	}
 	_, live := terminalOf(c.out)
+	asked := map[string]string{} // how each container was named
+	if !all {
+		for _, name := range names {
+			if k, err := c.getContainer(ctx, name); err == nil {
+				asked[k.Id] = name
+			}
+		}
+	}
 	for {
 		m, err := s.Recv()
 		if isEOF(err) || stream && ctx.Err() != nil {
@@ -65,7 +73,7 @@ func (c *cli) stats(ctx context.Context, f *listFlags, names []string, all, stre
 		if err != nil {
 			return err
 		}
-		if err := c.showStats(m, f, uint64(info.MemoryBytes), live && stream); err != nil {
+		if err := c.showStats(m, f, asked, uint64(info.MemoryBytes), live && stream); err != nil {
 			return err
 		}
 		if !stream {
@@ -75,10 +83,11 @@ func (c *cli) stats(ctx context.Context, f *listFlags, names []string, all, stre
 }
 
 // showStats prints one table; on a terminal it takes the place of the one before, in a single write.
-func (c *cli) showStats(m *api.StatsMessage, f *listFlags, hostMemory uint64, live bool) error {
+func (c *cli) showStats(m *api.StatsMessage, f *listFlags, asked map[string]string, hostMemory uint64, live bool) error {
 	rows := make([]row, len(m.Stats))
 	for i, s := range m.Stats {
 		rows[i] = statsRow(s, hostMemory, f.noTrunc)
+		rows[i]["Container"] = orElse(asked[s.Id], shortHex(s.Id))
 	}
 	var b bytes.Buffer
 	if live {
@@ -110,7 +119,7 @@ func statsRow(s *api.ContainerStats, hostMemory uint64, noTrunc bool) row {
 		return units.HumanSizeWithPrecision(float64(a), 3) + " / " + units.HumanSizeWithPrecision(float64(b), 3)
 	}
 	return row{
-		"ID": id, "Container": s.Name, "Name": s.Name, "CPUPerc": fmt.Sprintf("%.2f%%", s.CpuPercent),
+		"ID": id, "Name": s.Name, "CPUPerc": fmt.Sprintf("%.2f%%", s.CpuPercent),
 		"MemUsage": units.BytesSize(float64(s.MemoryBytes)) + " / " + units.BytesSize(float64(limit)), "MemPerc": fmt.Sprintf("%.2f%%", percent),
 		"NetIO": pair(s.NetRxBytes, s.NetTxBytes), "BlockIO": pair(s.BlockReadBytes, s.BlockWriteBytes), "PIDs": fmt.Sprint(s.Pids),
 	}

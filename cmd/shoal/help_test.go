@@ -9,6 +9,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// TestShortHelp: -h is help where it is no other option, as in Docker.
+func TestShortHelp(t *testing.T) {
+	f := newFake(t)
+	for _, args := range []string{"-h", "ps -h", "volume -h", "image ls -h"} {
+		if r := f.run(t, "", strings.Fields(args)...); r.code != 0 || r.err != "" || !strings.Contains(r.out, "Usage:") {
+			t.Errorf("%s: %+v", args, r)
+		}
+	}
+	if r := f.run(t, "", "run", "-h"); r.code != exitUsage || !strings.Contains(r.err, "needs an argument") {
+		t.Errorf("run -h is --hostname: %+v", r)
+	}
+}
+
 // TestExamples: the help of every verb shows one to three lines that the program takes and that use the verb itself.
 func TestExamples(t *testing.T) {
 	seen := 0

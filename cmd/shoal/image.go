@@ -104,6 +104,9 @@ func parsePlatform(s string) (*api.Platform, error) {
 	if s == "" {
 		return nil, nil
 	}
+	if s == "linux" { // of the host's kind
+		return nil, nil
+	}
 	parts := strings.Split(s, "/")
 	if parts[0] != "linux" || len(parts) != 2 || parts[1] == "" {
 		return nil, fmt.Errorf("unsupported platform '%s': use linux/ARCH, for example linux/arm64", s)

@@ -27,6 +27,7 @@ func newImageRemoveCommand(c *cli) *cobra.Command {
 			return c.each(args, func(name string) error {
 				r, err := d.Images.Remove(cmd.Context(), &api.RemoveImageRequest{Ref: name, Force: force})
 				if force && client.IsNotFound(err) {
+					c.sayError(err) // as rm does; that it is gone is what was asked for
 					return nil
 				}
 				for _, ref := range r.GetUntagged() {
@@ -40,6 +41,7 @@ func newImageRemoveCommand(c *cli) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Force removal of the image")
+	cmd.Flags().Bool("no-prune", false, "Do not delete untagged parents: there are none, an image stands for itself")
 	return cmd
 }
 

@@ -22,6 +22,7 @@ func newNetworkInspectCommand(c *cli) *cobra.Command {
 		},
 	}
 	addObjectFormat(cmd, &format)
+	cmd.Flags().BoolP("verbose", "v", false, "Verbose output for diagnostics: all that is known is shown in any case")
 	return cmd
 }
 

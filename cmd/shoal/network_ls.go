@@ -13,7 +13,7 @@ import (
 
 var networkListing = listing{
 	fields: []field{
-		{"ID", "NETWORK ID"}, {"Name", "NAME"}, {"Driver", "DRIVER"}, {"Scope", "SCOPE"}, {"IPv6", "IPV6"},
+		{"ID", "NETWORK ID"}, {"Name", "NAME"}, {"Driver", "DRIVER"}, {"Scope", "SCOPE"}, {"IPv4", "IPV4"}, {"IPv6", "IPV6"},
 		{"Internal", "INTERNAL"}, {"Labels", "LABELS"}, {"CreatedAt", "CREATED AT"},
 	},
 	table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
@@ -113,7 +113,7 @@ func networkRow(n anyNetwork, noTrunc bool) row {
 		ipv6, internal, created = n.local.Ipv6, n.local.Internal, n.local.CreatedAt
 	}
 	return row{
-		"ID": id, "Name": n.name(), "Driver": n.driver(), "Scope": n.scope(), "IPv6": boolText(ipv6), "Internal": boolText(internal),
+		"ID": id, "Name": n.name(), "Driver": n.driver(), "Scope": n.scope(), "IPv4": "true", "IPv6": boolText(ipv6), "Internal": boolText(internal),
 		"Labels": labelText(n.labels()), "CreatedAt": stamp(created), labelsKey: n.labels(),
 	}
 }

@@ -75,6 +75,10 @@ func setMountField(m *api.Mount, key, value string, hasValue bool) error {
 		m.Target = value
 	case "readonly", "ro":
 		m.ReadOnly, err = mountBool(key, value, hasValue)
+	case "consistency":
+		if !slices.Contains(consistencies, value) {
+			return fmt.Errorf("invalid value for consistency: %s (use %s)", value, strings.Join(consistencies, ", "))
+		}
 	case "bind-propagation":
 		m.Propagation, err = mountPropagation(value)
 	case "bind-nonrecursive":

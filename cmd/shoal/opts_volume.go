@@ -64,12 +64,19 @@ func volumeSource(m *api.Mount) error {
 	return nil
 }
 
+// consistencies say how far a container's view of a directory may lag behind the host's. On Linux it never does, so that each is kept.
+var consistencies = []string{"consistent", "cached", "delegated", "default"}
+
 func volumeOptions(m *api.Mount, options string) error {
-	for _, o := range strings.Split(options, ",") {
+	words := strings.Split(options, ",")
+	if slices.Contains(words, "ro") && slices.Contains(words, "rw") {
+		return fmt.Errorf("options 'ro' and 'rw' exclude each other")
+	}
+	for _, o := range words {
 		switch {
 		case o == "ro":
 			m.ReadOnly = true
-		case o == "rw":
+		case o == "rw", slices.Contains(consistencies, o):
 		case o == "nocopy":
 			m.NoCopy = true
 		case o == "z" || o == "Z":

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	units "github.com/docker/go-units"
@@ -16,12 +18,34 @@ import (
 type pruneFlags struct {
 	force  bool
 	filter listOpt
+	key    string // a filter of the verb's own, true or false; it says what to take and is no filter of the daemon's
+	own    string // its value
+}
+
+// set checks a filter and keeps the verb's own.
+func (f *pruneFlags) set(s string) (string, error) {
+	key, value, _ := strings.Cut(s, "=")
+	if f.key == "" || key != f.key || value == "" {
+		return checkPruneFilter(s, f.key)
+	}
+	b, err := strconv.ParseBool(value)
+	if err != nil {
+		return "", fmt.Errorf("filter %s=%s: use true or false", key, value)
+	}
+	f.own = strconv.FormatBool(b)
+	return s, nil
+}
+
+// asked are the daemon's filters.
+func (f *pruneFlags) asked() []string {
+	return slices.DeleteFunc(slices.Clone(f.filter.values), func(s string) bool { return f.key != "" && strings.HasPrefix(s, f.key+"=") })
 }
 
 // newPruneCommand makes a verb that asks, prunes and tells. request is asked after the flags are read; what it says to
-// confirm is the warning.
-func newPruneCommand(c *cli, short, filterHelp string, request func(*pruneFlags) (r *api.PruneRequest, warning string, err error)) *cobra.Command {
-	f := &pruneFlags{filter: listOpt{check: checkPruneFilter, kind: "filter"}}
+// confirm is the warning. key is the verb's own filter, if it has one.
+func newPruneCommand(c *cli, short, filterHelp, key string, request func(*pruneFlags) (r *api.PruneRequest, warning string, err error)) *cobra.Command {
+	f := &pruneFlags{key: key}
+	f.filter = listOpt{check: f.set, kind: "filter"}
 	cmd := &cobra.Command{
 		Use:               "prune [OPTIONS]",
 		Short:             short,
@@ -32,7 +56,7 @@ func newPruneCommand(c *cli, short, filterHelp string, request func(*pruneFlags)
 			if err != nil {
 				return err
 			}
-			r.Filters = f.filter.values
+			r.Filters = f.asked()
 			if !f.force && !c.confirm(warning+"\nAre you sure you want to continue? [y/N] ") {
 				return nil // as Docker, which has done what it was told
 			}
@@ -44,7 +68,7 @@ func newPruneCommand(c *cli, short, filterHelp string, request func(*pruneFlags)
 	return cmd
 }
 
-func checkPruneFilter(s string) (string, error) {
+func checkPruneFilter(s, own string) (string, error) {
 	key, value, _ := strings.Cut(s, "=")
 	switch {
 	case value == "":
@@ -52,7 +76,10 @@ func checkPruneFilter(s string) (string, error) {
 	case key == "label" || key == "label!" || key == "until":
 		return s, nil
 	}
-	return "", fmt.Errorf("unknown filter %q: use label, label! or until", key)
+	if own != "" {
+		own += ", "
+	}
+	return "", fmt.Errorf("unknown filter %q: use %slabel, label! or until", key, own)
 }
 
 // confirm asks a question; only y is yes.

@@ -20,6 +20,9 @@ func TestPrune(t *testing.T) {
 		{"container prune", "WARNING! This will remove all stopped containers.", &api.PruneRequest{Containers: true}},
 		{"image prune", "WARNING! This will remove all dangling images.", &api.PruneRequest{Images: true}},
 		{"image prune -a", "WARNING! This will remove all images without at least one container associated to them.", &api.PruneRequest{AllImages: true}},
+		{"image prune --filter dangling=true --filter until=1h", "WARNING! This will remove all dangling images.", &api.PruneRequest{Images: true, Filters: []string{"until=1h"}}},
+		{"image prune --filter dangling=0", "WARNING! This will remove all images without at least one container associated to them.", &api.PruneRequest{AllImages: true}},
+		{"volume prune --filter all=1", "WARNING! This will remove all local volumes not used by at least one container.", &api.PruneRequest{AllVolumes: true}},
 		{"volume prune", "WARNING! This will remove anonymous local volumes not used by at least one container.", &api.PruneRequest{Volumes: true}},
 		{"volume prune --all", "WARNING! This will remove all local volumes not used by at least one container.", &api.PruneRequest{AllVolumes: true}},
 		{"network prune", "WARNING! This will remove all custom networks not used by at least one container.", &api.PruneRequest{Networks: true}},
@@ -51,6 +54,14 @@ func TestPrune(t *testing.T) {
 	r := f.run(t, "", "system", "prune", "-f")
 	if want := "Deleted Containers:\na\nb\n\nDeleted Images:\nuntagged: x:1\ndeleted: sha256:1\n\nTotal reclaimed space: 0B\n"; r.out != want {
 		t.Errorf("%+v", r)
+	}
+	for args, want := range map[string]string{
+		"image prune --filter dangling=x": "use true or false", "image prune -a --filter dangling=true": "contradict",
+		"container prune --filter dangling=true": "use label, label! or until", "volume prune --filter dangling=true": "use all, label",
+	} {
+		if r := f.run(t, "", strings.Fields(args)...); r.code == 0 || !strings.Contains(r.err, want) {
+			t.Errorf("%s: %+v", args, r)
+		}
 	}
 	if r := f.run(t, "", "container", "prune", "--filter", "color=red"); r.code != exitUsage || !strings.Contains(r.err, "unknown filter") {
 		t.Errorf("%+v", r)

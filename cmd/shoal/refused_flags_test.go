@@ -15,7 +15,7 @@ func TestRefusedFlags(t *testing.T) {
 		"run --isolation hyperv box":           "for Windows containers only",
 		"run --cpu-count 2 box":                "for Windows containers only",
 		"run --io-maxiops=5 box":               "for Windows containers only",
-		"run --disable-content-trust box":      "NAME@sha256:",
+		"run --disable-content-trust=false box": "NAME@sha256:",
 		"run --use-api-socket box":             "no API socket",
 		"run --cpu-rt-runtime lots box":        "invalid",
 		"run --annotation nothing box":         "expected KEY=VALUE",
@@ -29,6 +29,11 @@ func TestRefusedFlags(t *testing.T) {
 		r := f.run(t, "", strings.Fields(args)...)
 		if r.code == 0 || !strings.Contains(r.err, want) || strings.Count(r.err, "\n") != 1 {
 			t.Errorf("%s: %d, %q, want one line with %q", args, r.code, r.err, want)
+		}
+	}
+	for _, args := range []string{"create --disable-content-trust --isolation default --platform linux box", "create -v /a:/b:cached --mount type=bind,src=/a,target=/c,consistency=delegated box"} {
+		if r := f.run(t, "", strings.Fields(args)...); r.code != 0 {
+			t.Errorf("what asks for nothing else than there is: %s: %+v", args, r)
 		}
 	}
 	if r := f.run(t, "", "run", "--help"); strings.Contains(r.out, "--gpus") {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // shortTimeout bounds questions asked on the side: completion, explaining an error.
@@ -48,6 +50,9 @@ func newRootCommand(c *cli, args []string) *cobra.Command {
 func flagError(cmd *cobra.Command, err error) error {
 	if cmd.HasSubCommands() && cmd.Flags().NArg() > 0 {
 		return unknownCommand(cmd, cmd.Flags().Arg(0))
+	}
+	if errors.Is(err, pflag.ErrHelp) {
+		return err // -h where it is no option's short form: cobra prints the help
 	}
 	return &exitError{code: exitUsage, err: usageError(cmd, "%v", err)}
 }

@@ -10,7 +10,7 @@ import (
 
 func newSystemPruneCommand(c *cli) *cobra.Command {
 	var all, volumes bool
-	cmd := newPruneCommand(c, "Remove unused data", `"label=<key>=<value>"`, func(f *pruneFlags) (*api.PruneRequest, string, error) {
+	cmd := newPruneCommand(c, "Remove unused data", `"label=<key>=<value>"`, "", func(f *pruneFlags) (*api.PruneRequest, string, error) {
 		r := &api.PruneRequest{Containers: true, Networks: true, Volumes: volumes, Images: !all, AllImages: all}
 		return r, systemWarning(r, f.filter.values), nil
 	})

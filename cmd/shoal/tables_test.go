@@ -112,6 +112,7 @@ func TestTables(t *testing.T) {
 		"ps_all":               "ps -a",
 		"ps_filter":            "ps -a --filter status=exited --filter exited=1 --format {{.Names}}",
 		"ps_last":              "ps -n 1 -q --no-trunc",
+		"ps_latest_last":       "ps -l -n 2 -q",
 		"ps_label":             "ps --filter label=com.example --format {{.Label_\"com.example\"}}",
 		"inspect_container":    "inspect -f {{.State.Status}}_{{.NetworkSettings.IPAddress}}_{{range_$k,$v:=.NetworkSettings.Networks}}{{$k}}={{$v.Gateway}}{{end}}_{{.Name}} web",
 		"stats":                "stats --no-stream",

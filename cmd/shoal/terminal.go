@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -40,7 +41,7 @@ func (c *cli) checkTTY(tty, stdin bool) error {
 		return nil
 	}
 	if _, ok := terminalOf(c.in); !ok {
-		return fmt.Errorf("the input device is not a terminal: leave out -t, or -i")
+		return &exitError{code: exitFailure, err: errors.New("the input device is not a terminal: leave out -t, or -i")}
 	}
 	return nil
 }

@@ -8,8 +8,8 @@ import (
 
 func newVolumePruneCommand(c *cli) *cobra.Command {
 	var all bool
-	cmd := newPruneCommand(c, "Remove unused local volumes", `"label=<label>"`, func(*pruneFlags) (*api.PruneRequest, string, error) {
-		if all {
+	cmd := newPruneCommand(c, "Remove unused local volumes", `"label=<label>"`, "all", func(f *pruneFlags) (*api.PruneRequest, string, error) {
+		if all || f.own == "true" {
 			return &api.PruneRequest{AllVolumes: true}, "WARNING! This will remove all local volumes not used by at least one container.", nil
 		}
 		return &api.PruneRequest{Volumes: true}, "WARNING! This will remove anonymous local volumes not used by at least one container.", nil

@@ -10,17 +10,43 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/shoal-dev/shoal/engine/signals"
 )
 
-// ApplyChange changes a config as a line of a Dockerfile would: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD,
-// SHELL, STOPSIGNAL, USER, VOLUME, WORKDIR. Others are refused. Variables are not expanded.
-func ApplyChange(c *RunConfig, line string) error {
-	word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-	rest = strings.TrimSpace(rest)
-	if rest == "" {
-		return errors.New("an instruction and its argument are needed, such as: CMD /bin/sh")
+// ApplyChanges changes a config as lines of a Dockerfile would: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD,
+// SHELL, STOPSIGNAL, USER, VOLUME, WORKDIR. Others are refused. Errors name the line.
+func ApplyChanges(c *RunConfig, lines []string) error {
+	entrypoint, cmd := false, false
+	for _, line := range lines {
+		word, err := applyChange(c, line)
+		if err != nil {
+			return fmt.Errorf("%w change %q: %w", ErrInvalid, line, err)
+		}
+		entrypoint, cmd = entrypoint || word == "ENTRYPOINT", cmd || word == "CMD"
 	}
-	switch strings.ToUpper(word) {
+	if entrypoint && !cmd {
+		c.Cmd = nil // arguments of another program
+	}
+	return nil
+}
+
+func applyChange(c *RunConfig, line string) (word string, err error) {
+	word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+	word, rest = strings.ToUpper(word), strings.TrimSpace(rest)
+	if rest == "" {
+		return "", errors.New("an instruction and its argument are needed, such as: CMD /bin/sh")
+	}
+	if slices.Contains([]string{"EXPOSE", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"}, word) {
+		if rest, err = variables(c.Env).expand(rest); err != nil {
+			return "", err
+		}
+	}
+	return word, applyWord(c, word, rest)
+}
+
+func applyWord(c *RunConfig, word, rest string) error {
+	switch word {
 	case "CMD":
 		c.Cmd = command(c, rest)
 		return nil
@@ -46,6 +72,9 @@ func ApplyChange(c *RunConfig, line string) error {
 		c.Shell = shell
 		return nil
 	case "STOPSIGNAL":
+		if _, err := signals.Parse(rest); err != nil {
+			return err
+		}
 		c.StopSignal = rest
 		return nil
 	case "USER":
@@ -85,7 +114,7 @@ func command(c *RunConfig, s string) []string {
 }
 
 func applyEnv(c *RunConfig, s string) error {
-	kvs, err := pairs(s)
+	kvs, err := pairs(s, c.Env)
 	if err != nil {
 		return err
 	}
@@ -102,7 +131,7 @@ func applyEnv(c *RunConfig, s string) error {
 }
 
 func applyLabel(c *RunConfig, s string) error {
-	kvs, err := pairs(s)
+	kvs, err := pairs(s, c.Env)
 	if err != nil {
 		return err
 	}

@@ -121,12 +121,7 @@ func (s *Store) commitSpec(parent *record, o CommitOptions) (*Spec, error) {
 			return nil, err
 		}
 	}
-	for _, line := range o.Changes {
-		if err := ApplyChange(&spec.Config, line); err != nil {
-			return nil, fmt.Errorf("%w change %q: %w", ErrInvalid, line, err)
-		}
-	}
-	return spec, nil
+	return spec, ApplyChanges(&spec.Config, o.Changes)
 }
 
 // storeLayer makes a blob of what write writes.

@@ -18,7 +18,7 @@ import (
 // ImportOptions say what the image shall be beside its files.
 type ImportOptions struct {
 	Ref      string        // its name; empty: none
-	Changes  []string      // Dockerfile lines, see ApplyChange
+	Changes  []string      // Dockerfile lines, see ApplyChanges
 	Message  string        // for the history
 	Platform *api.Platform // nil: the store's
 }
@@ -66,12 +66,7 @@ func (s *Store) importSpec(o ImportOptions) (*Spec, error) {
 	platform := s.platform(o.Platform)
 	spec.Created, spec.OS, spec.Architecture = &now, platform.OS, platform.Architecture
 	spec.History = []v1.History{{Created: &now, Comment: cmp.Or(o.Message, "Imported from a root file system")}}
-	for _, line := range o.Changes {
-		if err := ApplyChange(&spec.Config, line); err != nil {
-			return nil, fmt.Errorf("%w change %q: %w", ErrInvalid, line, err)
-		}
-	}
-	return spec, nil
+	return spec, ApplyChanges(&spec.Config, o.Changes)
 }
 
 // publish makes an image of a config and of layers that are in the store.

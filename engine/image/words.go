@@ -8,8 +8,8 @@ import (
 )
 
 // pairs reads a=b "c d"='e f', or the old form: a b c.
-func pairs(s string) ([][2]string, error) {
-	words, err := splitWords(s)
+func pairs(s string, vars variables) ([][2]string, error) {
+	words, err := splitWords(s, vars)
 	if err != nil {
 		return nil, err
 	}
@@ -18,7 +18,8 @@ func pairs(s string) ([][2]string, error) {
 		if !ok {
 			return nil, fmt.Errorf("%s has no value: write %s=VALUE", name, name)
 		}
-		return [][2]string{{name, strings.TrimSpace(value)}}, nil
+		value, err := vars.expand(strings.TrimSpace(value))
+		return [][2]string{{name, value}}, err
 	}
 	var out [][2]string
 	for _, w := range words {
@@ -32,7 +33,7 @@ func pairs(s string) ([][2]string, error) {
 }
 
 // splitWords splits at spaces outside of quotes, as a shell does. s is not empty.
-func splitWords(s string) ([]string, error) {
+func splitWords(s string, vars variables) ([]string, error) {
 	var words []string
 	var word strings.Builder
 	var quote byte
@@ -56,6 +57,13 @@ func splitWords(s string) ([]string, error) {
 				word.WriteByte('\\')
 			}
 			word.WriteByte(s[i])
+		case c == '$' && quote != '\'':
+			value, n, err := vars.at(s[i:])
+			if err != nil {
+				return nil, err
+			}
+			word.WriteString(value)
+			i += n - 1
 		default:
 			word.WriteByte(c)
 		}

@@ -160,6 +160,7 @@ func (b *builder) streams(terminal bool) {
 // confine makes an AppArmor profile or an SELinux label apply from execve on.
 func (b *builder) confine(p *specs.Process) {
 	switch {
+	case p.ApparmorProfile == unconfined && !hasAppArmor():
 	case p.ApparmorProfile != "":
 		b.onExec("set AppArmor profile "+p.ApparmorProfile, "exec "+p.ApparmorProfile)
 	case p.SelinuxLabel != "":

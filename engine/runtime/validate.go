@@ -36,6 +36,9 @@ func validate(s *specs.Spec) error {
 	return validateProcess(s.Process)
 }
 
+// unconfined is the AppArmor profile that confines nothing, which is the case anyway where there is no AppArmor.
+const unconfined = "unconfined"
+
 func hasAppArmor() bool {
 	b, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
 	return err == nil && strings.HasPrefix(string(b), "Y")
@@ -74,7 +77,7 @@ func joins(s *specs.Spec, t specs.LinuxNamespaceType) bool {
 
 func validateProcess(p *specs.Process) error {
 	switch {
-	case p.ApparmorProfile != "" && !hasAppArmor():
+	case p.ApparmorProfile != "" && p.ApparmorProfile != unconfined && !hasAppArmor():
 		return fmt.Errorf("process.apparmorProfile %q: AppArmor is not enabled on this host", p.ApparmorProfile)
 	case p.SelinuxLabel != "" && !hasSELinux():
 		return fmt.Errorf("process.selinuxLabel %q: SELinux is not enabled on this host", p.SelinuxLabel)
