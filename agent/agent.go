@@ -57,6 +57,8 @@ type Config struct {
 	// OnRemoved hears that the managers do not know this node any more. Nil: nobody.
 	OnRemoved func(error)
 	Logger    *slog.Logger // nil: none
+
+	silence time.Duration // instead of the usual, in tests
 }
 
 // Agent is one node's. Make it with New, drive it with Run.

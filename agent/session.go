@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,8 @@ func (a *Agent) session(ctx context.Context, addr string) error {
 		return fmt.Errorf("dial manager %s: %w", addr, err)
 	}
 	defer conn.Close()
-	watchdog := time.AfterFunc(silence, func() { cancel(errSilent) })
+	patience := cmp.Or(a.cfg.silence, silence)
+	watchdog := time.AfterFunc(patience, func() { cancel(errSilent) })
 	defer watchdog.Stop()
 
 	client := api.NewDispatcherClient(conn)
@@ -103,7 +105,7 @@ func (a *Agent) session(ctx context.Context, addr string) error {
 		if err != nil {
 			return cause(ctx, err)
 		}
-		watchdog.Reset(silence)
+		watchdog.Reset(patience)
 		select {
 		case <-a.again:
 			return errAnnounce

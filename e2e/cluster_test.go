@@ -43,10 +43,13 @@ func TestFiveHosts(t *testing.T) {
 		byName(t, worker, "http://tasks.web/")
 	})
 	t.Run("logs of all tasks", func(t *testing.T) {
-		out := run(t, first, "service", "logs", "web")
-		if n := strings.Count(out, "listening on"); n != 6 {
-			t.Errorf("%d of 6 tasks' logs came:\n%s", n, out)
-		}
+		eventually(t, "what all have written", 10*time.Second, func() error { // which a task that runs may be about to do
+			out := run(t, first, "service", "logs", "web")
+			if n := strings.Count(out, "listening on"); n != 6 {
+				return fmt.Errorf("%d of 6 tasks' logs came:\n%s", n, out)
+			}
+			return nil
+		})
 	})
 	t.Run("followed logs have the tasks of an update", func(t *testing.T) { followed(t, first, l.Hosts[1]) })
 	t.Run("nothing differs from what is wanted", func(t *testing.T) {

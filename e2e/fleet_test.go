@@ -305,7 +305,7 @@ func (f *fleet) healthGoesOn(name string) {
 // talk attaches to a container, says something and hears the answer.
 func (f *fleet) talk(name string) {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(f.t.Context(), busy)
 	defer cancel()
 	cmd := f.h.Command(ctx, "attach", name)
 	in, err := cmd.StdinPipe()

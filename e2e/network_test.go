@@ -55,7 +55,7 @@ func TestNetworkThroughChanges(t *testing.T) {
 	})
 	t.Run("from one node to the other, by any address", func(t *testing.T) {
 		for _, to := range []netip.Addr{first.Addr, first.Addr6, l.Hosts[2].Addr6} {
-			if out, err := second.Get(t.Context(), fmt.Sprintf("http://%s/", netip.AddrPortFrom(to, 8081)), 2*time.Second); err != nil {
+			if out, err := second.Get(t.Context(), fmt.Sprintf("http://%s/", netip.AddrPortFrom(to, 8081)), 30*time.Second); err != nil {
 				t.Errorf("%s: %q, %v", to, out, err)
 			}
 		}
@@ -148,7 +148,7 @@ func outlives(t *testing.T, l *hosts.Lab, by *hosts.Host) {
 
 // again asks on a connection that stays.
 func again(c net.Conn) (string, error) {
-	c.SetDeadline(time.Now().Add(3 * time.Second))
+	c.SetDeadline(time.Now().Add(30 * time.Second))
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: away\r\n\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
@@ -168,7 +168,7 @@ func load(t *testing.T, l *hosts.Lab) (stop func() (int, []error)) {
 	for _, h := range l.Hosts {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				_, err := l.Client.Get(context.WithoutCancel(ctx), fmt.Sprintf("http://%s/", netip.AddrPortFrom(h.Addr, 8080)), 3*time.Second)
+				_, err := l.Client.Get(context.WithoutCancel(ctx), fmt.Sprintf("http://%s/", netip.AddrPortFrom(h.Addr, 8080)), 10*time.Second)
 				mu.Lock()
 				asked++
 				if err != nil {

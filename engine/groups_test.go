@@ -208,18 +208,7 @@ func TestCgroupConfInTheBundle(t *testing.T) {
 // Two huge pages where one is allowed kill the container that uses them.
 func TestHugePagesOfAContainer(t *testing.T) {
 	l := openLab(t)
-	pages := "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
-	before, err := os.ReadFile(pages)
-	if err == nil {
-		err = os.WriteFile(pages, []byte("4"), 0)
-	}
-	if err != nil {
-		t.Skip("SKIPPED: no huge pages can be had: ", err)
-	}
-	t.Cleanup(func() { os.WriteFile(pages, before, 0) })
-	if got, err := os.ReadFile(pages); err != nil || string(got) != "4\n" {
-		t.Skipf("SKIPPED: four huge pages were asked for, there are %s", got)
-	}
+	enginetest.HugePages(t, 4)
 	tree, err := cgroup.Detect()
 	if err != nil {
 		t.Fatal(err)

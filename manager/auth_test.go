@@ -24,7 +24,7 @@ import (
 
 // call makes an empty request of a method, stream or not, and returns its error.
 func call(conn *grpc.ClientConn, method string, stream bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
 	defer cancel()
 	reply, err := newReply(method)
 	if err != nil {
@@ -131,7 +131,7 @@ func TestRaftIsForManagers(t *testing.T) {
 		check(t, err)
 		c, err := tls.Dial("tcp", a.addr(), i.RaftTLS("", protoRaft))
 		check(t, err)
-		c.SetDeadline(time.Now().Add(2 * time.Second))
+		c.SetDeadline(time.Now().Add(longest))
 		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("a raft stream of a %s: %v, want it closed", name, err)
 		}

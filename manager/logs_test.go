@@ -3,7 +3,6 @@ package manager
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -19,7 +18,7 @@ func TestFollowedLogsHaveLaterTasks(t *testing.T) {
 		}
 		return tx.Services().Create(&api.Service{Id: "s", Spec: &api.ServiceSpec{Name: "web", Mode: &api.ServiceMode{}, Container: &api.ContainerSpec{Image: "web"}}})
 	}))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	defer cancel()
 	stream, err := a.control().ServiceLogs(ctx, &api.ServiceLogsRequest{ServiceId: "web", Options: &api.LogOptions{Follow: true, Tail: -1}})
 	check(t, err)

@@ -79,9 +79,11 @@ func TestLeaderLoss(t *testing.T) {
 	close(stop)
 	wg.Wait()
 
-	if _, err := next.raft.Term(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "all that was acknowledged", func() bool { // on a busy machine the office may change hands once more
+		next, _ = leaderOf(t, others...)
+		_, err := next.raft.Term(t.Context())
+		return err == nil
+	})
 	for _, name := range acked {
 		if !next.hasNetwork(name) {
 			t.Errorf("acknowledged network %s is lost", name)
@@ -117,16 +119,16 @@ func TestNoQuorumSaysSo(t *testing.T) {
 	a := newInit(t)
 	b := a.join()
 	_, others := leaderOf(t, a, b)
+	check(t, createNetwork(others[0].control(), "one"))
+	lead, others := leaderOf(t, a, b)
 	c := others[0].control()
-	check(t, createNetwork(c, "one"))
-	lead, _ := leaderOf(t, a, b)
 	lead.cable.pull()
 	eventually(t, "the follower to miss its leader", func() bool { return others[0].leaderID() == "" })
 	err := createNetwork(c, "two")
 	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "no leader: 1 of 2 managers answer and 2 are needed") {
 		t.Errorf("write without a quorum: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	defer cancel()
 	r, err := c.ListNetworks(ctx, &api.ListNetworksRequest{})
 	if err != nil || len(r.Networks) == 0 {
@@ -165,7 +167,7 @@ func TestRestartKeepsEverythingEncrypted(t *testing.T) {
 func TestJoinDemoteLeave(t *testing.T) {
 	a := newInit(t)
 	b, c := a.join(), a.join()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*longest)
 	defer cancel()
 	demote := func(through *host, id string) {
 		t.Helper()
@@ -191,7 +193,7 @@ func TestJoinDemoteLeave(t *testing.T) {
 		if !errors.Is(err, ErrNotManager) {
 			t.Errorf("the demoted manager ended with: %v", err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(longest):
 		t.Error("the demoted manager did not end")
 	}
 
@@ -227,7 +229,7 @@ func renewThrough(ctx context.Context, via *host, i *identity.Identity) error {
 
 func TestPromote(t *testing.T) {
 	a := newInit(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*longest)
 	defer cancel()
 	w := &host{t: t, dir: t.TempDir(), cable: listen(t, "127.0.0.1:0")}
 	var err error

@@ -148,6 +148,7 @@ func (o *Overlay) wireUp(v *view, a *Attachment) error {
 		if err != nil {
 			return err
 		}
+		o.makeRoom(s, v)
 		x := v.networkWire(a, i)
 		if err := o.admit(s, v, func() *want { return v.network(n) }, x, at.Addrs); err != nil {
 			return err
@@ -165,6 +166,17 @@ func (o *Overlay) wireUp(v *view, a *Attachment) error {
 	}
 	_, err := dress(v, a, false)
 	return err
+}
+
+// makeRoom removes networks that are no more before a new one is made, which may have the VXLAN number of one of them: a
+// container's start must not depend on when Run gets to it. What cannot be removed, Run tells.
+func (o *Overlay) makeRoom(s *space, v *view) {
+	s.mu.Lock()
+	made := s.done != [32]byte{}
+	s.mu.Unlock()
+	if _, adopted := o.living(); adopted && !made {
+		_ = o.removeUnwanted(v)
+	}
 }
 
 // admit lets one container in. A namespace that was made true before gets only what the container adds, so that the

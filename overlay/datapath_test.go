@@ -158,7 +158,7 @@ func TestBackendRemoval(t *testing.T) {
 		udp := flowTo(t, c.place, "udp", vip, "b")
 		tcp := flowTo(t, c.place, "tcp", vip, "b")
 		setReady(l, "b", false)
-		l.eventually("datagrams move to a", func() error { return answeredBy(udp, "a") })
+		l.eventually("datagrams move to a", func() error { return answeredWithin(short, udp, "a") })
 		must(t, answeredBy(tcp, "b"))
 		got, err := c.answers("tcp", net.JoinHostPort(vip, "80"), 20)
 		if err != nil || got["b"] != 0 {
@@ -176,7 +176,7 @@ func (l *lab) cuts(c net.Conn, task string) []Endpoint {
 	l.model.Endpoints = slices.DeleteFunc(slices.Clone(before), func(e Endpoint) bool { return e.TaskID == task })
 	l.tell()
 	l.eventually("the connection to "+task+" is cut", func() error {
-		if err := answeredBy(c, task); err == nil {
+		if err := answeredWithin(short, c, task); err == nil {
 			return errors.New("it still answers")
 		}
 		return nil
@@ -210,8 +210,10 @@ func flowTo(t *testing.T, from *place, network, vip, backend string) net.Conn {
 	return nil
 }
 
-func answeredBy(c net.Conn, backend string) error {
-	got, err := who(c)
+func answeredBy(c net.Conn, backend string) error { return answeredWithin(patient, c, backend) }
+
+func answeredWithin(patience time.Duration, c net.Conn, backend string) error {
+	got, err := who(c, patience)
 	if err != nil {
 		return err
 	}
@@ -240,10 +242,6 @@ func TestSuspectedNodeLeaves(t *testing.T) {
 	}
 	setReady(l, "b", false)
 	l.settle()
-	start := time.Now()
-	if _, err := c.ask("tcp", "10.10.0.2:80"); err == nil || time.Since(start) > time.Second {
-		t.Errorf("a service with no backend: got %v after %v, want a refusal at once", err, time.Since(start))
-	}
 	for _, addr := range []string{"10.10.0.2:80", "[fd10::2]:80", "10.10.0.200:80", "[fd10::200]:80"} { // no backend, no container
 		if _, err := c.ask("tcp", addr); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%s: %v, want connection refused", addr, err)
@@ -267,7 +265,7 @@ func TestNetworksAreApart(t *testing.T) {
 	// Not over the gateway network either.
 	for _, to := range []*labContainer{a, y} {
 		for _, g := range to.a.Gateway {
-			if got, err := x.ask("tcp", at(g.Addr(), 80)); err == nil {
+			if got, err := x.try("tcp", at(g.Addr(), 80)); err == nil {
 				t.Errorf("x reached %s at its gateway address %s: %s", to.name, g, got)
 			}
 		}

@@ -26,7 +26,7 @@ func TestOwnConnectionFromClosedPort(t *testing.T) {
 		for network, from := range map[string]net.Addr{"tcp": &net.TCPAddr{IP: net.ParseIP(own), Port: 8080}, "udp": &net.UDPAddr{IP: net.ParseIP(own), Port: 8080}} {
 			var c net.Conn
 			err := l.hosts[0].ns.Do(func() (err error) {
-				c, err = (&net.Dialer{LocalAddr: from, Timeout: 2 * time.Second}).Dial(network, to)
+				c, err = (&net.Dialer{LocalAddr: from, Timeout: patient}).Dial(network, to)
 				return err
 			})
 			if err == nil {
@@ -69,11 +69,9 @@ func TestVXLANNumberIsReused(t *testing.T) {
 	vni := l.model.Networks[0].VNI
 	l.model.Networks, l.model.Endpoints, l.model.Services = nil, nil, nil
 	l.network("app2", vni, "10.10.0.0/24", "fd10::/64")
-	start := time.Now()
+	l.stop(l.hosts[0]) // nobody sweeps
 	l.container(l.hosts[0], "d", "", 13, "app2")
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("took %v", took)
-	}
+	l.restart(l.hosts[0])
 	l.settle()
 }
 
@@ -195,7 +193,7 @@ func TestConnectionsOutliveSuspicion(t *testing.T) {
 	h.o.SetDown(map[string]bool{"node2": true})
 	l.settle()
 	must(t, answeredBy(tcp, "b"))
-	l.eventually("datagrams move to a", func() error { return answeredBy(udp, "a") })
+	l.eventually("datagrams move to a", func() error { return answeredWithin(short, udp, "a") })
 	if got, err := c.answers("tcp", "10.10.0.2:80", 20); err != nil || got["b"] != 0 {
 		t.Errorf("node2 suspected: answers from %v, %v", got, err)
 	}
@@ -209,7 +207,7 @@ func TestConnectionsOutliveSuspicion(t *testing.T) {
 	l.tellOne(h)
 	l.eventually("the connection is cut", func() error {
 		must(t, h.o.reconcile(true, false))
-		if answeredBy(tcp, "b") == nil {
+		if answeredWithin(short, tcp, "b") == nil {
 			return errors.New("it still answers")
 		}
 		return nil

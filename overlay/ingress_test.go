@@ -9,8 +9,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -82,9 +82,8 @@ func TestIngressKeepsClient(t *testing.T) {
 	setReady(l, "b", false)
 	l.settle()
 	for _, host := range []string{"192.168.77.1", "fd77::3"} {
-		start := time.Now()
-		if got, err := l.client.ask("tcp", net.JoinHostPort(host, "8080")); err == nil || time.Since(start) > 900*time.Millisecond {
-			t.Errorf("port without backend: %s, %v after %s, want a refusal at once", got, err, time.Since(start))
+		if got, err := l.client.ask("tcp", net.JoinHostPort(host, "8080")); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("port without backend: %s, %v, want connection refused", got, err)
 		}
 	}
 }
@@ -107,7 +106,7 @@ func TestHostPortAndOutside(t *testing.T) {
 			t.Errorf("host port: got %q, %v", got, err)
 		}
 	}
-	if _, err := l.client.ask("tcp", "192.168.77.2:9090"); err == nil {
+	if _, err := l.client.try("tcp", "192.168.77.2:9090"); err == nil {
 		t.Error("a host port answers on another node")
 	}
 }
@@ -165,7 +164,7 @@ func TestIngressBackendRemoval(t *testing.T) {
 		must(t, answeredBy(tcp, "b"))
 		setReady(l, "a", true)
 		setReady(l, "b", false)
-		l.eventually("datagrams move to a", func() error { return answeredBy(udp, "a") })
+		l.eventually("datagrams move to a", func() error { return answeredWithin(short, udp, "a") })
 		must(t, answeredBy(tcp, "b"))
 		keep := l.cuts(tcp, "b")
 		l.settle()
@@ -216,7 +215,7 @@ func TestHostPortMoves(t *testing.T) {
 	must(t, l.hosts[0].o.Detach(t.Context(), "a"))
 	l.settle()
 	for _, f := range flows {
-		if err := answeredBy(f, "a"); err == nil {
+		if err := answeredWithin(short, f, "a"); err == nil {
 			t.Error("the detached container answers")
 		}
 	}
@@ -226,7 +225,7 @@ func TestHostPortMoves(t *testing.T) {
 	l.attach(heir)
 	l.settle()
 	for _, f := range flows {
-		l.eventually("the flow moves", func() error { return answeredBy(f, "heir") })
+		l.eventually("the flow moves", func() error { return answeredWithin(short, f, "heir") })
 	}
 	if left := l.hosts[0].flowsTo(t, 9090, a.a.Gateway[0].Addr().String(), a.a.Gateway[1].Addr().String()); len(left) > 0 {
 		t.Errorf("connections to the detached container are tracked: %v", left)

@@ -85,7 +85,8 @@ func newLab(t testing.TB, n int, six bool) *lab {
 		if six {
 			vtep = netip.MustParseAddr(fmt.Sprintf("fd77::%d", i))
 		}
-		h.cfg = Config{NodeID: h.node, RunDir: filepath.Join(dir, "run", h.node), VTEP: vtep, NetNS: h.path, Interval: 100 * time.Millisecond, Logger: testLog(t)}
+		h.cfg = Config{NodeID: h.node, RunDir: filepath.Join(dir, "run", h.node), VTEP: vtep, NetNS: h.path, Interval: 100 * time.Millisecond,
+			Patience: time.Hour, Logger: testLog(t)}
 		l.hosts = append(l.hosts, h)
 		l.model.Peers = append(l.model.Peers, Peer{NodeID: h.node, Hostname: h.name, VTEP: vtep, Number: uint32(i), Addrs: []netip.Addr{
 			netip.MustParseAddr(fmt.Sprintf("192.168.77.%d", i)), netip.MustParseAddr(fmt.Sprintf("fd77::%d", i))}, Gateways: []netip.Prefix{
@@ -293,7 +294,7 @@ func (l *lab) container(h *labHost, name, service string, number int, networks .
 
 func (l *lab) attach(c *labContainer) {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	must(l.t, c.host.o.Attach(ctx, c.a))
 	c.host.ids = append(c.host.ids, c.a.ID)
@@ -364,30 +365,45 @@ func host2(a net.Addr) string {
 	return ap.Addr().Unmap().WithZone("").String()
 }
 
+// How long an answer is waited for: patiently where it has to come, shortly where none should or another try follows.
+const (
+	patient = 30 * time.Second
+	short   = time.Second
+)
+
 // dial opens a connection from inside the place.
-func (p *place) dial(network, addr string) (c net.Conn, err error) {
+func (p *place) dial(network, addr string) (net.Conn, error) {
+	return p.dialFor(patient, network, addr)
+}
+
+func (p *place) dialFor(patience time.Duration, network, addr string) (c net.Conn, err error) {
 	err = p.ns.Do(func() error {
-		c, err = net.DialTimeout(network, addr, 2*time.Second)
+		c, err = net.DialTimeout(network, addr, patience)
 		return err
 	})
 	if err == nil {
-		c.SetDeadline(time.Now().Add(2 * time.Second))
+		c.SetDeadline(time.Now().Add(patience))
 	}
 	return c, err
 }
 
 // ask returns who answers and as whom it sees this place: "NAME ADDRESS".
-func (p *place) ask(network, addr string) (string, error) {
-	c, err := p.dial(network, addr)
+func (p *place) ask(network, addr string) (string, error) { return p.askFor(patient, network, addr) }
+
+// try is ask where perhaps nobody answers.
+func (p *place) try(network, addr string) (string, error) { return p.askFor(2*short, network, addr) }
+
+func (p *place) askFor(patience time.Duration, network, addr string) (string, error) {
+	c, err := p.dialFor(patience, network, addr)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	return who(c)
+	return who(c, patience)
 }
 
-func who(c net.Conn) (string, error) {
-	c.SetDeadline(time.Now().Add(time.Second))
+func who(c net.Conn, patience time.Duration) (string, error) {
+	c.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(c, "who\n"); err != nil {
 		return "", err
 	}
@@ -400,7 +416,7 @@ func who(c net.Conn) (string, error) {
 func (l *lab) wants(from *place, network, addr, want string) {
 	l.t.Helper()
 	l.eventually(fmt.Sprintf("%s asks %s %s", from.name, network, addr), func() error {
-		got, err := from.ask(network, addr)
+		got, err := from.try(network, addr)
 		if err != nil {
 			return err
 		}

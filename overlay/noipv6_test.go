@@ -31,7 +31,7 @@ func TestHostWithoutIPv6(t *testing.T) {
 		}
 	}
 	l.wants(l.client, "tcp", "192.168.77.1:8080", "b 192.168.77.100")
-	if _, err := l.client.ask("tcp", "[fd77::1]:8080"); err == nil {
+	if _, err := l.client.try("tcp", "[fd77::1]:8080"); err == nil {
 		t.Error("IPv6 is switched on again")
 	}
 }

@@ -185,12 +185,14 @@ func TestNetClassOfAGroup(t *testing.T) {
 	if run(t, "nft", "add rule inet t out meta cgroup 0x100001 drop") != nil {
 		t.Skip("SKIPPED: this kernel's nftables does not know classes of groups")
 	}
-	const ping = "busybox ping -c 1 -W 1 127.0.0.1 >/dev/null 2>&1 && echo arrived || echo lost"
-	if out := start(t, g, ping).end(t); out != "lost\n" {
+	ping := func(patience string) string {
+		return "busybox ping -c 1 -W " + patience + " 127.0.0.1 >/dev/null 2>&1 && echo arrived || echo lost"
+	}
+	if out := start(t, g, ping("1")).end(t); out != "lost\n" {
 		t.Errorf("a packet of the class %q, want it dropped", out)
 	}
 	apply(t, g, &specs.LinuxResources{Unified: map[string]string{"net_cls.classid": "0"}})
-	if out := start(t, g, ping).end(t); out != "arrived\n" {
+	if out := start(t, g, ping("30")).end(t); out != "arrived\n" {
 		t.Errorf("a packet without the class %q", out)
 	}
 }

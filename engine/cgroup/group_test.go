@@ -10,7 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -117,7 +116,7 @@ func TestSiblingsComeAndGo(t *testing.T) {
 
 func freeze(t *testing.T, g *Group, frozen bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := g.Freeze(ctx, frozen); err != nil {
 		t.Fatal(err)

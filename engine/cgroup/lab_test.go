@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/internal/poll"
 )
 
@@ -49,7 +50,7 @@ func newGroup(t *testing.T) *Group {
 
 func remove(t *testing.T, g *Group) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := g.Delete(ctx); err != nil {
 		t.Error(err)
@@ -87,15 +88,7 @@ func (g *Group) limits(controller string) bool {
 // hugePages adds two huge pages to the machine for as long as the test takes, and mounts them.
 func hugePages(t *testing.T) string {
 	t.Helper()
-	const dir, file = "/sys/kernel/mm/hugepages/hugepages-2048kB", "nr_hugepages"
-	before, err := number(dir, file)
-	if err == nil {
-		err = write(dir, file, text(before+2))
-	}
-	if err != nil {
-		t.Skip("SKIPPED: no huge pages: ", err)
-	}
-	t.Cleanup(func() { write(dir, file, text(before)) })
+	enginetest.HugePages(t, 2)
 	at := t.TempDir()
 	if err := unix.Mount("hugetlbfs", at, "hugetlbfs", 0, "pagesize=2M"); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ package cgroup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,10 +23,14 @@ const fiFreeze, fiThaw = 0xc0045877, 0xc0045878
 func TestRemoveGivesUpOnTheUndead(t *testing.T) {
 	disk := frozenDisk(t)
 	g := newGroup(t)
-	start(t, g, "while :; do echo x >>"+disk+"/file; done")
+	m := start(t, g, "while :; do echo x >>"+disk+"/file; done")
 	if err := freezeDisk(disk, fiFreeze); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "it waits for its disk", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.Process.Pid))
+		return err == nil && strings.Contains(string(stat), ") D ")
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	err := g.Remove(ctx)

@@ -27,7 +27,7 @@ func TestDatagramsDoNotFollowTheAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if got := say(c, 4*time.Second); got != "first" {
+		if got := say(c, patient); got != "first" {
 			t.Fatalf("%s: got %q", host, got)
 		}
 		senders = append(senders, c)
@@ -62,7 +62,7 @@ func TestDatagramsAreForgottenAtStart(t *testing.T) {
 	}
 	defer c.Close()
 	defer other.Close()
-	if a, b := say(c, 4*time.Second), say(other, 4*time.Second); a != "first" || b != "stays" {
+	if a, b := say(c, patient), say(other, patient); a != "first" || b != "stays" {
 		t.Fatalf("got %q and %q", a, b)
 	}
 	before := l.tracked(9001)

@@ -149,6 +149,9 @@ func (s *space) serve(name string, port int) {
 	}()
 }
 
+// patient is how long an answer is waited for that has to come.
+const patient = time.Minute
+
 // ask connects and returns the answer.
 func (s *space) ask(network, addr string, patience time.Duration) (string, error) {
 	var c net.Conn
@@ -170,7 +173,7 @@ func (s *space) ask(network, addr string, patience time.Duration) (string, error
 
 func (s *space) wantAnswer(network, addr, want string) {
 	s.t.Helper()
-	got, err := s.ask(network, addr, 4*time.Second)
+	got, err := s.ask(network, addr, patient)
 	if err != nil || !strings.HasPrefix(got, want) {
 		s.t.Errorf("%s %s: got %q, %v; want %q", network, addr, got, err, want)
 	}

@@ -99,7 +99,7 @@ func (b *box) open() *Shoal {
 
 // remove deletes the container and checks that nothing of it is left.
 func (b *box) remove() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := b.rt.Delete(ctx, b.opts.ID, true); err != nil {
 		b.t.Error("delete:", err)
@@ -116,7 +116,7 @@ func (b *box) remove() {
 }
 
 func (b *box) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 2*time.Minute)
 	b.t.Cleanup(cancel)
 	return ctx
 }
@@ -165,6 +165,7 @@ func (b *box) logged() string {
 		b.t.Fatal(err)
 	}
 	var out strings.Builder
+	data = data[:bytes.LastIndexByte(data, '\n')+1] // of a line that is being written, part may be there
 	for sc := bufio.NewScanner(bytes.NewReader(data)); sc.Scan(); {
 		var line struct{ Log string }
 		if err := json.Unmarshal(sc.Bytes(), &line); err != nil {

@@ -127,7 +127,8 @@ func TestHooks(t *testing.T) {
 func TestHooksThatFail(t *testing.T) {
 	enginetest.NeedRoot(t)
 	dir := t.TempDir()
-	bad, slow := hook(t, "echo no such device >&2; exit 3"), hook(t, "sleep 777 & sleep 777", 1)
+	word := fmt.Sprintf("777.%d", os.Getpid()) // nobody else's on this machine
+	bad, slow := hook(t, "echo no such device >&2; exit 3"), hook(t, "sleep "+word+" & sleep "+word, 1)
 	absent := specs.Hook{Path: "/no/such/hook"}
 	for name, c := range map[string]struct {
 		hooks specs.Hooks
@@ -163,7 +164,7 @@ func TestHooksThatFail(t *testing.T) {
 			if err := b.rt.Delete(b.ctx(), b.opts.ID, true); err != nil {
 				t.Error(err)
 			}
-			if left := sleepers("777"); len(left) > 0 {
+			if left := sleepers(word); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 			stopped, _ := os.ReadFile(dir + "/stopped")
@@ -174,9 +175,9 @@ func TestHooksThatFail(t *testing.T) {
 	}
 }
 
-// sleepers are the processes "sleep WORD", after a moment to die.
+// sleepers are the processes "sleep WORD", after the time they may take to die.
 func sleepers(word string) (left []string) {
-	poll.Until(time.Second, func() bool {
+	poll.Until(time.Minute, func() bool {
 		left = slices.DeleteFunc(enginetest.Processes("sleep "+word), func(p string) bool { return strings.Contains(p, "sh -c") })
 		return len(left) == 0
 	})

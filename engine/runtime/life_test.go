@@ -145,7 +145,7 @@ func TestShimKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	sup.shim.kill()
-	if !sup.init.await(10 * time.Second) {
+	if !sup.init.await(time.Minute) {
 		t.Error("the container outlived its shim")
 	}
 	if exit, err := b.rt.Wait(b.ctx(), b.opts.ID); !errors.Is(err, ErrNotFound) {

@@ -54,7 +54,7 @@ func (r *rig) wait(what string, ok func(tx *store.Tx) bool) {
 		r.s.View(func(tx *store.Tx) { done = ok(tx) })
 		return done
 	}
-	if !poll.Until(8*time.Second, seen) {
+	if !poll.Until(time.Minute, seen) {
 		r.s.View(func(tx *store.Tx) {
 			r.t.Logf("services: %v\nnetworks: %v\nnodes: %v", tx.Services().List(), tx.Networks().List(), tx.Nodes().List())
 		})

@@ -1,11 +1,16 @@
+//go:build linux
+
 package allocator
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -33,11 +38,13 @@ func TestManyServicesWithPorts(t *testing.T) {
 	}
 	pass := func() (took time.Duration) {
 		err := s.Update(context.Background(), func(tx *store.Tx) error {
-			began := time.Now()
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			began := worked(t)
 			p := newPass(tx, slog.New(slog.DiscardHandler))
 			p.write = true
 			err := p.run()
-			took = time.Since(began)
+			took = worked(t) - began
 			return err
 		})
 		if err != nil {
@@ -50,4 +57,14 @@ func TestManyServicesWithPorts(t *testing.T) {
 	if again > time.Second/2 { // it takes ten milliseconds; compared with each other, the services took seconds
 		t.Errorf("a pass over %d services without news takes %v", n, again)
 	}
+}
+
+// worked is how long the calling thread has had a processor: what else the machine does is not in it.
+func worked(t *testing.T) time.Duration {
+	t.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -50,7 +50,7 @@ func (r *rig) wait(what string, ok func(tx *store.Tx) bool) {
 		r.s.View(func(tx *store.Tx) { done = ok(tx) })
 		return done
 	}
-	if !poll.Until(10*time.Second, seen) {
+	if !poll.Until(time.Minute, seen) {
 		r.s.View(func(tx *store.Tx) { r.t.Logf("tasks: %v", tx.Tasks().List()) })
 		r.t.Fatalf("timed out: %s", what)
 	}

@@ -103,8 +103,8 @@ func (m *member) has(name string) (ok bool) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	if !poll.Until(30*time.Second, ok) {
-		t.Fatalf("waited 30 s for: %s", what)
+	if !poll.Until(time.Minute, ok) {
+		t.Fatalf("waited a minute for: %s", what)
 	}
 }
 
@@ -131,7 +131,7 @@ func three(t *testing.T, dir string) []*member {
 			check(t, m.SetPeer(other.cfg.ID, other.cfg.Addr))
 			check(t, other.SetPeer(id, m.cfg.Addr))
 		}
-		byLeader(t, ms, func(lead *member) error { return lead.AddVoter(id, m.cfg.Addr, 5*time.Second) })
+		byLeader(t, ms, func(lead *member) error { return lead.AddVoter(id, m.cfg.Addr, time.Minute) })
 		ms = append(ms, m)
 	}
 	return ms
@@ -208,7 +208,7 @@ func TestRestartRemoveForceNew(t *testing.T) {
 	check(t, lead.Snapshot())
 	lead = write(t, ms, "two")
 	removed := without(ms, lead)[0]
-	lead = byLeader(t, without(ms, removed), func(lead *member) error { return lead.Remove(removed.cfg.ID, 5*time.Second) })
+	lead = byLeader(t, without(ms, removed), func(lead *member) error { return lead.Remove(removed.cfg.ID, time.Minute) })
 	if got := len(lead.Status().Members); got != 2 {
 		t.Errorf("%d members after a removal, want 2", got)
 	}
@@ -279,7 +279,7 @@ func TestSnapshotReachesNewMember(t *testing.T) {
 	check(t, a.logs.DeleteRange(0, 1<<40)) // only the snapshot is left
 	b := start(t, dir, "b", false)
 	check(t, b.SetPeer("a", a.cfg.Addr))
-	check(t, a.AddVoter("b", b.cfg.Addr, 5*time.Second))
+	check(t, a.AddVoter("b", b.cfg.Addr, time.Minute))
 	eventually(t, "the rows", func() bool {
 		got := 0
 		b.store.View(func(tx *store.Tx) { got = len(tx.Tasks().List()) })

@@ -197,7 +197,7 @@ func address(rr dns.RR) string {
 // ask retries until the listener is up.
 func ask(t *testing.T, network, server, name string, qtype uint16) *dns.Msg {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		m, _, err := (&dns.Client{Net: network, Timeout: 3 * time.Second}).Exchange(new(dns.Msg).SetQuestion(name, qtype), server)
 		if err == nil {

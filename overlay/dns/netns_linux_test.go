@@ -153,7 +153,7 @@ func TestOwnResolvers(t *testing.T) {
 // asked asks from inside a namespace until the listener is there.
 func asked(t *testing.T, ns *netns.NS, network, server, name string, qtype uint16) (m *dns.Msg) {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := ns.Do(func() (err error) {
 			m, _, err = (&dns.Client{Net: network, Timeout: time.Second}).Exchange(new(dns.Msg).SetQuestion(name, qtype), server)
