@@ -54,9 +54,11 @@ type Config struct {
 	GossipPort    uint16
 	// OnSession hears each message of the session in order, heartbeats left out. Nil: nobody. It must not block.
 	OnSession func(*api.SessionMessage)
-	// OnRemoved hears that the managers do not know this node any more. Nil: nobody.
-	OnRemoved func(error)
-	Logger    *slog.Logger // nil: none
+	// OnRemoved hears each time that a manager does not know this node. When it is sure that the node was removed, its tasks are
+	// stopped. Nil: nobody.
+	OnRemoved    func(err error, sure bool)
+	RemovedAfter time.Duration // from the first such word until it is sure, 0: five seconds
+	Logger       *slog.Logger  // nil: none
 
 	silence time.Duration // instead of the usual, in tests
 }
@@ -71,6 +73,7 @@ type Agent struct {
 	managers *managers
 	reporter *reporter
 	control  container.Deps
+	refusals refusals        // keepSession's
 	stored   db.Content      // until Run has taken it up
 	life     context.Context // Run's: that of the runners
 
@@ -84,6 +87,9 @@ type Agent struct {
 func New(cfg Config) (*Agent, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.RemovedAfter == 0 {
+		cfg.RemovedAfter = defaultRemovedAfter
 	}
 	d, err := db.Open(filepath.Join(cfg.Dir, "agent.db"))
 	if err != nil {

@@ -40,6 +40,9 @@ type world struct {
 	refuse  atomic.Bool // managers take no reports
 	node    string
 	silence time.Duration // how long the agent bears one of managers
+	dials   atomic.Int32
+	refused atomic.Int32 // how often managers did not know this node
+	sure    atomic.Bool  // it takes itself for removed
 
 	mu  sync.Mutex
 	lis map[string]*bufconn.Listener
@@ -78,6 +81,10 @@ func (w *world) revision(number uint64, c *api.ContainerSpec) {
 }
 
 func (w *world) serve(id string) {
+	w.serveAs(id, func() bool { return id == "m1" && !w.refuse.Load() })
+}
+
+func (w *world) serveAs(id string, leads func() bool) {
 	caller := func(ctx context.Context) (dispatcher.Peer, error) {
 		md, _ := metadata.FromIncomingContext(ctx)
 		p := dispatcher.Peer{NodeID: md.Get("node")[0]}
@@ -92,7 +99,7 @@ func (w *world) serve(id string) {
 	}})
 	d := dispatcher.New(w.store, dispatcher.Deps{
 		NodeID: id, Caller: caller, Logs: broker,
-		IsLeader: func() bool { return id == "m1" && !w.refuse.Load() },
+		IsLeader: leads,
 		LeaderID: func() string { return "m1" },
 		Leader: func(ctx context.Context) (grpc.ClientConnInterface, error) {
 			if w.refuse.Load() {
@@ -137,10 +144,14 @@ func (w *world) daemon(managers ...string) (*Agent, func()) {
 	w.t.Helper()
 	a, err := New(Config{
 		Dir: w.dir, NodeID: w.node, Managers: managers, Engine: w.engine, Overlay: w.overlay,
-		Dial:        func(ctx context.Context, addr string) (*grpc.ClientConn, error) { return w.dial(ctx, addr, w.node) },
+		Dial: func(ctx context.Context, addr string) (*grpc.ClientConn, error) {
+			w.dials.Add(1)
+			return w.dial(ctx, addr, w.node)
+		},
 		Description: func() *api.NodeDescription { return &api.NodeDescription{Hostname: "hosty"} },
-		Logger:      slog.New(slog.NewTextHandler(testWriter{w.t}, nil)),
-		silence:     w.silence,
+		OnRemoved:   func(_ error, sure bool) { w.sure.Store(sure); w.refused.Add(1) }, RemovedAfter: 200 * time.Millisecond,
+		Logger:  slog.New(slog.NewTextHandler(testWriter{w.t}, nil)),
+		silence: w.silence,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -463,6 +474,64 @@ func TestOrphanedTaskIsStopped(t *testing.T) {
 	w.eventually("addresses given back", func() bool { return len(w.task("t1").Networks[0].Addresses) == 0 })
 	if s := w.task("t1").Status.State; s != api.TaskState_ORPHANED {
 		t.Errorf("the task is %v", s)
+	}
+}
+
+// Who is removed while it lives stops what others run in its place, and keeps what is left of it until it leaves.
+func TestRemovedNodeStopsItsTasks(t *testing.T) {
+	w := newWorld(t)
+	a, end := w.daemon("m1")
+	w.assign("t1")
+	w.until("t1", api.TaskState_RUNNING)
+	w.eventually("all managers are known", func() bool { return len(a.Managers()) == 2 })
+	w.write(func(tx *store.Tx) error { return tx.Nodes().Delete("w1") })
+	w.eventually("the container has ended", func() bool { return w.engine.of("t1").State == api.ContainerState_EXITED })
+	w.eventually("it says so", w.sure.Load)
+	end()
+	w.daemon("m1")
+	w.eventually("the next daemon is told the same", func() bool { return w.refused.Load() > 0 })
+	if c := w.engine.of("t1"); c.State != api.ContainerState_EXITED || w.engine.started("t1") != 1 {
+		t.Errorf("the next daemon has started it: %v", c)
+	}
+}
+
+// Managers without a majority cannot say who is a member, and do not.
+func TestManagersWithoutALeaderStopNothing(t *testing.T) {
+	w := newWorld(t)
+	w.daemon("m1")
+	w.assign("t1")
+	w.until("t1", api.TaskState_RUNNING)
+	for _, id := range []string{"m1", "m2"} {
+		w.servers[id].Stop()
+	}
+	w.write(func(tx *store.Tx) error { return tx.Nodes().Delete("w1") }) // as if they were far behind, too
+	w.refuse.Store(true)
+	w.serve("m1")
+	w.serve("m2")
+	before := w.dials.Load()
+	w.eventually("it has asked again and again", func() bool { return w.dials.Load() > before+6 })
+	if w.refused.Load() > 0 || w.engine.of("t1").State != api.ContainerState_CONTAINER_RUNNING {
+		t.Error("a container was stopped by managers that have no leader")
+	}
+}
+
+// A manager that was made a cluster of its own from what it knew long ago does not know this node. The others do.
+func TestMinorityThatDoesNotKnowThisNodeStopsNothing(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.daemon("m1")
+	w.assign("t1")
+	w.until("t1", api.TaskState_RUNNING)
+	w.eventually("all managers are known", func() bool { return len(a.Managers()) == 2 })
+	ours := w.store
+	w.store = store.New(nil)
+	w.servers["m1"].Stop() // its cluster of two has no majority now
+	w.servers["m2"].Stop()
+	w.serveAs("m2", func() bool { return true })
+	w.store = ours
+	before := w.refused.Load()
+	w.eventually("it has been refused for long enough", func() bool { return w.refused.Load() > before+6 })
+	if w.sure.Load() || w.engine.of("t1").State != api.ContainerState_CONTAINER_RUNNING {
+		t.Error("a container was stopped because one of two managers does not know this node")
 	}
 }
 

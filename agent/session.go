@@ -20,12 +20,11 @@ import (
 
 const (
 	// silence is how long a manager may say nothing: it sends a heartbeat every half second.
-	silence      = 2 * time.Second
-	firstRetry   = 30 * time.Millisecond
-	lastRetry    = time.Second
-	longSession  = 5 * time.Second // a session that lasted so long was no failure
-	maxMessage   = 256 << 20       // bytes of one message: the first names every endpoint of this node's networks
-	removedRetry = 5 * time.Second
+	silence     = 2 * time.Second
+	firstRetry  = 30 * time.Millisecond
+	lastRetry   = time.Second
+	longSession = 5 * time.Second // a session that lasted so long was no failure
+	maxMessage  = 256 << 20       // bytes of one message: the first names every endpoint of this node's networks
 )
 
 // Reasons to end a session.
@@ -55,7 +54,7 @@ func (a *Agent) keepSession(ctx context.Context) {
 		a.managers.fail(addr)
 		a.log.Info("session with a manager ended, trying another", "manager", addr, "error", err)
 		if status.Code(err) == codes.NotFound {
-			a.removed(ctx, err)
+			a.refused(ctx, addr, err)
 		}
 		if time.Since(began) > longSession {
 			retry = firstRetry
@@ -63,14 +62,6 @@ func (a *Agent) keepSession(ctx context.Context) {
 		pause(ctx, retry/2+rand.N(retry))
 		retry = min(2*retry, lastRetry)
 	}
-}
-
-// removed: the managers do not know this node. They may yet (its row may be young), so it goes on trying, slowly.
-func (a *Agent) removed(ctx context.Context, err error) {
-	if a.cfg.OnRemoved != nil {
-		a.cfg.OnRemoved(err)
-	}
-	pause(ctx, removedRetry)
 }
 
 // session talks to one manager until something breaks.
@@ -146,6 +137,7 @@ func (a *Agent) heard(addr string, m *api.SessionMessage, drop func()) {
 		}
 	}
 	a.managers.use(addr, drop)
+	a.refusals.forget()
 	if a.cfg.OnSession != nil {
 		a.cfg.OnSession(m)
 	}

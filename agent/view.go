@@ -88,6 +88,15 @@ func (v *view) task(id string) *api.Task {
 	return v.tasks[id]
 }
 
+func (v *view) all() (tasks []*api.Task) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, t := range v.tasks {
+		tasks = append(tasks, t)
+	}
+	return tasks
+}
+
 // revisionOf is the version of its service that a task is of; nil: not known.
 func (v *view) revisionOf(t *api.Task) *api.Revision {
 	v.mu.Lock()

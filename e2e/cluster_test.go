@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -175,4 +176,26 @@ func leaderOf(t *testing.T, l *hosts.Lab) *hosts.Host {
 	}
 	t.Fatalf("no leader:\n%s", out)
 	return nil
+}
+
+// TestRemovedNode: a node that is removed while it lives stops what others run in its place, and nothing else.
+func TestRemovedNode(t *testing.T) {
+	l := cluster(t, 2, 1)
+	first, second := l.Hosts[0], l.Hosts[1]
+	run(t, first, "service", "create", "--name", "everywhere", "--mode", "global", "web:1")
+	run(t, second, "run", "-d", "--name", "mine", "--network", "none", "web:1")
+	run(t, first, "node", "rm", "--force", second.Name)
+	eventually(t, "the service's task is stopped", 20*time.Second, func() error {
+		if out := strings.TrimSpace(run(t, second, "ps", "--format", "{{.Names}}")); out != "mine" {
+			return errors.New(out)
+		}
+		return nil
+	})
+	if out := run(t, second, "info"); !strings.Contains(out, "the tasks of its services were stopped here") {
+		t.Errorf("info does not say why: %s", out)
+	}
+	run(t, second, "cluster", "leave")
+	if out := strings.TrimSpace(run(t, second, "ps", "-a", "--format", "{{.Names}}")); out != "mine" {
+		t.Errorf("after it has left there are %s", out)
+	}
 }

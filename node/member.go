@@ -52,6 +52,7 @@ type member struct {
 
 	leaving atomic.Bool // it ends for good: gossip says goodbye
 	removed atomic.Bool // managers say that they do not know this node
+	stopped atomic.Bool // so many, for so long, that its tasks were stopped
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -151,6 +152,9 @@ func (m *member) ended() bool {
 
 // trouble is what keeps a membership that runs from being whole, for info.
 func (m *member) trouble() error {
+	if m.removed.Load() && m.stopped.Load() {
+		return errors.New("removed from the cluster: run 'shoal cluster leave', then join again; the tasks of its services were stopped here")
+	}
 	if m.removed.Load() {
 		return errors.New("removed from the cluster: run 'shoal cluster leave', then join again")
 	}

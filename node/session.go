@@ -28,11 +28,12 @@ func (m *member) onSession(s *api.SessionMessage) {
 }
 
 // onRemoved hears that managers do not know this node. It may be that its row is young and the manager behind: the next
-// session takes it back.
-func (m *member) onRemoved(err error) {
+// session takes it back. When it is sure, the agent has stopped its tasks.
+func (m *member) onRemoved(err error, sure bool) {
 	if !m.removed.Swap(true) {
 		m.log.Error("this node was removed from the cluster: run 'shoal cluster leave', then join again", "error", err)
 	}
+	m.stopped.Store(sure)
 }
 
 // followSessions acts on what managers say of this node and of gossip.
@@ -55,6 +56,7 @@ func (m *member) followSessions(ctx context.Context) error {
 
 func (m *member) session(ctx context.Context, g *errgroup.Group, s *api.SessionMessage) error {
 	m.removed.Store(false)
+	m.stopped.Store(false)
 	if s.Node != nil {
 		m.renewer.Want(s.Node.Spec.GetRole())
 	}
