@@ -121,16 +121,19 @@ func openSource(p *api.MountPoint) (*os.File, error) {
 	return f, nil
 }
 
-// inRoot opens a path as a process whose root is root would: no symbolic link leads out of it.
+// inRoot finds a path as a process whose root is root would: no symbolic link leads out of it. What is there is not opened to be
+// read: an image or a container may have made it a device, and to open a watchdog's is to start it.
 func inRoot(root, name string) (*os.File, error) {
 	base, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: root, Err: err}
 	}
 	defer unix.Close(base)
-	fd, err := unix.Openat2(base, strings.TrimPrefix(name, "/"), &unix.OpenHow{
-		Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(base, strings.TrimPrefix(name, "/"), how)
+	for err == unix.EAGAIN || err == unix.EINTR { // somebody renamed something meanwhile
+		fd, err = unix.Openat2(base, strings.TrimPrefix(name, "/"), how)
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -172,17 +173,22 @@ const maxAccountFile = 16 << 20
 
 // eachLine calls f with the fields of every line; a file that is not there has none.
 func eachLine(root, name string, f func(fields []string)) error {
-	file, err := inRoot(root, name)
+	at, err := inRoot(root, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+	defer at.Close()
+	if info, err := at.Stat(); err != nil || !info.Mode().IsRegular() {
 		return err
 	}
+	file, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", at.Fd())) // that very file, which is none of a device
+	if err != nil {
+		return err
+	}
+	defer file.Close()
 	s := bufio.NewScanner(io.LimitReader(file, maxAccountFile))
 	s.Buffer(nil, maxAccountFile) // a group may have very many members
 	for s.Scan() {

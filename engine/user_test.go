@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestGroupsOnce: a group that a user has by the image and is given again is one group.
@@ -32,6 +34,45 @@ func TestNumbersAreIDs(t *testing.T) {
 		if u, err := resolveUser(user, nil, accounts, groups); err == nil {
 			t.Errorf("user %s is %+v", user, u)
 		}
+	}
+}
+
+// TestDevicesAreNotOpened: to open what an image has in place of a file may do something to the machine. A pipe tells.
+func TestDevicesAreNotOpened(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(root+"/etc", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(root+"/etc/passwd", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan error, 1)
+	go func() { // until somebody opens the other end
+		f, err := os.OpenFile(root+"/etc/passwd", os.O_WRONLY, 0)
+		f.Close()
+		opened <- err
+	}()
+	end := func() {
+		if f, err := os.OpenFile(root+"/etc/passwd", os.O_RDONLY|unix.O_NONBLOCK, 0); err == nil {
+			<-opened
+			f.Close()
+		}
+	}
+	for range 100 {
+		if u, err := lookupUser(root, "7", nil); err != nil || u.UID != 7 {
+			t.Errorf("user %+v, %v", u, err)
+		}
+		f, err := inRoot(root, "/etc/passwd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	select {
+	case <-opened:
+		t.Error("the pipe has been opened")
+	default:
+		end()
 	}
 }
 

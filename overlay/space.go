@@ -139,10 +139,14 @@ func (s *space) settings(all []netns.Sysctl) ([]netstate.Op, error) {
 	return ops, nil
 }
 
-// keepRouterAdvertisements: a host that forwards stops listening to its router and would lose its default route.
+// keepRouterAdvertisements: a host that forwards stops listening to its router and would lose its default route. Links that come
+// later are not told to listen: some lead to containers.
 func keepRouterAdvertisements() {
 	links, _ := os.ReadDir("/proc/sys/net/ipv6/conf")
 	for _, l := range links {
+		if n := l.Name(); n == "all" || n == "default" || n == bridgeLink || n == meshLink {
+			continue
+		}
 		path := "/proc/sys/net/ipv6/conf/" + l.Name() + "/accept_ra"
 		if got, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(got)) == "1" {
 			_ = os.WriteFile(path, []byte("2"), 0o644)

@@ -43,6 +43,9 @@ func (m *Manager) ensureBridge(n *api.LocalNetwork) (netlink.Link, error) {
 			return nil, fmt.Errorf("bridge %s: %w", n.Bridge, err)
 		}
 	}
+	if err := m.trustNobody(n.Bridge); err != nil {
+		return nil, err
+	}
 	// Programs on this host reach published ports on 127.0.0.1; see the rules for who else does not.
 	if err := m.sysctl("net/ipv4/conf/"+n.Bridge+"/route_localnet", "1"); err != nil {
 		return nil, err
@@ -56,6 +59,17 @@ func (m *Manager) ensureBridge(n *api.LocalNetwork) (netlink.Link, error) {
 		}
 	}
 	return l, nil
+}
+
+// trustNobody: no container says where this host sends its packets.
+func (m *Manager) trustNobody(bridge string) error {
+	if err := m.sysctl("net/ipv4/conf/"+bridge+"/accept_redirects", "0"); err != nil {
+		return err
+	}
+	if !m.ipv6 {
+		return nil
+	}
+	return m.sysctl("net/ipv6/conf/"+bridge+"/accept_ra", "0")
 }
 
 func (m *Manager) addBridge(n *api.LocalNetwork) (netlink.Link, error) {

@@ -118,7 +118,8 @@ func addAddr(nl *netlink.Handle, l netlink.Link, p netip.Prefix) error {
 }
 
 // forwarding lets this namespace route. An interface that learns its IPv6 routes from advertisements must be told to go on
-// with it, a router does not by default.
+// with it, a router does not by default. Those that come later are not told so: a bridge would listen to what a container sends,
+// who could take all of the host's traffic (CVE-2020-13401).
 func (m *Manager) forwarding() error {
 	if err := m.sysctl("net/ipv4/ip_forward", "1"); err != nil {
 		return err
@@ -136,6 +137,9 @@ func (m *Manager) forwarding() error {
 			return err
 		}
 		for _, entry := range entries {
+			if entry.Name() == "all" || entry.Name() == "default" {
+				continue
+			}
 			ra := conf + "/" + entry.Name() + "/accept_ra"
 			if value, err := os.ReadFile(ra); err == nil && strings.TrimSpace(string(value)) == "1" {
 				os.WriteFile(ra, []byte("2"), 0)
