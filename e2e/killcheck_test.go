@@ -42,7 +42,7 @@ func stored(t *testing.T, h *hosts.Host) (lines []string) {
 			lines = append(lines, dir+"/"+e.Name())
 		}
 	}
-	for _, pattern := range []string{"data/containers/*/*.tmp", "data/containers/*/unfinished.json", "data/volumes/*/.tmp-*", "data/volumes/*/filling"} {
+	for _, pattern := range []string{"data/containers/*/*.tmp", "data/containers/*/unfinished.json", "data/volumes/*/*.tmp", "data/volumes/*/filling"} {
 		left, _ := filepath.Glob(filepath.Join(h.Dir, pattern))
 		lines = append(lines, left...)
 	}

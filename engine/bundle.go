@@ -26,7 +26,7 @@ func (e *Engine) prepareBundle(_ context.Context, c *container) error {
 	if err != nil {
 		return fmt.Errorf("encode config.json: %w", err)
 	}
-	return writeFile(filepath.Join(e.bundle(c.id), "config.json"), data, rowFilePerm, false)
+	return writeFile(filepath.Join(e.bundle(c.id), "config.json"), data, false)
 }
 
 func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {

@@ -96,7 +96,7 @@ func (e *Engine) make(ctx context.Context, c *container) error {
 		}
 	}
 	e.cfg.FaultPoint("create.netns")
-	if err := os.Rename(c.dir, e.rowDir(c.id)); err != nil {
+	if err := c.rename(e.rowDir(c.id)); err != nil {
 		return err
 	}
 	c.dir = e.rowDir(c.id)

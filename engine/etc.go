@@ -41,7 +41,7 @@ func (e *Engine) prepareEtc(_ context.Context, c *container) error {
 			return err
 		}
 	}
-	return writeFile(filepath.Join(c.dir, etcSums), sums(texts), rowFilePerm, false)
+	return writeFile(filepath.Join(c.dir, etcSums), sums(texts), false)
 }
 
 // etcSums remembers what was written, so that a file that the container has changed since is told from one that is ours.
@@ -101,7 +101,7 @@ func (e *Engine) refreshEtc(c *container) error {
 			return err
 		}
 	}
-	return writeFile(filepath.Join(dir, etcSums), sums(texts), rowFilePerm, false)
+	return writeFile(filepath.Join(dir, etcSums), sums(texts), false)
 }
 
 func (e *Engine) etcTexts(row *api.Container) (map[string]string, error) {

@@ -86,7 +86,7 @@ func (e *Engine) removeLocked(c *container, volumes bool) error {
 			}
 		}
 		e.cfg.FaultPoint("remove.marked")
-		if err := os.Rename(c.dir, removing); err != nil {
+		if err := c.rename(removing); err != nil {
 			return fmt.Errorf("remove container: %w", err)
 		}
 		c.mu.Lock()

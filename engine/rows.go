@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/shoal-dev/shoal/internal/durable"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -36,32 +37,16 @@ const (
 	creatingExt = ".creating"
 	removingExt = ".removing"
 
-	unfinishedExt = ".tmp"
-	rowFilePerm   = 0o600
-	rowDirectory  = "containers"
+	rowFilePerm  = 0o600
+	rowDirectory = "containers"
 )
 
-// writeFile replaces a file by rename. On error the old one is there, and nothing beside it.
-func writeFile(path string, data []byte, perm os.FileMode, sync bool) error {
-	tmp := path + unfinishedExt
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
-	if err != nil {
-		return err
+// writeFile replaces a file; sync says that a power cut must not undo it.
+func writeFile(path string, data []byte, sync bool) error {
+	if sync {
+		return durable.Write(path, data, rowFilePerm)
 	}
-	_, err = f.Write(data)
-	if err == nil && sync {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		os.Remove(tmp)
-	}
-	return err
+	return durable.Replace(path, data, rowFilePerm)
 }
 
 func saveMessage(path string, m proto.Message, sync bool) error {
@@ -69,7 +54,7 @@ func saveMessage(path string, m proto.Message, sync bool) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
-	return writeFile(path, data, rowFilePerm, sync)
+	return writeFile(path, data, sync)
 }
 
 // saveState writes the row as it is now. On a full disk it goes over the old one, whose blocks are there: the container that has
@@ -110,10 +95,24 @@ func overwrite(path string, m proto.Message) error {
 	return f.Truncate(int64(len(data)))
 }
 
-// saveNew writes the files that a created container begins with. A service's task is not worth a sync: after a power cut the
-// cluster has replaced it.
+// isKept says that a power cut must neither take a container nor bring it back. A service's task is not worth a sync, the cluster
+// has replaced it by then; nor is what is removed at its end (--rm), unless its row is needed to find its volumes.
+func (c *container) isKept() bool {
+	row := c.get()
+	return row.TaskId == "" && (!row.AutoRemove || len(row.Mounts) > 0)
+}
+
+// rename gives a container's directory the name that says how far it is.
+func (c *container) rename(to string) error {
+	if c.isKept() {
+		return durable.Rename(c.dir, to)
+	}
+	return os.Rename(c.dir, to)
+}
+
+// saveNew writes the files that a created container begins with.
 func (c *container) saveNew() error {
-	sync := c.row.TaskId == ""
+	sync := c.isKept()
 	if err := saveMessage(filepath.Join(c.dir, requestFile), c.req, sync); err != nil {
 		return err
 	}
@@ -121,7 +120,7 @@ func (c *container) saveNew() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(c.dir, imageFile), img, rowFilePerm, sync); err != nil {
+	if err := writeFile(filepath.Join(c.dir, imageFile), img, sync); err != nil {
 		return err
 	}
 	return saveMessage(filepath.Join(c.dir, createdFile), c.row, sync)
@@ -166,8 +165,8 @@ func loadContainer(dir string) (*container, error) {
 	return newContainer(dir, row, req, img), nil
 }
 
-// isTorn says that a power cut has left a container's files empty: a service's task, whose row is never waited for to be on disk.
-// It is replaced by now, and nobody could remove it.
+// isTorn says that a power cut has left a container's files empty: one that is not kept, whose row is never waited for to be on
+// disk. Nobody could remove it.
 func isTorn(dir string) bool {
 	for _, name := range []string{requestFile, imageFile, createdFile} {
 		if st, err := os.Lstat(filepath.Join(dir, name)); err == nil && st.Size() == 0 {
@@ -180,7 +179,7 @@ func isTorn(dir string) bool {
 // settle finishes writing a row that a crash has cut off: a file that was being written goes, and what a container was created as
 // follows what it is now (see amend).
 func (c *container) settle() error {
-	unfinished, err := filepath.Glob(filepath.Join(c.dir, "*"+unfinishedExt))
+	unfinished, err := filepath.Glob(filepath.Join(c.dir, "*"+durable.UnfinishedExt))
 	if err != nil {
 		return err
 	}

@@ -15,21 +15,6 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// TestWriteFileFails: what could not be written leaves the old file and nothing else.
-func TestWriteFileFails(t *testing.T) {
-	dir := t.TempDir()
-	inTheWay := filepath.Join(dir, "row")
-	if err := os.MkdirAll(filepath.Join(inTheWay, "below"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := writeFile(inTheWay, []byte("x"), rowFilePerm, false); err == nil {
-		t.Fatal("a directory was replaced")
-	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
-		t.Errorf("left: %v, %v", left, err)
-	}
-}
-
 // TestFullDisk: the state of a container changes although there is no room for a second file.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()

@@ -38,7 +38,7 @@ func (e *Engine) begin(c *container, u unfinished) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(c.dir, unfinishedFile), b, rowFilePerm, false); err != nil {
+	if err := writeFile(filepath.Join(c.dir, unfinishedFile), b, false); err != nil {
 		return err
 	}
 	e.cfg.FaultPoint("unfinished.begun")

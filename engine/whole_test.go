@@ -17,6 +17,7 @@ import (
 	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/engine/network"
 	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/internal/durable"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -36,7 +37,7 @@ func (l *lab) oddFiles() (odd []string) {
 		switch {
 		case err != nil, name == "fs" || name == "work" || name == "_data": // containers' own
 			return fs.SkipDir
-		case strings.HasSuffix(name, unfinishedExt), strings.HasPrefix(name, ".tmp-"), strings.HasPrefix(name, "new-"), strings.HasPrefix(name, "old-"),
+		case strings.HasSuffix(name, durable.UnfinishedExt), strings.HasPrefix(name, ".tmp-"), strings.HasPrefix(name, "new-"), strings.HasPrefix(name, "old-"),
 			name == unfinishedFile, name == "filling", strings.HasSuffix(name, ".compressing"), parent == "ingest" && !l.pulling, parent == rowDirectory && strings.Contains(name, "."):
 			odd = append(odd, "left on disk: "+path)
 		}

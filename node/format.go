@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/shoal-dev/shoal/internal/durable"
 )
 
 // dataFormat is what this daemon writes below the data directory, and what its shims speak. It grows when an older daemon would
@@ -41,7 +43,7 @@ func checkFormat(dataDir string, log *slog.Logger) error {
 	}
 	if have < dataFormat {
 		// On a full disk a daemon is needed more than this mark.
-		if err := writeFile(path, fmt.Appendln(nil, dataFormat)); err != nil {
+		if err := durable.Write(path, fmt.Appendln(nil, dataFormat), 0o600); err != nil {
 			log.Warn("the data directory has no mark of its format: an older daemon would not refuse it", "error", err)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/shoal-dev/shoal/internal/durable"
 )
 
 // state is what a node must remember of its membership beside its certificate: DATA-DIR/cluster.json, mode 0600,
@@ -45,7 +47,7 @@ func (s state) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(statePath(dir), append(b, '\n'))
+	return durable.Write(statePath(dir), append(b, '\n'), 0o600)
 }
 
 // markLeaving makes a leave that is cut short go on at the next start. Without a state there is nothing to mark.
@@ -56,19 +58,4 @@ func markLeaving(dir string) (state, error) {
 	}
 	s.Leaving = true // also over a file that cannot be read: it is to go
 	return s, s.save(dir)
-}
-
-// writeFile leaves the old content or the new one, whatever happens meanwhile.
-func writeFile(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return os.Rename(f.Name(), path)
 }

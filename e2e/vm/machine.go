@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -65,8 +67,10 @@ func (m *Machine) boot(ctx context.Context) error {
 		return err
 	}
 	defer l.Close()
-	if err := makeDisk(m.path("disk"), 2<<30); err != nil {
-		return err
+	if _, err := os.Stat(m.path("disk")); err != nil {
+		if err := makeDisk(m.path("disk"), 2<<30); err != nil {
+			return err
+		}
 	}
 	m.cmd = exec.Command("qemu-system-x86_64", m.arguments()...)
 	var said bytes.Buffer
@@ -183,8 +187,25 @@ func (m *Machine) Memory() int {
 	return resident * os.Getpagesize()
 }
 
-// Close is a power cut.
+// Close is a power cut, and the machine is thrown away.
 func (m *Machine) Close() {
+	m.cut()
+	os.RemoveAll(m.cfg.Dir)
+}
+
+// PowerCut takes the power away and gives it back: what the machine had not told its disk to keep may be lost.
+func (m *Machine) PowerCut(ctx context.Context) error {
+	m.cut()
+	if err := os.Remove(m.path("control")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := m.boot(ctx); err != nil {
+		return fmt.Errorf("start machine %s again: %w\n%s", m.cfg.Name, err, m.Console())
+	}
+	return nil
+}
+
+func (m *Machine) cut() {
 	if m.conn != nil {
 		m.conn.Close()
 	}
@@ -192,5 +213,4 @@ func (m *Machine) Close() {
 		m.cmd.Process.Kill()
 		m.cmd.Wait()
 	}
-	os.RemoveAll(m.cfg.Dir)
 }

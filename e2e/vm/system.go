@@ -23,6 +23,7 @@ var packed = []string{
 	"kernel/drivers/net/veth.ko", "kernel/drivers/net/vxlan/", "kernel/drivers/net/macvlan.ko", "kernel/drivers/net/ipvlan/",
 	"kernel/drivers/net/tun.ko", "kernel/drivers/net/dummy.ko", "kernel/drivers/net/ifb.ko", "kernel/drivers/net/wireguard/",
 	"kernel/net/8021q/", "kernel/net/802/", "kernel/block/bfq.ko", "kernel/drivers/block/null_blk/",
+	"kernel/fs/nfs/", "kernel/fs/nfsd/",
 }
 
 // drivers are loaded at boot: nothing asks for a device that is not there yet.

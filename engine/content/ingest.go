@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/shoal-dev/shoal/internal/durable"
 )
 
 // ErrDigest says that what was written is not what was announced.
@@ -126,16 +128,7 @@ func (in *Ingest) publish(d digest.Digest) error {
 	if err := in.file.Sync(); err != nil {
 		return err
 	}
-	target := filepath.Join(in.store.blobDir(), d.Encoded())
-	if err := os.Rename(in.file.Name(), target); err != nil {
-		return err
-	}
-	dir, err := os.Open(in.store.blobDir())
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+	return durable.Rename(in.file.Name(), filepath.Join(in.store.blobDir(), d.Encoded()))
 }
 
 // Close ends the ingest and keeps what was written for a later Resume; an unnamed one (Create) is thrown away.

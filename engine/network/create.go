@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/shoal-dev/shoal/internal/durable"
 	"github.com/shoal-dev/shoal/internal/id"
 	"github.com/shoal-dev/shoal/internal/names"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -97,7 +98,7 @@ func (m *Manager) Remove(_ context.Context, ref string) error {
 			return fmt.Errorf("network %s is %w by container %s", n.Name, ErrInUse, a.Name)
 		}
 	}
-	if err := os.Remove(m.file(n.Id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := durable.Remove(m.file(n.Id)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove network %s: %w", n.Name, err)
 	}
 	m.cfg.FaultPoint("network.removed")

@@ -5,13 +5,13 @@ package network
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/shoal-dev/shoal/internal/durable"
 	"github.com/shoal-dev/shoal/internal/id"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -37,7 +37,7 @@ func (m *Manager) readRows() error {
 	if err := os.MkdirAll(m.cfg.Dir, 0o710); err != nil {
 		return err
 	}
-	unfinished, err := filepath.Glob(filepath.Join(m.cfg.Dir, "*.tmp"))
+	unfinished, err := filepath.Glob(filepath.Join(m.cfg.Dir, "*"+durable.UnfinishedExt))
 	if err != nil {
 		return err
 	}
@@ -76,28 +76,12 @@ func (m *Manager) readRow(file string) error {
 // write makes a network's file. It is on disk before it has its name, and has its name before anybody hears of the network: a
 // power cut leaves all of it or nothing.
 func (m *Manager) write(nid string, data []byte) error {
-	tmp := m.file(nid) + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	tmp, err := durable.Prepare(m.file(nid), data, 0o600)
 	if err != nil {
 		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(tmp))
 	}
 	m.cfg.FaultPoint("network.written")
-	if err := os.Rename(tmp, m.file(nid)); err != nil {
-		return err
-	}
-	dir, err := os.Open(m.cfg.Dir)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+	return durable.Rename(tmp, m.file(nid))
 }
 
 func (m *Manager) file(nid string) string { return filepath.Join(m.cfg.Dir, nid+".pb") }

@@ -3,7 +3,7 @@
 package snapshot
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,9 +13,10 @@ import (
 
 // disk is the snapshots as they lie on disk: directories with short names, each published by one rename.
 //
-//	DIR/s/N/info.json   {"Key","Parent","Active"}; N counts up and is short, as overlayfs has a page for all options
+//	DIR/s/N/info.json   {"Key","Parent","Active"} (see writeInfo); N counts up and is short, as overlayfs has a page for all options
 //	DIR/s/N/fs          the content
 //	DIR/s/N/work        active snapshots: overlayfs' own
+//	DIR/s/N.damaged     nobody knows what it was
 //	DIR/tmp/new-*       being made; DIR/tmp/old-* being removed
 type disk struct {
 	dir string
@@ -60,12 +61,15 @@ func (d *disk) load() error {
 		if err != nil {
 			continue // not ours
 		}
-		b, err := os.ReadFile(filepath.Join(d.path(n), "info.json"))
-		if err != nil {
-			return err
-		}
 		e := &entry{n: n}
-		if err := json.Unmarshal(b, &e.Info); err != nil {
+		if e.Info, err = readInfo(d.path(n)); errors.Is(err, errDamaged) {
+			// What was written in it is kept. One container less must not keep all others from running.
+			if err := os.Rename(d.path(n), d.path(n)+damagedExt); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("snapshot %d: %w", n, err)
 		}
 		d.byKey[e.Key] = e

@@ -4,7 +4,6 @@ package snapshot
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -29,11 +28,7 @@ func (d *disk) stage() (string, error) {
 
 // publish gives a staged directory its place and its key. The caller holds the claim on the key.
 func (d *disk) publish(staged string, info Info) error {
-	b, err := json.Marshal(info)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(staged, "info.json"), b, 0o600); err != nil {
+	if err := writeInfo(staged, info); err != nil {
 		return err
 	}
 	if !info.Active { // a layer is kept for good: its bytes must be on disk before its name is

@@ -47,6 +47,51 @@ func TestCleanup(t *testing.T) {
 	}
 }
 
+// After a power cut the description of a snapshot may be empty. It is known all the same; one that nobody knows any more is set
+// aside, and the others can be used.
+func TestDamagedDescription(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("overlayfs needs root")
+	}
+	dir := t.TempDir()
+	open := func() snapshot.Snapshotter {
+		s, err := snapshot.NewOverlay(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	err := errors.Join(s.Unpack(t.Context(), "layer", "", func(string) error { return nil }), s.Prepare(t.Context(), "torn", "layer"), s.Prepare(t.Context(), "lost", "layer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []string{"2", "3"} {
+		if err := os.Truncate(filepath.Join(dir, "s", n, "info.json"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Removexattr(filepath.Join(dir, "s/3"), "trusted.shoal.snapshot"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // what was found is written down
+		s = open()
+		info, err := s.Stat(t.Context(), "torn")
+		if want := (snapshot.Info{Key: "torn", Parent: "layer", Active: true}); err != nil || info != want {
+			t.Errorf("%+v, %v", info, err)
+		}
+		if _, err := s.Stat(t.Context(), "lost"); !errors.Is(err, snapshot.ErrNotFound) {
+			t.Errorf("the lost one: %v", err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "s/3.damaged/fs")); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(s.Prepare(t.Context(), "lost", "layer"), s.Remove(t.Context(), "torn")); err != nil {
+		t.Error(err)
+	}
+}
+
 // What Mounts says must be the same mount that Mount makes, also with separators in the path.
 func TestMountsAreMountable(t *testing.T) {
 	if os.Getuid() != 0 {

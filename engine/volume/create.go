@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/shoal-dev/shoal/internal/durable"
 	"github.com/shoal-dev/shoal/internal/id"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -102,5 +103,5 @@ func (s *Store) make(ctx context.Context, r *row) error {
 		return err
 	}
 	s.opts.FaultPoint("volume.row")
-	return syncDir(s.dir)
+	return durable.Sync(s.dir)
 }

@@ -4,12 +4,12 @@ package volume
 
 import (
 	"encoding/json"
-	"errors"
 	"os"
-	"path/filepath"
+
+	"github.com/shoal-dev/shoal/internal/durable"
 )
 
-// unfinishedPrefix begins the names of files that are being written.
+// unfinishedPrefix begins the names of files that earlier versions were writing.
 const unfinishedPrefix = ".tmp-"
 
 func readJSON(path string, v any) error {
@@ -20,35 +20,14 @@ func readJSON(path string, v any) error {
 	return json.Unmarshal(b, v)
 }
 
-// writeJSON replaces a file in one step; durable says that a power cut must not undo it.
-func writeJSON(path string, v any, durable bool) error {
+// writeJSON replaces a file in one step; kept says that a power cut must not undo it.
+func writeJSON(path string, v any, kept bool) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), unfinishedPrefix)
-	if err != nil {
-		return err
+	if kept {
+		return durable.Write(path, b, 0o600)
 	}
-	defer os.Remove(f.Name()) // gone already if all went well
-	_, err = f.Write(b)
-	if durable {
-		err = errors.Join(err, f.Sync())
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil || !durable {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
+	return durable.Replace(path, b, 0o600)
 }

@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/shoal-dev/shoal/internal/durable"
 	"github.com/shoal-dev/shoal/internal/keyed"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -109,9 +110,11 @@ func (s *Store) removeEmpty(name string) {
 
 // removeUnfinished removes files that were being written.
 func (s *Store) removeUnfinished(name string) {
-	unfinished, _ := filepath.Glob(filepath.Join(s.dir, name, unfinishedPrefix+"*"))
-	for _, path := range unfinished {
-		os.Remove(path)
+	for _, pattern := range []string{unfinishedPrefix + "*", "*" + durable.UnfinishedExt} {
+		unfinished, _ := filepath.Glob(filepath.Join(s.dir, name, pattern))
+		for _, path := range unfinished {
+			os.Remove(path)
+		}
 	}
 }
 

@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/shoal-dev/shoal/internal/durable"
 )
 
 // Role is what a certificate allows, as its organizational unit.
@@ -130,7 +132,7 @@ func (i *Identity) Replace(certPEM, keyPEM, caPEM []byte) error {
 		name string
 		data []byte
 	}{{CAFile, caPEM}, {KeyFile + ".next", keyPEM}, {CertFile, certPEM}, {KeyFile, keyPEM}} {
-		if err := writeFile(filepath.Join(i.dir, f.name), f.data); err != nil {
+		if err := durable.Write(filepath.Join(i.dir, f.name), f.data, 0o600); err != nil {
 			return fmt.Errorf("store node certificate: %w", err)
 		}
 	}
@@ -217,23 +219,4 @@ func ParseKey(p []byte) (*ecdsa.PrivateKey, error) {
 		return nil, errors.New("no PEM EC private key found")
 	}
 	return x509.ParseECPrivateKey(block.Bytes)
-}
-
-// writeFile replaces a file by rename, readable by its owner only.
-func writeFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if _, err = f.Write(data); err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -10,9 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
+
+	"github.com/shoal-dev/shoal/internal/durable"
 )
 
 // keySize is that of the data key and of the keys made from it (AES-256).
@@ -30,29 +31,10 @@ func loadKey(path string) ([]byte, error) {
 	}
 	key = make([]byte, keySize)
 	rand.Read(key) // never fails, see crypto/rand
-	if err := writeFile(path, key); err != nil {
+	if err := durable.Write(path, key, 0o600); err != nil {
 		return nil, fmt.Errorf("create data key: %w", err)
 	}
 	return key, nil
-}
-
-// writeFile replaces a file, mode 0600, so that a power cut leaves the old one or the new.
-func writeFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if _, err = f.Write(data); err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 // sealer encrypts the values of the log. Each start of a process takes a random salt, from which the

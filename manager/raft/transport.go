@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/shoal-dev/shoal/internal/durable"
 )
 
 // streams is raft's StreamLayer. Raft's addresses are node IDs; where a node is now is looked up
@@ -199,7 +201,7 @@ func (p *peers) set(id, addr string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(p.path, b); err != nil {
+	if err := durable.Write(p.path, b, 0o600); err != nil {
 		return fmt.Errorf("store addresses of managers: %w", err)
 	}
 	return nil
