@@ -31,13 +31,13 @@ web:
 test: deps build lint unit race e2e ## all tests: lint, unit, race detector, end to end (root)
 
 unit: shim ## unit tests, among them those that need namespaces (root)
-	$(GO) test -timeout 5m ./...
+	$(GO) test -timeout 20m ./...
 
 race: shim ## the packages with concurrency under the race detector (gcc)
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 8m $(RACE)
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE)
 
 e2e: build web older ## end-to-end tests in network namespaces (root); KILLS=100 kills the daemon more often
-	SHOAL_E2E=1 SHOAL_KILLS=$(KILLS) SHOAL_OLDER="$(OLDER)" $(GO) test -count=1 -timeout 8m -skip TestRollingUpgrade ./e2e/...
+	SHOAL_E2E=1 SHOAL_KILLS=$(KILLS) SHOAL_OLDER="$(OLDER)" $(GO) test -count=1 -timeout 20m -skip TestRollingUpgrade ./e2e/...
 
 # Commits of the repository's history, from whose daemons the present one takes over. With the last one a cluster ran containers for the
 # first time; nothing is promised of what was before.
@@ -47,7 +47,7 @@ older:
 	@e2e/older.sh $(OLDER)
 
 upgrade: build web older ## daemons of earlier commits, which are built, and this one take turns under running containers (root)
-	SHOAL_E2E=1 SHOAL_OLDER="$(OLDER)" $(GO) test -count=1 -v -timeout 8m -run 'TestUpgrade|TestRollingUpgrade|TestRefusesNewerData' ./e2e
+	SHOAL_E2E=1 SHOAL_OLDER="$(OLDER)" $(GO) test -count=1 -v -timeout 20m -run 'TestUpgrade|TestRollingUpgrade|TestRefusesNewerData' ./e2e
 
 e2e-vm: build web ## the engine's tests and a cluster in real virtual machines with another kernel (root; QEMU, minutes)
 	deploy/deps-vm.sh bin/vm/kernel

@@ -56,7 +56,7 @@ func run(t *testing.T, h *hosts.Host, args ...string) string {
 // fails runs a command that must be refused with one line that contains want.
 func fails(t *testing.T, h *hosts.Host, want string, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), busy)
 	defer cancel()
 	_, err := h.CLI(ctx, args...)
 	if err == nil {

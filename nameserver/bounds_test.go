@@ -86,7 +86,7 @@ func TestFlood(t *testing.T) {
 			if tt.network == "udp" {
 				// Names of ours are answered all the same, and to others those of others: here an asker is an address.
 				server := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), udp).String()
-				if m, _, err := new(dns.Client).Exchange(new(dns.Msg).SetQuestion("web.", dns.TypeA), server); err != nil || len(m.Answer) != 1 {
+				if m, _, err := (&dns.Client{Timeout: patience}).Exchange(new(dns.Msg).SetQuestion("web.", dns.TypeA), server); err != nil || len(m.Answer) != 1 {
 					t.Errorf("a name of ours, while the resolvers do not answer: %v, %v", m, err)
 				}
 				c, err := (&net.Dialer{LocalAddr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("udp", server)

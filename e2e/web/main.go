@@ -37,7 +37,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 
 // get asks on a new connection and ends the program at the first failure.
 func get(url string) {
-	c := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	c := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := c.Get(url)
 	if err != nil {
 		log.Fatal(err)
