@@ -493,15 +493,61 @@ func TestLogin(t *testing.T) {
 }
 
 func TestPlainHTTPIsRefused(t *testing.T) {
-	for url, refused := range map[string]bool{
-		"http://10.0.0.1/v2/": true, "http://example.com/": true, "https://10.0.0.1/": false, "http://127.0.0.1:5000/": false,
-		"http://localhost:5000/": false, "http://[::1]:5000/": false,
+	for url, refused := range map[string][2]bool{ // by a registry here, elsewhere
+		"http://10.0.0.1/v2/": {true, true}, "http://example.com/": {true, true}, "https://10.0.0.1/": {false, false},
+		"http://127.0.0.1:5000/": {false, true}, "http://localhost:5000/": {false, true}, "http://[::1]:5000/": {false, true},
+		"https://127.0.0.1:6443/": {false, true}, "http://169.254.169.254/latest/meta-data/": {true, true},
 	} {
 		req, _ := http.NewRequest(http.MethodGet, url, nil)
-		_, err := noPlainHTTP{answer{}}.RoundTrip(req)
-		if errors.Is(err, errPlain) != refused {
-			t.Errorf("%s: %v", url, err)
+		for i, here := range []bool{true, false} {
+			_, err := noPlainHTTP{answer{}, here}.RoundTrip(req)
+			if errors.Is(err, errPlain) != refused[i] {
+				t.Errorf("%s, registry here %v: %v", url, here, err)
+			}
 		}
+	}
+}
+
+// A registry that leads to another place for a blob does not give it the password (CVE-2020-15157), nor the token.
+func TestPasswordStaysWithItsRegistry(t *testing.T) {
+	for _, scheme := range []string{"Basic", "Bearer"} {
+		t.Run(scheme, func(t *testing.T) {
+			inner := newFaulty(t)
+			push(t, inner.host+"/web", build(t, "amd64", false, map[string]string{"f": "1"}))
+			other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if h := r.Header.Get("Authorization"); h != "" {
+					t.Errorf("another host is told %q", h)
+				}
+				inner.ServeHTTP(w, r)
+			}))
+			defer other.Close()
+			var srv *httptest.Server
+			led := 0
+			srv = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				user, password, basic := r.BasicAuth()
+				switch {
+				case r.URL.Path == "/token" && user == "joe" && password == "secret":
+					io.WriteString(w, `{"token":"sesame"}`)
+				case basic && scheme == "Basic" && password == "secret", scheme == "Bearer" && r.Header.Get("Authorization") == "Bearer sesame":
+					if strings.Contains(r.URL.Path, "/blobs/") {
+						led++
+						http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
+						return
+					}
+					inner.ServeHTTP(w, r)
+				default:
+					w.Header().Set("WWW-Authenticate", fmt.Sprintf(`%s realm="%s/token",service="x"`, scheme, srv.URL))
+					w.WriteHeader(http.StatusUnauthorized)
+				}
+			}))
+			defer srv.Close()
+			s := newStore(t)
+			s.Platform.Architecture = "amd64"
+			auth := &api.RegistryAuth{Username: "joe", Password: "secret"}
+			if _, err := s.Pull(t.Context(), strings.TrimPrefix(srv.URL, "http://")+"/web", PullOptions{Auth: auth}, nil); err != nil || led == 0 {
+				t.Errorf("led elsewhere %d times, %v", led, err)
+			}
+		})
 	}
 }
 

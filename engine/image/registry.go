@@ -50,12 +50,13 @@ func (s *Store) connect(ctx context.Context, named reference.Named, o PullOption
 	if o.Insecure {
 		opts = append(opts, name.Insecure)
 		base = unverified(base)
-	} else {
-		base = noPlainHTTP{base}
 	}
 	repo, err := name.NewRepository(named.Name(), opts...)
 	if err != nil {
 		return nil, fmt.Errorf("%w image name: %w", ErrInvalid, err)
+	}
+	if !o.Insecure {
+		base = noPlainHTTP{next: base, here: loopback(hostOf(repo.RegistryStr()))}
 	}
 	auth, err := credentials(ctx, repo, o)
 	if err != nil {
@@ -80,11 +81,19 @@ func credentials(ctx context.Context, repo name.Repository, o PullOptions) (auth
 	return authn.Resolve(ctx, authn.DefaultKeychain, repo)
 }
 
-// noPlainHTTP keeps names, tokens and passwords off the network in clear; on a loopback address nobody listens.
-type noPlainHTTP struct{ next http.RoundTripper }
+// noPlainHTTP keeps names, tokens and passwords off the network in clear; on a loopback address nobody listens. A registry that is
+// elsewhere leads to none of those: it would reach what this host keeps from it.
+type noPlainHTTP struct {
+	next http.RoundTripper
+	here bool // the registry is on a loopback address
+}
 
 func (t noPlainHTTP) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme == "http" && !loopback(r.URL.Hostname()) {
+	local := loopback(r.URL.Hostname())
+	if local && !t.here {
+		return nil, fmt.Errorf("%w: the registry leads to %s, which is this host itself", errPlain, r.URL.Host)
+	}
+	if r.URL.Scheme == "http" && !local {
 		return nil, fmt.Errorf("%w: %s would be spoken to over plain HTTP: allow it as insecure if that is meant", errPlain, r.URL.Host)
 	}
 	return t.next.RoundTrip(r)
@@ -95,6 +104,14 @@ var errPlain = errors.New("refused")
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || (ip != nil && ip.IsLoopback())
+}
+
+// hostOf takes the port off.
+func hostOf(hostPort string) string {
+	if host, _, err := net.SplitHostPort(hostPort); err == nil {
+		return host
+	}
+	return strings.Trim(hostPort, "[]")
 }
 
 func unverified(rt http.RoundTripper) http.RoundTripper {
