@@ -5,13 +5,8 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"slices"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/volume"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -132,108 +127,4 @@ func (e *Engine) removeAnonymousVolumes(c *container) error {
 		}
 	}
 	return nil
-}
-
-// VolumeUsers names the containers that have a volume, running or not, those that are being made included.
-func (e *Engine) VolumeUsers(name string) []string {
-	var users []string
-	for _, c := range e.withMaking() {
-		c.mu.Lock()
-		row, leaving := c.row, c.leaving
-		c.mu.Unlock()
-		if !leaving && slices.Contains(volumesOf(row), name) {
-			users = append(users, row.Name)
-		}
-	}
-	return users
-}
-
-// CreateVolume makes a volume; one of this name that is there already is the answer.
-func (e *Engine) CreateVolume(ctx context.Context, v *api.Volume) (*api.Volume, error) {
-	vol, created, err := e.cfg.Volumes.Create(ctx, v)
-	if created {
-		e.announce(aboutVolume, "create", vol.Name, map[string]string{"driver": vol.Driver})
-	}
-	return vol, err
-}
-
-// RemoveVolume deletes a volume that no container uses. With force one that is not there is no error.
-func (e *Engine) RemoveVolume(ctx context.Context, name string, force bool) error {
-	vol, err := e.cfg.Volumes.Get(ctx, name)
-	if err == nil {
-		err = e.cfg.Volumes.Remove(ctx, name, force, func() []string { return e.VolumeUsers(name) })
-	}
-	if force && errors.Is(err, volume.ErrNotFound) {
-		return nil
-	}
-	if err == nil {
-		e.announce(aboutVolume, "destroy", name, map[string]string{"driver": vol.Driver})
-	}
-	return err
-}
-
-// volumeSize is what a volume takes of this node's disk. What is mounted from elsewhere takes nothing, and asking its server
-// may take for ever.
-func volumeSize(v *api.Volume) int64 {
-	if v.Driver != volume.DriverLocal || len(v.Options) > 0 {
-		return 0
-	}
-	return diskUsage(v.Mountpoint)
-}
-
-// fillUnstarted fills the volumes of a container that never ran, as its start would.
-func (e *Engine) fillUnstarted(ctx context.Context, c *container) error {
-	if err := c.lock(ctx); err != nil {
-		return err
-	}
-	defer c.unlock()
-	if c.get().State != api.ContainerState_CREATED || len(volumesOf(c.get())) == 0 {
-		return nil
-	}
-	err := e.mountVolumes(ctx, c)
-	if err == nil {
-		err = os.MkdirAll(e.rootfs(c.id), 0o710)
-	}
-	if err == nil {
-		err = e.fillVolumes(ctx, c)
-	}
-	e.cfg.FaultPoint("inherit.filled")
-	return errors.Join(err, e.releaseRootfs(ctx, c), e.unmountVolumes(ctx, c))
-}
-
-// copyUp fills volumes that are empty with what the image has at their mount points.
-func (e *Engine) copyUp(ctx context.Context, c *container) error {
-	for _, p := range c.get().Mounts {
-		m := asked(p)
-		if p.Type != "volume" || m.NoCopy || m.Subpath != "" || !emptyDir(p.Source) {
-			continue
-		}
-		from, err := inRoot(e.rootfs(c.id), p.Destination)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("find %s in the image: %w", p.Destination, err)
-		}
-		if st, err := from.Stat(); err != nil || !st.IsDir() {
-			from.Close()
-			continue
-		}
-		err = e.cfg.Volumes.CopyUp(ctx, p.Name, fmt.Sprintf("/proc/self/fd/%d", from.Fd()))
-		from.Close()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func emptyDir(dir string) bool {
-	f, err := os.Open(dir)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	names, _ := f.Readdirnames(1)
-	return len(names) == 0
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,9 +12,7 @@ import (
 
 	units "github.com/docker/go-units"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc/codes"
 
-	"github.com/shoal-dev/shoal/client"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -104,15 +101,6 @@ func (c *cli) copyFiles(cmd *cobra.Command, o *cpFlags, src, dst string) error {
 	return err
 }
 
-func (c *cli) openCopy(ctx context.Context, o *cpFlags, container, path string) (*chunkReader, error) {
-	d, err := c.client()
-	if err != nil {
-		return nil, err
-	}
-	s, err := d.Containers.CopyFrom(ctx, &api.CopyFromRequest{Ref: container, Path: path, FollowLink: o.follow})
-	return &chunkReader{stream: s}, err
-}
-
 func (c *cli) copyToStdout(ctx context.Context, o *cpFlags, container, path string) error {
 	if _, ok := terminalOf(c.out); ok {
 		return fmt.Errorf("an archive is not for a terminal: redirect it")
@@ -155,27 +143,6 @@ func (c *cli) copyFrom(ctx context.Context, o *cpFlags, container, src, dst stri
 	return counted.n, err
 }
 
-// localEnd looks at where on this machine a copy goes to. What a link to a file points to is replaced, not the link.
-func localEnd(path string) (copyEnd, error) {
-	to := copyEnd{path: path}
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return to, nil
-	}
-	if err != nil {
-		return to, err
-	}
-	to.exists, to.dir = true, info.IsDir()
-	if to.dir {
-		return to, nil
-	}
-	if !info.Mode().IsRegular() {
-		return to, fmt.Errorf("destination %q must be a directory or a regular file", path)
-	}
-	to.path, err = filepath.EvalSymlinks(path)
-	return to, err
-}
-
 // copyTo sends what a local path names, or the archive on stdin, to a directory of a container.
 func (c *cli) copyTo(ctx context.Context, o *cpFlags, src, container, dst string) (int64, error) {
 	to, err := c.copyDestination(ctx, container, dst)
@@ -209,94 +176,4 @@ func (c *cli) copyTo(ctx context.Context, o *cpFlags, src, container, dst string
 		base = copyBase(src)
 	}
 	return c.sendCopy(ctx, first, func(w io.Writer) error { return pack(w, src, base, o.follow) })
-}
-
-// copyDestination looks at where a copy goes to. A symbolic link is not replaced: what it points to is.
-func (c *cli) copyDestination(ctx context.Context, container, dst string) (copyEnd, error) {
-	d, err := c.client()
-	if err != nil {
-		return copyEnd{}, err
-	}
-	to := copyEnd{path: dst}
-	for range 40 { // as many links as the kernel follows
-		st, err := d.Containers.StatPath(ctx, &api.CopyFromRequest{Ref: container, Path: to.path})
-		if client.IsNotFound(err) && !strings.Contains(err.Error(), "no such container") || client.CodeOf(err) == codes.InvalidArgument {
-			return to, nil // the copy may make it; else the daemon says what is wrong
-		}
-		if err != nil {
-			return to, err
-		}
-		mode := fs.FileMode(st.Mode)
-		if mode&fs.ModeSymlink == 0 {
-			to.exists, to.dir = true, mode.IsDir()
-			if !mode.IsDir() && !mode.IsRegular() {
-				return to, fmt.Errorf("destination \"%s:%s\" must be a directory or a regular file", container, dst)
-			}
-			return to, nil
-		}
-		if path.IsAbs(st.LinkTarget) {
-			to.path = st.LinkTarget
-		} else {
-			to.path = path.Join("/", path.Dir(to.path), st.LinkTarget)
-		}
-	}
-	return to, fmt.Errorf("destination \"%s:%s\": too many levels of symbolic links", container, dst)
-}
-
-// sendCopy sends an archive to the directory that the first message names.
-func (c *cli) sendCopy(ctx context.Context, first *api.CopyToRequest, write func(io.Writer) error) (int64, error) {
-	d, err := c.client()
-	if err != nil {
-		return 0, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := d.Containers.CopyTo(ctx)
-	if err != nil {
-		return 0, err
-	}
-	w := &copySender{send: stream.Send}
-	if err := stream.Send(first); err == nil {
-		err = write(w)
-		if err != nil && !errors.Is(err, errNotTaken) {
-			return 0, err // a local one; cancel ends the call
-		}
-	}
-	_, err = stream.CloseAndRecv()
-	return w.n, err
-}
-
-// copySender sends what is written in messages.
-type copySender struct {
-	send func(*api.CopyToRequest) error
-	n    int64
-}
-
-const copyMessage = 256 << 10
-
-// errNotTaken ends packing: the daemon has ended the call, and its answer says why.
-var errNotTaken = errors.New("the daemon takes no more")
-
-func (w *copySender) Write(p []byte) (int, error) {
-	written := 0
-	for len(p) > 0 {
-		n := min(len(p), copyMessage)
-		if err := w.send(&api.CopyToRequest{Data: p[:n]}); err != nil {
-			return written, errNotTaken
-		}
-		p, written, w.n = p[n:], written+n, w.n+int64(n)
-	}
-	return written, nil
-}
-
-// countingReader counts what is read.
-type countingReader struct {
-	r io.Reader
-	n int64
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,37 +80,6 @@ func (o *containerFlags) add(f *pflag.FlagSet) {
 	f.IntVar(&o.stopTimeout, "stop-timeout", 0, "Timeout (in seconds) to stop a container")
 }
 
-func (o *containerFlags) addNetwork(f *pflag.FlagSet) {
-	f.Var(&o.network, "network", "Connect a container to a network")
-	f.Var(&o.networkAlias, "network-alias", "Add network-scoped alias for the container")
-	f.StringVar(&o.ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
-	f.StringVar(&o.ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
-	f.Var(&o.link, "link", "Add link to another container")
-	f.Var(&o.linkLocal, "link-local-ip", "Container IPv4/IPv6 link-local addresses")
-	f.StringVar(&o.mac, "mac-address", "", "Container MAC address (e.g., 92:d0:c6:0a:29:33)")
-	f.VarP(&o.publish, "publish", "p", "Publish a container's port(s) to the host")
-	f.Var(&o.expose, "expose", "Expose a port or a range of ports")
-	f.BoolVarP(&o.publishAll, "publish-all", "P", false, "Publish all exposed ports to random ports")
-}
-
-func (o *containerFlags) addResources(f *pflag.FlagSet) {
-	f.Var(&o.cpus, "cpus", "Number of CPUs")
-	f.Int64VarP(&o.cpuShares, "cpu-shares", "c", 0, "CPU shares (relative weight)")
-	f.Int64Var(&o.cpuPeriod, "cpu-period", 0, "Limit CPU CFS (Completely Fair Scheduler) period")
-	f.Int64Var(&o.cpuQuota, "cpu-quota", 0, "Limit CPU CFS (Completely Fair Scheduler) quota")
-	f.Int64Var(&o.cpuBurst, "cpu-burst", 0, "Limit CPU CFS (Completely Fair Scheduler) burst in microseconds")
-	f.StringVar(&o.cpusetCPUs, "cpuset-cpus", "", "CPUs in which to allow execution (0-3, 0,1)")
-	f.StringVar(&o.cpusetMems, "cpuset-mems", "", "MEMs in which to allow execution (0-3, 0,1)")
-	f.VarP(&o.memory, "memory", "m", "Memory limit")
-	f.Var(&o.memoryReservation, "memory-reservation", "Memory soft limit")
-	f.Var(&o.memorySwap, "memory-swap", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap")
-	f.Int64Var(&o.swappiness, "memory-swappiness", -1, "Tune container memory swappiness (0 to 100)")
-	f.Int64Var(&o.pidsLimit, "pids-limit", 0, "Tune container pids limit (set -1 for unlimited)")
-	f.Uint16Var(&o.blkioWeight, "blkio-weight", 0, "Block IO (relative weight), between 10 and 1000, or 0 to disable")
-	f.BoolVar(&o.oomKill, "oom-kill-disable", false, "Disable OOM Killer")
-	f.Var(&o.shmSize, "shm-size", "Size of /dev/shm")
-}
-
 func checkAttach(s string) (string, error) {
 	s = strings.ToLower(s)
 	if !slices.Contains([]string{"stdin", "stdout", "stderr"}, s) {
@@ -171,107 +141,21 @@ func (o *containerFlags) fillMounts(spec *api.ContainerSpec) error {
 	return checkTargets(spec.Mounts)
 }
 
+// fillLabels adds those of files; what --label says counts more, and of files what an earlier one says.
 func (o *containerFlags) fillLabels(spec *api.ContainerSpec) error {
 	for _, file := range o.labelFile.values {
 		lines, err := readLines(file)
 		if err != nil {
 			return err
 		}
-		for k, v := range pairs(lines) {
-			if _, given := spec.Labels[k]; !given {
-				if spec.Labels == nil {
-					spec.Labels = map[string]string{}
-				}
-				spec.Labels[k] = v
-			}
+		labels := pairs(lines)
+		if labels == nil {
+			continue
 		}
+		maps.Copy(labels, spec.Labels)
+		spec.Labels = labels
 	}
 	return nil
-}
-
-func (o *containerFlags) fillLimits(f *pflag.FlagSet, spec *api.ContainerSpec) error {
-	if o.cpus > 0 && (o.cpuQuota != 0 || o.cpuPeriod != 0) {
-		return fmt.Errorf("conflicting options: --cpus cannot be given with --cpu-period or --cpu-quota")
-	}
-	if o.blkioWeight != 0 && (o.blkioWeight < 10 || o.blkioWeight > 1000) {
-		return fmt.Errorf("invalid value %d for --blkio-weight: use 10 to 1000, or 0", o.blkioWeight)
-	}
-	l := &api.ContainerLimits{
-		NanoCpus: int64(o.cpus), MemoryBytes: int64(o.memory), MemoryReservation: int64(o.memoryReservation),
-		MemorySwap: int64(o.memorySwap), Pids: max(0, o.pidsLimit), CpuShares: o.cpuShares, CpusetCpus: o.cpusetCPUs, CpusetMems: o.cpusetMems,
-		CpuPeriod: o.cpuPeriod, CpuQuota: o.cpuQuota, CpuBurst: o.cpuBurst, BlkioWeight: uint32(o.blkioWeight), OomKillDisable: o.oomKill,
-	}
-	if o.swappiness != -1 {
-		if o.swappiness < 0 || o.swappiness > 100 {
-			return fmt.Errorf("invalid value %d for --memory-swappiness: use 0 to 100", o.swappiness)
-		}
-		l.MemorySwappiness = &o.swappiness
-	}
-	spec.Limits, spec.ShmSize = l, int64(o.shmSize)
-	o.groups.fill(l)
-	return o.rates.fill(l)
-}
-
-func (o *containerFlags) fillNetwork(f *pflag.FlagSet, r *api.CreateContainerRequest) error {
-	for _, p := range o.publish.values {
-		ports, err := o.port(p)
-		if err != nil {
-			return fmt.Errorf("invalid port '%s': %w", p, err)
-		}
-		r.Ports = append(r.Ports, ports...)
-	}
-	for _, e := range o.expose.values {
-		ports, _ := parseExpose(e)
-		r.Spec.ExposedPorts = append(r.Spec.ExposedPorts, ports...)
-	}
-	for _, n := range o.network.values {
-		if isNetworkMode(n.Network) {
-			r.NetworkMode = n.Network
-		} else {
-			r.Networks = append(r.Networks, n)
-		}
-	}
-	if r.NetworkMode != "" && len(o.network.values) > 1 {
-		return fmt.Errorf("network %s cannot be combined with others", r.NetworkMode)
-	}
-	if !anyChanged(f, "ip", "ip6", "mac-address", "network-alias", "link-local-ip", "link") {
-		return nil
-	}
-	if len(r.Networks) == 0 {
-		if r.NetworkMode != "" {
-			return fmt.Errorf("--ip, --ip6, --mac-address, --link, --link-local-ip and --network-alias need a network: %s has no addresses of its own", r.NetworkMode)
-		}
-		r.Networks = []*api.LocalNetworkAttachment{{Network: "bridge"}}
-	}
-	first := r.Networks[0]
-	given(f, "mac-address", &first.Mac, o.mac)
-	first.Aliases = append(first.Aliases, o.networkAlias.values...)
-	first.Links = append(first.Links, o.link.values...)
-	first.LinkLocalIps = append(first.LinkLocalIps, o.linkLocal.values...)
-	for key, value := range map[string]string{"ip": o.ip, "ip6": o.ip6} {
-		if value != "" {
-			if err := networkIP(first, key, value); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// port reads run's --publish in the short or the long form.
-func (o *containerFlags) port(s string) ([]*api.PortBinding, error) {
-	if !strings.Contains(s, "=") {
-		return parsePort(s)
-	}
-	p, err := parseLongPort(s)
-	if err != nil {
-		return nil, err
-	}
-	return []*api.PortBinding{{Protocol: p.Protocol, ContainerPort: p.TargetPort, HostPort: p.PublishedPort}}, nil
-}
-
-func isNetworkMode(name string) bool {
-	return slices.Contains([]string{"host", "none"}, name) || strings.HasPrefix(name, "container:")
 }
 
 func (o *containerFlags) fillRestart(r *api.CreateContainerRequest) error {

@@ -9,10 +9,14 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
+// networkConnectFlags say how a container is to be on a network.
+type networkConnectFlags struct {
+	ip, ip6                   string
+	aliases, links, linkLocal listOpt
+}
+
 func newNetworkConnectCommand(c *cli) *cobra.Command {
-	var ip, ip6 string
-	var aliases listOpt
-	linkLocal, links := listOpt{check: checkLinkLocal}, listOpt{check: checkLink}
+	o := networkConnectFlags{linkLocal: listOpt{check: checkLinkLocal}, links: listOpt{check: checkLink}}
 	cmd := &cobra.Command{
 		Use:   "connect [OPTIONS] NETWORK CONTAINER",
 		Short: "Connect a container to a network",
@@ -21,34 +25,33 @@ func newNetworkConnectCommand(c *cli) *cobra.Command {
 		Args:              exactArgs(2),
 		ValidArgsFunction: c.completeNetworkThenContainer,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			w := &api.LocalNetworkAttachment{Aliases: aliases.values, Links: links.values, LinkLocalIps: linkLocal.values}
-			for key, value := range map[string]string{"ip": ip, "ip6": ip6} {
-				if value == "" {
-					continue
-				}
-				if err := networkIP(w, key, value); err != nil {
-					return err
-				}
-			}
-			var err error
-			if w.Network, err = c.localNetwork(cmd.Context(), args[0]); err != nil {
-				return err
-			}
-			d, err := c.client()
-			if err != nil {
-				return err
-			}
-			_, err = d.Containers.ConnectNetwork(cmd.Context(), &api.ConnectNetworkRequest{Ref: args[1], Network: w})
-			return err
+			return c.connectNetwork(cmd.Context(), args[0], args[1], &o)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
-	f.StringVar(&ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
-	f.Var(&aliases, "alias", "Add network-scoped alias for the container")
-	f.Var(&links, "link", "Add link to another container")
-	f.Var(&linkLocal, "link-local-ip", "Add a link-local address for the container")
+	f.StringVar(&o.ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
+	f.StringVar(&o.ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
+	f.Var(&o.aliases, "alias", "Add network-scoped alias for the container")
+	f.Var(&o.links, "link", "Add link to another container")
+	f.Var(&o.linkLocal, "link-local-ip", "Add a link-local address for the container")
 	return cmd
+}
+
+func (c *cli) connectNetwork(ctx context.Context, network, container string, o *networkConnectFlags) error {
+	w := &api.LocalNetworkAttachment{Aliases: o.aliases.values, Links: o.links.values, LinkLocalIps: o.linkLocal.values}
+	err := setNetworkIPs(w, o.ip, o.ip6)
+	if err != nil {
+		return err
+	}
+	if w.Network, err = c.localNetwork(ctx, network); err != nil {
+		return err
+	}
+	d, err := c.client()
+	if err != nil {
+		return err
+	}
+	_, err = d.Containers.ConnectNetwork(ctx, &api.ConnectNetworkRequest{Ref: container, Network: w})
+	return err
 }
 
 // localNetwork is the ID of a network of this node. A container by itself cannot be on one of the cluster's.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -18,34 +19,37 @@ func newNetworkRemoveCommand(c *cli) *cobra.Command {
 		Example:           `  shoal network rm app back`,
 		Args:              minArgs(1),
 		ValidArgsFunction: c.complete(c.networkNamesAll),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := c.client()
-			if err != nil {
-				return err
-			}
-			all, err := c.networks(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return c.each(args, func(name string) error {
-				n, err := findNetwork(all, name)
-				switch {
-				case force && client.IsNotFound(err):
-					return nil
-				case err != nil:
-					return err
-				case n.cluster != nil:
-					_, err = d.Control.RemoveNetwork(cmd.Context(), &api.RemoveNetworkRequest{Ref: n.cluster.Id})
-				default:
-					_, err = d.Containers.RemoveNetwork(cmd.Context(), &api.RemoveLocalNetworkRequest{Ref: n.local.Id})
-				}
-				if err == nil {
-					fmt.Fprintln(c.out, name)
-				}
-				return err
-			})
-		},
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.removeNetworks(cmd.Context(), args, force) },
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Do not error if the network does not exist")
 	return cmd
+}
+
+// removeNetworks removes networks of this node and of the cluster. Missing ones are no error with force.
+func (c *cli) removeNetworks(ctx context.Context, names []string, force bool) error {
+	d, err := c.client()
+	if err != nil {
+		return err
+	}
+	all, err := c.networks(ctx)
+	if err != nil {
+		return err
+	}
+	return c.each(names, func(name string) error {
+		n, err := findNetwork(all, name)
+		switch {
+		case force && client.IsNotFound(err):
+			return nil
+		case err != nil:
+			return err
+		case n.cluster != nil:
+			_, err = d.Control.RemoveNetwork(ctx, &api.RemoveNetworkRequest{Ref: n.cluster.Id})
+		default:
+			_, err = d.Containers.RemoveNetwork(ctx, &api.RemoveLocalNetworkRequest{Ref: n.local.Id})
+		}
+		if err == nil {
+			fmt.Fprintln(c.out, name)
+		}
+		return err
+	})
 }

@@ -6,9 +6,10 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/shoal-dev/shoal/client"
 	"github.com/shoal-dev/shoal/proto/api"
-	"google.golang.org/grpc/codes"
 )
 
 func newNodeCommand(c *cli) *cobra.Command {

@@ -9,22 +9,22 @@ import (
 func TestRefusedFlags(t *testing.T) {
 	f := newFake(t)
 	for args, want := range map[string]string{
-		"run --gpus all box":                   "--device nvidia.com/gpu=all",
-		"create --kernel-memory 5m box":        "--memory counts it",
-		"run --storage-opt size=1g box":        "project quotas",
-		"run --isolation hyperv box":           "for Windows containers only",
-		"run --cpu-count 2 box":                "for Windows containers only",
-		"run --io-maxiops=5 box":               "for Windows containers only",
+		"run --gpus all box":                    "--device nvidia.com/gpu=all",
+		"create --kernel-memory 5m box":         "--memory counts it",
+		"run --storage-opt size=1g box":         "project quotas",
+		"run --isolation hyperv box":            "for Windows containers only",
+		"run --cpu-count 2 box":                 "for Windows containers only",
+		"run --io-maxiops=5 box":                "for Windows containers only",
 		"run --disable-content-trust=false box": "NAME@sha256:",
-		"run --use-api-socket box":             "no API socket",
-		"run --cpu-rt-runtime lots box":        "invalid",
-		"run --annotation nothing box":         "expected KEY=VALUE",
-		"run --expose 80/icmp box":             "unknown protocol 'icmp'",
-		"run --link a:b:c box":                 "expected CONTAINER[:ALIAS]",
-		"run --link a --network host box":      "need a network",
-		"rm --link web/db":                     "made with it",
-		"ps --filter expose=many":              "not a port",
-		"network connect --link a:b:c net web": "expected CONTAINER[:ALIAS]",
+		"run --use-api-socket box":              "no API socket",
+		"run --cpu-rt-runtime lots box":         "invalid",
+		"run --annotation nothing box":          "expected KEY=VALUE",
+		"run --expose 80/icmp box":              "unknown protocol 'icmp'",
+		"run --link a:b:c box":                  "expected CONTAINER[:ALIAS]",
+		"run --link a --network host box":       "need a network",
+		"rm --link web/db":                      "made with it",
+		"ps --filter expose=many":               "not a port",
+		"network connect --link a:b:c net web":  "expected CONTAINER[:ALIAS]",
 	} {
 		r := f.run(t, "", strings.Fields(args)...)
 		if r.code == 0 || !strings.Contains(r.err, want) || strings.Count(r.err, "\n") != 1 {

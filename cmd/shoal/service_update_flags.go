@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -118,11 +116,6 @@ func (o *serviceUpdateFlags) changeContainer(c *api.ContainerSpec) {
 	}
 }
 
-// editCaps: what is added is no longer dropped, and the other way round.
-func editCaps(adds, drops, add, drop []string) (newAdds, newDrops []string) {
-	return editList(adds, drop, add, whole), editList(drops, add, drop, whole)
-}
-
 // changePublish removes by target port, optionally with a protocol, and replaces a port of the same target.
 func (o *serviceUpdateFlags) changePublish(spec *api.ServiceSpec) error {
 	for _, rm := range o.publishRm.values {
@@ -184,40 +177,3 @@ func (o *serviceUpdateFlags) changeNetworks(spec *api.ServiceSpec, names map[str
 	}
 	spec.Networks = editList(spec.Networks, rm, add, func(a *api.NetworkAttachmentSpec) string { return name(a.Network) })
 }
-
-// editList removes by key and then adds; what has the key of an added one is replaced.
-func editList[T any](list []T, rm []string, add []T, key func(T) string) []T {
-	out := slices.DeleteFunc(slices.Clone(list), func(v T) bool {
-		k := key(v)
-		return slices.Contains(rm, k) || slices.ContainsFunc(add, func(a T) bool { return key(a) == k })
-	})
-	if len(out)+len(add) == 0 {
-		return nil
-	}
-	return append(out, add...)
-}
-
-func editMap(m map[string]string, rm []string, add map[string]string) map[string]string {
-	out := maps.Clone(m)
-	if out == nil {
-		out = map[string]string{}
-	}
-	for _, k := range rm {
-		delete(out, k)
-	}
-	maps.Copy(out, add)
-	if len(out) == 0 {
-		return nil
-	}
-	return out
-}
-
-func whole(s string) string { return s }
-
-func beforeEqual(s string) string {
-	name, _, _ := strings.Cut(s, "=")
-	return name
-}
-
-// noSpaces makes "node.role == manager" and "node.role==manager" the same constraint.
-func noSpaces(s string) string { return strings.ReplaceAll(s, " ", "") }

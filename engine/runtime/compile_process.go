@@ -3,7 +3,6 @@
 package runtime
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"path"
@@ -15,9 +14,6 @@ import (
 
 	"github.com/shoal-dev/shoal/engine/shim/wire"
 )
-
-// DefaultPath is searched for commands when the process has no PATH.
-const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // process makes the child what the user asked for and ends in the command. A
 // container's first process stops in the middle and waits for its start.
@@ -157,45 +153,6 @@ func (b *builder) streams(terminal bool) {
 	}
 }
 
-// confine makes an AppArmor profile or an SELinux label apply from execve on.
-func (b *builder) confine(p *specs.Process) {
-	switch {
-	case p.ApparmorProfile == unconfined && !hasAppArmor():
-	case p.ApparmorProfile != "":
-		b.onExec("set AppArmor profile "+p.ApparmorProfile, "exec "+p.ApparmorProfile)
-	case p.SelinuxLabel != "":
-		b.onExec("set SELinux label "+p.SelinuxLabel, p.SelinuxLabel)
-	}
-}
-
-// openProc keeps the host's /proc open: what is at /proc in the container may be a file of the image's (CVE-2019-16884). It
-// comes before all steps, whose registers are used again.
-func (b *builder) openProc(p *specs.Process) {
-	if p.ApparmorProfile != "" || p.SelinuxLabel != "" {
-		b.proc = b.program.open("/proc", unix.O_PATH|unix.O_DIRECTORY)
-	}
-}
-
-// onExec says what to become with the next execve.
-func (b *builder) onExec(what, text string) {
-	r := b.newReg()
-	b.do(what, unix.SYS_OPENAT, b.proc, "thread-self/attr/exec", unix.O_WRONLY|unix.O_CLOEXEC).to(r)
-	b.do(what, unix.SYS_WRITE, r, text, len(text))
-	b.do("", unix.SYS_CLOSE, r)
-	b.release(r)
-}
-
-// seccomp loads a compiled filter: an array of struct sock_filter.
-func (b *builder) seccomp(filter []byte) {
-	if len(filter) == 0 {
-		return
-	}
-	flags := int(binary.NativeEndian.Uint32(filter))
-	code := b.bytes(filter[4:])
-	prog := b.words(uint64(len(filter[4:])/8), code)
-	b.do("load the seccomp filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, prog)
-}
-
 func (b *builder) user(u specs.User) {
 	if u.Umask != nil {
 		b.do("", unix.SYS_UMASK, *u.Umask)
@@ -211,46 +168,4 @@ func (b *builder) user(u specs.User) {
 	b.do(fmt.Sprintf("become group %d", u.GID), unix.SYS_SETRESGID, u.GID, u.GID, u.GID)
 	b.do(fmt.Sprintf("become user %d", u.UID), unix.SYS_SETRESUID, u.UID, u.UID, u.UID)
 	b.do("", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 0, 0, 0, 0)
-}
-
-// reaper leaves this process behind as PID 1 and goes on in a child.
-func (b *builder) reaper(terminal bool) {
-	var parent, child label
-	pid := b.newReg()
-	b.do("fork behind init", wire.DoFork, 0).to(pid).then(&parent)
-	b.do("", unix.SYS_GETPID).then(&child)
-	b.here(&parent)
-	b.do("", wire.DoReap, pid)
-	b.here(&child)
-	b.session(terminal)
-}
-
-// exec executes the command (argv[0], unless the builder has another), found in PATH unless it has a slash in it.
-func (b *builder) exec(p *specs.Process) {
-	name := cmp.Or(b.command, p.Args[0])
-	argv, envp := b.strings(p.Args), b.strings(p.Env)
-	b.do("drop all other descriptors", unix.SYS_CLOSE_RANGE, 3, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
-	b.do("", wire.DoSignals)
-	if strings.Contains(name, "/") || name == "" {
-		b.do(fmt.Sprintf("exec: %q", name), wire.DoExec, name, argv, envp)
-		b.do(fmt.Sprintf("exec: %q", name), wire.DoExecFail)
-		return
-	}
-	for dir := range strings.SplitSeq(searchPath(p.Env), ":") {
-		if dir == "" {
-			dir = "."
-		}
-		b.do(fmt.Sprintf("exec: %q", name), wire.DoExec, path.Join(dir, name), argv, envp)
-	}
-	b.do(fmt.Sprintf("exec: %q: executable file not found in $PATH", name), wire.DoExecFail).ignore()
-}
-
-func searchPath(env []string) string {
-	found := DefaultPath
-	for _, e := range env {
-		if v, ok := strings.CutPrefix(e, "PATH="); ok {
-			found = v
-		}
-	}
-	return found
 }
