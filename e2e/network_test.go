@@ -112,6 +112,25 @@ func TestUpdateToAnotherNetwork(t *testing.T) {
 	})
 }
 
+// TestDrain: a node is emptied at once, and no request is refused meanwhile.
+func TestDrain(t *testing.T) {
+	l := cluster(t, 3, 1)
+	first, second := l.Hosts[0], l.Hosts[1]
+	run(t, first, "service", "create", "--name", "web", "--replicas", "18", "-p", "8080:80", "web:1")
+	stop := load(t, l)
+	run(t, first, "node", "update", "--availability", "drain", second.Name)
+	took := eventually(t, "the node is empty", 20*time.Second, func() error {
+		if out := strings.TrimSpace(run(t, second, "ps", "-q")); out != "" {
+			return fmt.Errorf("it has %d containers", len(strings.Fields(out)))
+		}
+		return replicas(t, first, "web", "18/18")()
+	})
+	if asked, failed := stop(); len(failed) > 0 || asked < 20 {
+		t.Errorf("%d of %d requests failed, the first: %v", len(failed), asked, failed[:min(1, len(failed))])
+	}
+	t.Logf("six tasks left in %v", took)
+}
+
 // outlives keeps one connection, by way of one host to a task on another whose daemon dies and comes back. There is a third one
 // that new connections can go to.
 func outlives(t *testing.T, l *hosts.Lab, by *hosts.Host) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/shoal-dev/shoal/manager/store"
@@ -139,17 +140,38 @@ func TestDrainMovesOneByOne(t *testing.T) {
 	})
 }
 
+// Where nothing is lost by it a node is emptied at once, whatever the parallelism of updates.
 func TestDrainStartFirst(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
-		spec := replicated("web", 4)
-		spec.Update = &api.UpdateConfig{Order: api.UpdateConfig_START_FIRST, Parallelism: 0}
+		spec := replicated("web", 20)
+		spec.Update = &api.UpdateConfig{Order: api.UpdateConfig_START_FIRST, Parallelism: 1, Delay: durationpb.New(10 * time.Second)}
 		w.apply(spec)
-		w.runs(time.Second, "web", 4, 1)
+		w.runs(time.Second, "web", 20, 1)
 		w.node("n1", func(n *api.Node) { n.Spec.Availability = api.NodeSpec_DRAIN })
-		w.always(5*time.Second, "at least 4 run", func() bool { return w.alive("web") >= 4 })
-		if got := w.running("web"); len(got) != 4 || strings.Contains(strings.Join(got, " "), "@n1") {
+		w.always(time.Second, "at least 20 run", func() bool { return w.alive("web") >= 20 })
+		if got := w.running("web"); len(got) != 20 || strings.Contains(strings.Join(got, " "), "@n1") {
 			t.Errorf("got %v", got)
 		}
+	})
+}
+
+// An update that is under way changes what has to move within its own parallelism.
+func TestDrainDuringUpdate(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		spec := replicated("web", 8)
+		spec.Update = &api.UpdateConfig{Order: api.UpdateConfig_START_FIRST, Parallelism: 1, Delay: durationpb.New(time.Second)}
+		w.apply(spec)
+		w.runs(time.Second, "web", 8, 1)
+		spec = proto.CloneOf(spec)
+		spec.Container.Image = "web:2"
+		w.apply(spec)
+		w.wait(5*time.Second, "the update has begun", func() bool { return w.service("web").UpdateStatus != nil })
+		w.node("n1", func(n *api.Node) { n.Spec.Availability = api.NodeSpec_DRAIN })
+		w.always(3*time.Second, "all run, few more", func() bool { n := w.alive("web"); return n >= 8 && n <= 8+5 })
+		w.wait(30*time.Second, "all are new, on n2", func() bool {
+			got := strings.Join(w.running("web"), " ")
+			return len(w.running("web")) == 8 && !strings.Contains(got, "@n1") && w.service("web").UpdateStatus.State == api.UpdateStatus_COMPLETED
+		})
 	})
 }
 

@@ -181,14 +181,17 @@ func (p *pass) leaves(t *task) string {
 	return p.health.mayKeep(t.NodeId, rev.GetSpec())
 }
 
-// roll ends finished slots' old tasks and begins with new slots within the parallelism.
+// roll ends finished slots' old tasks and begins with new slots within the parallelism. A slot that only moves is begun with at once
+// if its task goes on until the new one is up: nothing is lost by it, and whoever drains a node waits for it to be empty.
 func (p *pass) roll() {
 	cfg := p.updateConfig()
-	var dirty []*slot
+	var dirty, moves []*slot
 	busy := 0
 	for _, s := range p.wantedSlots() {
 		g := p.progressOf(s)
 		switch {
+		case g.goal == nil && p.startsFirst(cfg) && p.onlyMoves(s, g):
+			moves = append(moves, s)
 		case g.goal == nil && len(g.old) > 0, g.goal == nil && p.outdated(s):
 			dirty = append(dirty, s)
 		case g.goal == nil:
@@ -206,9 +209,19 @@ func (p *pass) roll() {
 	}
 	// What does not run has nothing to lose.
 	slices.SortStableFunc(dirty, func(a, b *slot) int { return boolOrder(a.up(), b.up()) })
-	for _, s := range dirty[:max(budget, 0)] {
+	for _, s := range append(moves, dirty[:max(budget, 0)]...) {
 		p.replace(s, cfg)
 	}
+}
+
+// onlyMoves: the slot's task is what it should be, but not where.
+func (p *pass) onlyMoves(s *slot, g progress) bool {
+	return len(g.old) > 0 && !slices.ContainsFunc(g.old, func(t *task) bool { return t.Revision != p.target(s) })
+}
+
+// startsFirst: tasks go on until those in their place are up. Two tasks cannot have one port of a node.
+func (p *pass) startsFirst(cfg *api.UpdateConfig) bool {
+	return cfg.GetOrder() == api.UpdateConfig_START_FIRST && len(hostPorts(p.svc.GetSpec())) == 0
 }
 
 // relieve stops what the goal makes superfluous: the tasks before it once it is up, and ended
@@ -265,7 +278,7 @@ func (p *pass) replace(s *slot, cfg *api.UpdateConfig) {
 		return
 	}
 	var stays *task // start-first: the one task that serves until the new one does
-	if cfg.GetOrder() == api.UpdateConfig_START_FIRST && len(hostPorts(p.svc.GetSpec())) == 0 {
+	if p.startsFirst(cfg) {
 		stays = s.newest(func(t *task) bool { return t.live() && t.up() })
 	}
 	for _, t := range s.tasks {
