@@ -130,23 +130,22 @@ func TestEventsOfAnEnd(t *testing.T) {
 	for range 10 {
 		id := l.run(request("", "sleep 1000"))
 		begin := time.Now()
-		if err := l.Stop(l.ctx(), id, &grace, ""); err != nil {
-			t.Fatal(err)
+		told := func(want ...string) {
+			t.Helper()
+			var got []string
+			l.Watch(l.ctx(), begin, time.Now(), func(ev *api.Event) error {
+				got = append(got, ev.Action)
+				return nil
+			})
+			if !slices.Equal(got, want) {
+				t.Fatalf("events %v, want %v", got, want)
+			}
 		}
-		if err := l.Start(l.ctx(), id); err != nil {
-			t.Fatal(err)
-		}
-		if err := l.Remove(l.ctx(), id, true, false); err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		l.Watch(l.ctx(), begin, time.Now(), func(ev *api.Event) error {
-			got = append(got, ev.Action)
-			return nil
-		})
-		if want := []string{"kill", "die", "stop", "start", "kill", "die", "destroy"}; !slices.Equal(got, want) {
-			t.Fatalf("events %v, want %v", got, want)
-		}
+		l.must(l.Stop(l.ctx(), id, &grace, ""))
+		told("kill", "die", "stop") // all is told when the command is over
+		l.must(l.Start(l.ctx(), id))
+		l.must(l.Remove(l.ctx(), id, true, false))
+		told("kill", "die", "stop", "start", "kill", "die", "destroy")
 	}
 }
 

@@ -110,15 +110,23 @@ func stopGrace(row *api.Container, timeout *time.Duration) time.Duration {
 	}
 }
 
-// waitEnd waits for a run to be over and cleaned up. A negative time waits for ever.
+// waitEnd waits for a run to be over and cleaned up, and for all that follows from that to be done and told: files of containers
+// that link to it, events. A negative time waits for ever.
 func (e *Engine) waitEnd(ctx context.Context, c *container, run int, d time.Duration) error {
+	limited := ctx
 	if d >= 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
+		limited, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	_, err := c.awaitEnd(ctx, run)
-	return err
+	if _, err := c.awaitEnd(limited, run); err != nil {
+		return err
+	}
+	if err := c.lock(ctx); err != nil { // which exited holds
+		return err
+	}
+	c.unlock()
+	return nil
 }
 
 func (e *Engine) requireRunning(c *container) error {
