@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	if os.Getuid() != 0 {
 		t.Skip("SKIPPED: needs root to make device files and set owners: run `make test` as root")
 	}
@@ -142,7 +142,7 @@ func TestStat(t *testing.T) {
 }
 
 // tarOf makes an archive of the lines that list prints.
-func tarOf(t *testing.T, entries ...string) *bytes.Buffer {
+func tarOf(t testing.TB, entries ...string) *bytes.Buffer {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)

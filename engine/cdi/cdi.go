@@ -48,9 +48,18 @@ func Check(names []string) error {
 	return nil
 }
 
-func (s *Specs) read() *cdi.Cache {
-	cache, _ := cdi.NewCache(cdi.WithAutoRefresh(false), cdi.WithSpecDirs(s.dirs...)) // its error is always nil
-	return cache
+// read reads all files. The library panics at a null in a list.
+func (s *Specs) read() (cache *cdi.Cache, err error) {
+	defer broken(&err, strings.Join(s.dirs, ", "))
+	cache, _ = cdi.NewCache(cdi.WithAutoRefresh(false), cdi.WithSpecDirs(s.dirs...)) // its error is always nil
+	return cache, nil
+}
+
+// broken makes a panic over a file an error.
+func broken(err *error, where string) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("a CDI specification in %s is broken: it has null where there must be something", where)
+	}
 }
 
 // Devices are the names of all devices, and why some files give none.
@@ -58,7 +67,10 @@ func (s *Specs) Devices() (names, problems []string) {
 	if len(s.dirs) == 0 {
 		return nil, nil
 	}
-	cache := s.read()
+	cache, err := s.read()
+	if err != nil {
+		return nil, []string{err.Error()}
+	}
 	errs := cache.GetErrors()
 	for _, path := range slices.Sorted(maps.Keys(errs)) {
 		for _, err := range errs[path] {
@@ -76,8 +88,11 @@ func (s *Specs) Inject(config *specs.Spec, names []string) error {
 	if len(s.dirs) == 0 {
 		return fmt.Errorf("CDI device %s: this daemon has no directory of CDI specifications: give it one with --cdi-spec-dir", names[0])
 	}
-	cache := s.read()
-	missing, err := cache.InjectDevices(config, names...)
+	cache, err := s.read()
+	if err != nil {
+		return err
+	}
+	missing, err := inject(cache, config, names)
 	if len(missing) > 0 {
 		return s.explain(cache, missing[0])
 	}
@@ -86,6 +101,11 @@ func (s *Specs) Inject(config *specs.Spec, names []string) error {
 	}
 	tidy(config)
 	return nil
+}
+
+func inject(cache *cdi.Cache, config *specs.Spec, names []string) (missing []string, err error) {
+	defer broken(&err, strings.Join(cache.GetSpecDirectories(), ", "))
+	return cache.InjectDevices(config, names...)
 }
 
 // explain says why a device is not there: two files describe it, the file that should is broken, or none does.

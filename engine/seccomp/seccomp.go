@@ -10,7 +10,9 @@ package seccomp
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -32,6 +34,10 @@ func Default(caps []string) (*specs.LinuxSeccomp, error) {
 
 // Load reads a profile in Docker's JSON format, as Default does with the built-in one.
 func Load(profile string, caps []string) (*specs.LinuxSeccomp, error) {
+	var rules seccomp.Seccomp
+	if json.Unmarshal([]byte(profile), &rules) == nil && slices.Contains(rules.Syscalls, nil) { // the library would panic
+		return nil, errors.New("seccomp profile: a rule of syscalls is null")
+	}
 	p, err := seccomp.LoadProfile(profile, &specs.Spec{
 		Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: caps}},
 	})
