@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -58,7 +59,7 @@ func (a *Agent) keepLogStream(ctx context.Context, addr string) {
 		if err := a.logStream(ctx, addr); err != nil && ctx.Err() == nil {
 			a.log.Debug("log stream to a manager ended, will try again", "manager", addr, "error", err)
 		}
-		pause(ctx, logRetry)
+		pause.For(ctx, logRetry)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -117,7 +118,7 @@ func (a *Agent) containerOf(ctx context.Context, task string, follow bool) (stri
 		case known && (!follow || r == nil || r.state() > api.TaskState_RUNNING):
 			return "", nil
 		}
-		pause(ctx, logPoll)
+		pause.For(ctx, logPoll)
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -56,7 +57,7 @@ func (a *Agent) refused(ctx context.Context, manager string, err error) {
 	if a.cfg.OnRemoved != nil {
 		a.cfg.OnRemoved(err, sure)
 	}
-	pause(ctx, a.cfg.RemovedAfter/2)
+	pause.For(ctx, a.cfg.RemovedAfter/2)
 }
 
 // stopTasks is what managers would have said of this node's tasks if it were one of theirs: others run in their place. What is left

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/shoal-dev/shoal/agent/db"
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -87,7 +88,7 @@ func (r *reporter) run(ctx context.Context) error {
 			return ctx.Err()
 		case <-r.wake:
 		}
-		pause(ctx, reportGather)
+		pause.For(ctx, reportGather)
 		r.save()
 		switch err := r.send(ctx); {
 		case err == nil:
@@ -100,7 +101,7 @@ func (r *reporter) run(ctx context.Context) error {
 			if r.giveUp(failing) {
 				failing = time.Time{} // the next manager gets its own time
 			}
-			pause(ctx, reportRetry)
+			pause.For(ctx, reportRetry)
 			r.nudge()
 		}
 	}
@@ -175,14 +176,5 @@ func (r *reporter) sent(updates []*api.UpdateTaskStatusRequest_Update) {
 		if r.unsent[u.TaskId] == u.Status {
 			delete(r.unsent, u.TaskId)
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -40,7 +41,7 @@ func (a *Agent) keepSession(ctx context.Context) {
 	for ctx.Err() == nil {
 		addr := a.managers.pick()
 		if addr == "" {
-			pause(ctx, lastRetry)
+			pause.For(ctx, lastRetry)
 			continue
 		}
 		began := time.Now()
@@ -59,7 +60,7 @@ func (a *Agent) keepSession(ctx context.Context) {
 		if time.Since(began) > longSession {
 			retry = firstRetry
 		}
-		pause(ctx, retry/2+rand.N(retry))
+		pause.For(ctx, retry/2+rand.N(retry))
 		retry = min(2*retry, lastRetry)
 	}
 }

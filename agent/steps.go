@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/shoal-dev/shoal/agent/container"
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -52,7 +53,7 @@ func (r *runner) start(ctx context.Context) {
 func (r *runner) fail(ctx context.Context, cause error) {
 	if err := r.ctl.Terminate(ctx); err != nil {
 		r.log.Warn("cleaning up after a failed start failed, will try again", "error", err)
-		pause(ctx, stepRetry)
+		pause.For(ctx, stepRetry)
 		return // still STARTING: start again finds out
 	}
 	r.setContainer(api.TaskState_FAILED, "could not be started", cause.Error(), r.ctl.Status(ctx))
@@ -69,7 +70,7 @@ func (r *runner) watch(ctx context.Context) {
 	}
 	if err != nil {
 		r.log.Warn("waiting for a container failed, will try again", "error", err)
-		pause(ctx, stepRetry)
+		pause.For(ctx, stepRetry)
 		return
 	}
 	r.ended(ctx, exit)
@@ -102,7 +103,7 @@ func (r *runner) shutdown(ctx context.Context) {
 		r.log.Warn("stopping a container failed, killing it", "error", err)
 		if err := r.ctl.Terminate(ctx); err != nil {
 			r.log.Warn("killing a container failed, will try again", "error", err)
-			pause(ctx, stepRetry)
+			pause.For(ctx, stepRetry)
 			return
 		}
 	}
@@ -122,7 +123,7 @@ func (r *runner) remove(ctx context.Context) {
 	if err := r.ctl.Remove(ctx); err != nil {
 		if ctx.Err() == nil {
 			r.log.Warn("removing a container failed, will try again", "error", err)
-			pause(ctx, stepRetry)
+			pause.For(ctx, stepRetry)
 		}
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/shoal-dev/shoal/agent/container"
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -71,7 +72,7 @@ func (a *Agent) start(ctx context.Context, id string, r *runner) {
 				return
 			}
 			a.log.Warn("looking for a task's container failed, will try again", "task", id, "error", err)
-			pause(ctx, stepRetry)
+			pause.For(ctx, stepRetry)
 		}
 		if r.run(ctx) != nil {
 			return

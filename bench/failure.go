@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/shoal-dev/shoal/e2e/hosts"
+	"github.com/shoal-dev/shoal/internal/pause"
 )
 
 func command(pid int) string {
@@ -119,7 +120,7 @@ func (b *bench) leaderDies(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	defer l.Close()
-	if err := pause(ctx, time.Second); err != nil {
+	if err := pause.For(ctx, time.Second); err != nil {
 		return 0, err
 	}
 	start := time.Now()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/shoal-dev/shoal/e2e/hosts"
+	"github.com/shoal-dev/shoal/internal/pause"
 )
 
 // runtime: one container, from the start call to its first instruction, ours and crun's by the same benchmark.
@@ -43,7 +44,7 @@ func (b *bench) memory(ctx context.Context) error {
 	}
 	defer l.Close()
 	h := l.Hosts[0]
-	if err := pause(ctx, 5*time.Second); err != nil {
+	if err := pause.For(ctx, 5*time.Second); err != nil {
 		return err
 	}
 	idle, err := memoryOf(h.Pid(), "status", "VmRSS:")
@@ -297,13 +298,4 @@ func middle(v []float64) float64 {
 	}
 	v = slices.Sorted(slices.Values(v))
 	return v[len(v)/2]
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -8,6 +8,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/shoal-dev/shoal/internal/pause"
 )
 
 // unary repeats reads while managers elect a leader and cleans the error that is left.
@@ -18,7 +20,7 @@ func (c *Client) unary(ctx context.Context, method string, req, reply any, cc *g
 		if err == nil || !c.worthRetry(method, err) || time.Now().Add(wait).After(deadline) {
 			return c.clean(ctx, method, err)
 		}
-		if sleep(ctx, wait) != nil {
+		if pause.For(ctx, wait) != nil {
 			return c.clean(ctx, method, err)
 		}
 	}
@@ -34,17 +36,6 @@ func (c *Client) worthRetry(method string, err error) bool {
 func isRead(method string) bool {
 	verb, ok := strings.CutPrefix(method, "/shoal.api.Control/")
 	return ok && (strings.HasPrefix(verb, "List") || strings.HasPrefix(verb, "Get"))
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }
 
 // stream cleans the errors of a stream: of its opening and of every receive.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -46,10 +47,8 @@ func (e *Engine) awaitExit(ctx context.Context, id string) (runtime.Exit, error)
 			return exit, err
 		}
 		e.log.Warn("container's end cannot be waited for now, will try again", "container", id, "error", err)
-		select {
-		case <-ctx.Done():
-			return exit, ctx.Err()
-		case <-time.After(askAgain):
+		if err := pause.For(ctx, askAgain); err != nil {
+			return exit, err
 		}
 	}
 }

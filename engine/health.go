@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -122,12 +123,8 @@ func (e *Engine) runHealth(ctx context.Context, c *container, h *check) {
 		if starting {
 			wait = min(h.startInterval, h.interval)
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if pause.For(ctx, wait) != nil {
 			return
-		case <-timer.C:
 		}
 		pauses := c.timesPaused()
 		if c.get().State == api.ContainerState_PAUSED {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -80,14 +81,7 @@ func (e *Engine) scheduleRestart(c *container, delay time.Duration) {
 	c.mu.Unlock()
 	e.start(func(context.Context) {
 		defer cancel()
-		timer := time.NewTimer(delay)
-		defer timer.Stop()
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		if c.lock(ctx) != nil {
+		if pause.For(ctx, delay) != nil || c.lock(ctx) != nil {
 			return
 		}
 		defer c.unlock()

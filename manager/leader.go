@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/manager/allocator"
 	"github.com/shoal-dev/shoal/manager/orchestrator"
 	"github.com/shoal-dev/shoal/manager/placement"
@@ -71,7 +72,7 @@ func (m *Manager) hold(ctx context.Context) (leads bool, err error) {
 // office waits until this leader has applied what was committed before it, then runs the loops.
 func (m *Manager) office(ctx context.Context) error {
 	for m.takeOffice(ctx) != nil {
-		if !pause(ctx, retryPause) {
+		if pause.For(ctx, retryPause) != nil {
 			return ctx.Err()
 		}
 	}
@@ -102,19 +103,8 @@ func (m *Manager) keep(ctx context.Context, l loop) error {
 		if !errors.Is(err, store.ErrNotLeader) {
 			m.log.Error("a loop of the leader failed, it starts over", "loop", l.name, "error", err)
 		}
-		if !pause(ctx, loopPause) {
+		if pause.For(ctx, loopPause) != nil {
 			return ctx.Err()
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -306,7 +307,7 @@ func (m *Manager) Ready(ctx context.Context) error {
 		if m.raft.Started() && m.leaderID() != "" && m.raft.IsMember(m.cfg.Identity.NodeID()) {
 			return nil
 		}
-		if !pause(ctx, readyPause) {
+		if pause.For(ctx, readyPause) != nil {
 			return m.notReady()
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/shoal-dev/shoal/internal/identity"
+	"github.com/shoal-dev/shoal/internal/pause"
 )
 
 // How long keep waits before it takes up a membership again that could not be taken up, or has broken.
@@ -41,7 +42,7 @@ func (n *Node) keep(ctx context.Context) error {
 		if time.Since(began) > calm {
 			retry = firstRetry
 		}
-		pause(ctx, retry)
+		pause.For(ctx, retry)
 		retry = min(2*retry, lastRetry)
 	}
 	return nil
@@ -226,13 +227,4 @@ func (n *Node) sweep(st state) error {
 		}
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

@@ -19,9 +19,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/shoal-dev/shoal/overlay/netns"
-
 	"github.com/shoal-dev/shoal/internal/poll"
+	"github.com/shoal-dev/shoal/overlay/netns"
 )
 
 // lab is a few hosts on one Ethernet, each a network namespace with an Overlay, and a client beside them.

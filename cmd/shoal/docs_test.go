@@ -8,9 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
-
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 )
 
 const docsHead = `# Command line

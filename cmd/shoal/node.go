@@ -4,9 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/proto"
-
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/shoal-dev/shoal/client"
 	"github.com/shoal-dev/shoal/proto/api"

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/shoal-dev/shoal/client"
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -46,7 +47,7 @@ func (c *cli) wait(ctx context.Context, id string, rollback bool, w progressWrit
 		if !passing(err) || time.Since(lost) > reconnectFor {
 			return err
 		}
-		pause(ctx, 200*time.Millisecond)
+		pause.For(ctx, 200*time.Millisecond)
 	}
 }
 
@@ -57,13 +58,6 @@ func passing(err error) bool {
 		return true
 	}
 	return isEOF(err)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
 
 // follow opens a watch, reads everything, and then changes until the service is there.

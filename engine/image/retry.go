@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/shoal-dev/shoal/internal/pause"
 )
 
 // Retry says how often and how soon to try again what may succeed later.
@@ -37,15 +39,7 @@ func (r Retry) do(ctx context.Context, try func() error) error {
 // wait before attempt n+1: twice as long each time, spread so that many nodes do not come back together.
 func (r Retry) wait(ctx context.Context, n int) error {
 	d := min(r.First<<min(n-1, 16), r.Longest)
-	d = d/2 + rand.N(d/2+1)
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return pause.For(ctx, d/2+rand.N(d/2+1))
 }
 
 // temporary tells failures of the way (network, overload) from answers.

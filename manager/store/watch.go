@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -130,7 +131,7 @@ func (s *Store) Follow(ctx context.Context, o FollowOptions, handle func(tx *Tx,
 			all = true
 		case <-sub.notify:
 			all = false
-			if err := sleep(ctx, o.Debounce); err != nil {
+			if err := pause.For(ctx, o.Debounce); err != nil {
 				return err
 			}
 		}
@@ -167,18 +168,4 @@ func (s *Store) Watch(ctx context.Context, kinds ...string) (<-chan []Event, fun
 		}
 	}()
 	return out, cancel
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
