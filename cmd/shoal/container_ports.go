@@ -143,25 +143,23 @@ func published(p *api.PortBinding) []string {
 }
 
 // portObjects maps "80/tcp" to the addresses of the host that lead there, null for a port that is only exposed.
-func portObjects(ports []*api.PortBinding, exposed []string) map[string]any {
-	out := map[string]any{}
+func portObjects(ports []*api.PortBinding, exposed []string) map[string][]portView {
+	out := map[string][]portView{}
 	for _, port := range exposed {
 		out[port] = nil
 	}
 	for _, p := range ports {
 		key := fmt.Sprintf("%d/%s", p.ContainerPort, orElse(p.Protocol, "tcp"))
-		list, _ := out[key].([]any)
 		for _, host := range hostAddresses(p) {
-			list = append(list, map[string]any{"HostIp": host, "HostPort": strconv.Itoa(int(p.HostPort))})
+			out[key] = append(out[key], portView{HostIP: host, HostPort: strconv.Itoa(int(p.HostPort))})
 		}
-		out[key] = slices.Clip(list)
 	}
 	return out
 }
 
 // bindingObjects maps "80/tcp" to what was asked for, in Docker's words.
-func bindingObjects(k *api.Container) map[string]any {
-	out := map[string]any{}
+func bindingObjects(k *api.Container) map[string][]portView {
+	out := map[string][]portView{}
 	for _, p := range k.PortBindings {
 		key := fmt.Sprintf("%d/%s", p.ContainerPort, orElse(p.Protocol, "tcp"))
 		port := ""
@@ -171,17 +169,7 @@ func bindingObjects(k *api.Container) map[string]any {
 		case p.HostPort != 0:
 			port = strconv.Itoa(int(p.HostPort))
 		}
-		list, _ := out[key].([]any)
-		out[key] = append(list, map[string]any{"HostIp": p.HostIp, "HostPort": port})
-	}
-	return out
-}
-
-// portSet is Config.ExposedPorts.
-func portSet(ports []string) map[string]any {
-	out := map[string]any{}
-	for _, p := range ports {
-		out[p] = map[string]any{}
+		out[key] = append(out[key], portView{HostIP: p.HostIp, HostPort: port})
 	}
 	return out
 }

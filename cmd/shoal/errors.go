@@ -19,10 +19,11 @@ import (
 
 // Exit codes, Docker's.
 const (
-	exitFailure = 1
-	exitUsage   = 125 // also: a container that could not be made or started
-	exitNoExec  = 126
-	exitNoFile  = 127
+	exitFailure  = 1
+	exitTemplate = 64  // a --format of inspect, info and version that is no template
+	exitUsage    = 125 // also: a container that could not be made or started
+	exitNoExec   = 126
+	exitNoFile   = 127
 
 	exitInterrupted = 128 + 2  // SIGINT
 	exitPipe        = 128 + 13 // SIGPIPE

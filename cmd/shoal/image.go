@@ -27,9 +27,9 @@ func newImageCommand(c *cli) *cobra.Command {
 
 // imageConfig is what we read of an OCI image's configuration.
 type imageConfig struct {
-	Author  string          `json:"author"`
-	Config  json.RawMessage `json:"config"`
-	History []any           `json:"history"`
+	Author  string       `json:"author"`
+	Config  imageRunView `json:"config"`
+	History []any        `json:"history"`
 }
 
 // comment is what was said when the image was made: with its last layer.
@@ -42,7 +42,11 @@ func (i *imageConfig) comment() string {
 	return said
 }
 
-func (c *cli) lookupImage(ctx context.Context, name string) (map[string]any, error) {
+func (c *cli) lookupImage(ctx context.Context, name string) (any, error) {
+	return pointed(c.imageView(ctx, name))
+}
+
+func (c *cli) imageView(ctx context.Context, name string) (*imageObjectView, error) {
 	d, err := c.client()
 	if err != nil {
 		return nil, err
@@ -55,23 +59,17 @@ func (c *cli) lookupImage(ctx context.Context, name string) (map[string]any, err
 }
 
 // imageObject has the shape of Docker's image inspect.
-func imageObject(i *api.Image) (map[string]any, error) {
+func imageObject(i *api.Image) (*imageObjectView, error) {
 	var conf imageConfig
 	if len(i.Config) > 0 {
 		if err := json.Unmarshal(i.Config, &conf); err != nil {
 			return nil, fmt.Errorf("read the configuration of image %s: %w", i.Id, err)
 		}
 	}
-	run := map[string]any{}
-	if len(conf.Config) > 0 {
-		if err := json.Unmarshal(conf.Config, &run); err != nil {
-			return nil, fmt.Errorf("read the configuration of image %s: %w", i.Id, err)
-		}
-	}
-	return map[string]any{
-		"Id": i.Id, "RepoTags": orNone(i.Tags), "RepoDigests": orNone(i.Digests), "Created": rfc3339(i.CreatedAt), "Author": conf.Author, "Comment": conf.comment(),
-		"Config": run, "Architecture": i.Platform.GetArchitecture(), "Os": i.Platform.GetOs(), "Size": i.Size,
-		"RootFS": map[string]any{"Type": "layers", "Layers": orNone(i.Layers)}, "ManifestDigest": i.ManifestDigest,
+	return &imageObjectView{
+		ID: i.Id, RepoTags: orNone(i.Tags), RepoDigests: orNone(i.Digests), Created: rfc3339(i.CreatedAt), Author: conf.Author, Comment: conf.comment(),
+		Config: conf.Config, Architecture: i.Platform.GetArchitecture(), Os: i.Platform.GetOs(), Size: i.Size,
+		RootFS: layersView{Type: "layers", Layers: orNone(i.Layers)}, ManifestDigest: i.ManifestDigest,
 	}, nil
 }
 

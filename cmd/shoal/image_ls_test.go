@@ -33,8 +33,8 @@ func TestImageFilters(t *testing.T) {
 func TestImageComment(t *testing.T) {
 	config := `{"author":"me","config":{},"history":[{"comment":"first"},{"comment":"by hand"}]}`
 	o, err := imageObject(&api.Image{Id: "sha256:1", Config: []byte(config)})
-	if err != nil || o["Comment"] != "by hand" {
-		t.Errorf("comment %v, %v", o["Comment"], err)
+	if err != nil || o.Comment != "by hand" {
+		t.Errorf("comment %v, %v", o.Comment, err)
 	}
 }
 

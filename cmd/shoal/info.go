@@ -79,12 +79,21 @@ func infoObject(i *api.InfoResponse) map[string]any {
 	return map[string]any{
 		"ServerVersion": i.Version, "GitCommit": i.Commit, "GoVersion": i.GoVersion, "Name": i.Hostname,
 		"KernelVersion": i.Kernel, "OSType": i.Os, "Architecture": i.Architecture, "NCPU": i.Cpus, "MemTotal": i.MemoryBytes,
-		"DataDir": i.DataDir, "DockerRootDir": i.DataDir, "CgroupDriver": "cgroupfs", "RunDir": i.RunDir, "CgroupVersion": i.CgroupVersion, "Runtimes": i.Runtimes, "Driver": i.StorageDriver,
+		"DataDir": i.DataDir, "DockerRootDir": i.DataDir, "CgroupDriver": "cgroupfs", "RunDir": i.RunDir, "CgroupVersion": i.CgroupVersion, "Runtimes": runtimeObjects(i.Runtimes), "DefaultRuntime": "shoal", "LoggingDriver": "json-file", "LiveRestoreEnabled": true, "Driver": i.StorageDriver,
 		"SecurityOptions": i.SecurityOptions, "Containers": i.Containers, "ContainersRunning": i.ContainersRunning,
 		"ContainersPaused": i.ContainersPaused, "ContainersStopped": i.ContainersStopped, "Images": i.Images, "Warnings": i.Warnings,
-		"Cluster": clusterObject(orEmpty(i.Cluster), nil), "ClientVersion": buildVersion(),
+		"Cluster": clusterObject(orEmpty(i.Cluster), nil), "ClientVersion": buildVersion(), "ClientInfo": map[string]any{"Version": buildVersion()},
 		"CDISpecDirs": i.CdiSpecDirs, "DiscoveredDevices": discoveredDevices(i.CdiDevices),
 	}
+}
+
+// runtimeObjects are by name, as Docker's.
+func runtimeObjects(names []string) map[string]any {
+	out := map[string]any{}
+	for _, n := range names {
+		out[n] = map[string]any{"path": n}
+	}
+	return out
 }
 
 func discoveredDevices(names []string) []any {

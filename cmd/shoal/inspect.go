@@ -13,7 +13,7 @@ import (
 )
 
 // lookup finds one object and gives it in the shape that inspect shows.
-type lookup func(ctx context.Context, name string) (map[string]any, error)
+type lookup func(ctx context.Context, name string) (any, error)
 
 // addObjectFormat defines --format of verbs that show whole objects.
 func addObjectFormat(cmd *cobra.Command, format *string) {
@@ -22,7 +22,7 @@ func addObjectFormat(cmd *cobra.Command, format *string) {
 
 // inspect prints a JSON array of what was found, then what was not.
 func (c *cli) inspect(ctx context.Context, names []string, format string, find lookup) error {
-	var found []map[string]any
+	var found []any
 	var errs []error
 	for _, name := range names {
 		o, err := find(ctx, name)
@@ -44,12 +44,13 @@ func (c *cli) inspect(ctx context.Context, names []string, format string, find l
 	return nil
 }
 
-func (c *cli) printObjects(format string, objects []map[string]any) error {
-	if format == "" {
-		if objects == nil {
-			objects = []map[string]any{}
+func (c *cli) printObjects(format string, objects []any) error {
+	if format == "" || format == "json" {
+		indent := "    "
+		if format == "json" {
+			indent = ""
 		}
-		return c.printJSON(objects, "    ")
+		return c.printJSON(append([]any{}, objects...), indent)
 	}
 	for _, o := range objects {
 		if err := c.printObject(format, o); err != nil {
@@ -60,13 +61,13 @@ func (c *cli) printObjects(format string, objects []map[string]any) error {
 }
 
 // printObject prints one object through --format.
-func (c *cli) printObject(format string, o map[string]any) error {
+func (c *cli) printObject(format string, o any) error {
 	if format == "json" {
 		return c.printJSON(o, "")
 	}
 	t, err := parseTemplate(format)
 	if err != nil {
-		return err
+		return &exitError{code: exitTemplate, err: err}
 	}
 	var b bytes.Buffer
 	if err := t.Execute(&b, o); err != nil {
@@ -132,7 +133,7 @@ func (c *cli) lookupKind(kind string, size bool) lookup {
 	if kind != "" {
 		return finders[kind]
 	}
-	return func(ctx context.Context, name string) (map[string]any, error) {
+	return func(ctx context.Context, name string) (any, error) {
 		for i, k := range inspectKinds {
 			o, err := finders[k](ctx, name)
 			if err == nil {

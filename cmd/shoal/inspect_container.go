@@ -8,7 +8,19 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-func (c *cli) lookupContainer(ctx context.Context, name string) (map[string]any, error) {
+func (c *cli) lookupContainer(ctx context.Context, name string) (any, error) {
+	return pointed(c.containerView(ctx, name))
+}
+
+// pointed keeps a missing object from becoming something that is not nil.
+func pointed[T any](v *T, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+func (c *cli) containerView(ctx context.Context, name string) (*containerView, error) {
 	d, err := c.client()
 	if err != nil {
 		return nil, err
@@ -19,25 +31,24 @@ func (c *cli) lookupContainer(ctx context.Context, name string) (map[string]any,
 	}
 	o := containerObject(r.Container)
 	addDetails(o, r.Details)
-	c.addImageCommand(ctx, o["Config"].(map[string]any), r.Container)
-	o["HostConfig"].(map[string]any)["Links"] = c.linkNames(ctx, r.Container)
+	c.addImageCommand(ctx, &o.Config, r.Container)
+	o.HostConfig.Links = c.linkNames(ctx, r.Container)
 	return o, nil
 }
 
 // addImageCommand shows the command that the image gives where the container has none of its own, as long as the image is there.
-func (c *cli) addImageCommand(ctx context.Context, config map[string]any, k *api.Container) {
+func (c *cli) addImageCommand(ctx context.Context, config *configView, k *api.Container) {
 	s := k.GetSpec()
 	if len(s.GetEntrypoint()) > 0 || s.GetEntrypointSet() {
 		return // which leaves the image's arguments out, too
 	}
-	image, err := c.lookupImage(ctx, k.ImageId)
+	image, err := c.imageView(ctx, k.ImageId)
 	if err != nil {
 		return
 	}
-	given := image["Config"].(map[string]any)
-	config["Entrypoint"] = given["Entrypoint"]
+	config.Entrypoint = image.Config.Entrypoint
 	if len(s.GetArgs()) == 0 {
-		config["Cmd"] = given["Cmd"]
+		config.Cmd = image.Config.Cmd
 	}
 }
 
@@ -59,8 +70,8 @@ func (c *cli) linkNames(ctx context.Context, k *api.Container) []string {
 }
 
 // lookupContainerSize is lookupContainer with the sizes, which take the daemon some time.
-func (c *cli) lookupContainerSize(ctx context.Context, name string) (map[string]any, error) {
-	o, err := c.lookupContainer(ctx, name)
+func (c *cli) lookupContainerSize(ctx context.Context, name string) (any, error) {
+	o, err := c.containerView(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -70,42 +81,40 @@ func (c *cli) lookupContainerSize(ctx context.Context, name string) (map[string]
 	}
 	all, err := d.Containers.List(ctx, &api.ListContainersRequest{All: true, Size: true})
 	for _, k := range all.GetContainers() {
-		if k.Id == o["Id"] {
-			o["SizeRw"], o["SizeRootFs"] = k.SizeRw, k.SizeRootFs
+		if k.Id == o.ID {
+			o.SizeRw, o.SizeRootFs = &k.SizeRw, &k.SizeRootFs
 		}
 	}
-	return o, err
+	return pointed(o, err)
 }
 
-// containerObject has Docker's shape, so that templates written for docker inspect work.
-func containerObject(k *api.Container) map[string]any {
+// containerObject is what a container's row says.
+func containerObject(k *api.Container) *containerView {
 	path, args := "", []string{}
 	if len(k.Command) > 0 {
 		path, args = k.Command[0], k.Command[1:]
 	}
-	return map[string]any{
-		"Id": k.Id, "Created": rfc3339(k.CreatedAt), "Path": path, "Args": args,
-		"State": containerStateObject(k), "Image": k.ImageId, "LogPath": k.LogPath, "Name": "/" + k.Name,
-		"RestartCount": k.RestartCount, "Driver": k.Driver, "Platform": "linux", "ExecIDs": nil,
-		"HostConfig": hostConfigObject(k), "Mounts": mountObjects(k), "Config": configObject(k),
-		"NetworkSettings": networkSettingsObject(k), "TaskID": k.TaskId,
-		"ProcessLabel": k.ProcessLabel, "MountLabel": k.MountLabel, "AppArmorProfile": k.GetSpec().GetApparmor(),
+	return &containerView{
+		ID: k.Id, Created: rfc3339(k.CreatedAt), Path: path, Args: args, State: containerStateObject(k), Image: k.ImageId, LogPath: k.LogPath,
+		Name: "/" + k.Name, RestartCount: k.RestartCount, Driver: k.Driver, Platform: "linux", HostConfig: hostConfigObject(k),
+		Mounts: mountObjects(k), Config: configObject(k), NetworkSettings: networkSettingsObject(k), TaskID: k.TaskId,
+		ProcessLabel: k.ProcessLabel, MountLabel: k.MountLabel, AppArmorProfile: k.GetSpec().GetApparmor(),
 	}
 }
 
-func containerStateObject(k *api.Container) map[string]any {
-	s := map[string]any{
-		"Status": stateName(k.State), "Running": k.State == api.ContainerState_CONTAINER_RUNNING || k.State == api.ContainerState_PAUSED,
-		"Paused": k.State == api.ContainerState_PAUSED, "Restarting": k.State == api.ContainerState_RESTARTING,
-		"Dead": k.State == api.ContainerState_DEAD, "OOMKilled": k.OomKilled, "Pid": k.Pid, "ExitCode": k.ExitCode,
-		"Error": k.Error, "Health": nil, "StartedAt": rfc3339(k.StartedAt), "FinishedAt": rfc3339(k.FinishedAt),
+func containerStateObject(k *api.Container) stateView {
+	s := stateView{
+		Status: stateName(k.State), Running: k.State == api.ContainerState_CONTAINER_RUNNING || k.State == api.ContainerState_PAUSED,
+		Paused: k.State == api.ContainerState_PAUSED, Restarting: k.State == api.ContainerState_RESTARTING,
+		Dead: k.State == api.ContainerState_DEAD, OOMKilled: k.OomKilled, Pid: k.Pid, ExitCode: k.ExitCode,
+		Error: k.Error, StartedAt: rfc3339(k.StartedAt), FinishedAt: rfc3339(k.FinishedAt),
 	}
 	if k.Health != "" || len(k.HealthLog) > 0 {
-		log := []any{}
+		log := []healthResultView{}
 		for _, r := range k.HealthLog {
-			log = append(log, map[string]any{"Start": rfc3339(r.Start), "End": rfc3339(r.End), "ExitCode": r.ExitCode, "Output": r.Output})
+			log = append(log, healthResultView{Start: rfc3339(r.Start), End: rfc3339(r.End), ExitCode: r.ExitCode, Output: r.Output})
 		}
-		s["Health"] = map[string]any{"Status": orElse(k.Health, "unhealthy"), "FailingStreak": k.FailingStreak, "Log": log}
+		s.Health = &healthView{Status: orElse(k.Health, "unhealthy"), FailingStreak: k.FailingStreak, Log: log}
 	}
 	return s
 }
@@ -113,18 +122,18 @@ func containerStateObject(k *api.Container) map[string]any {
 // stateName is a state in Docker's words.
 func stateName(s api.ContainerState) string { return lower(s) }
 
-func mountObjects(k *api.Container) []any {
-	out := []any{}
+func mountObjects(k *api.Container) []mountView {
+	out := []mountView{}
 	for _, m := range k.Mounts {
-		o := map[string]any{
-			"Type": m.Type, "Source": m.Source, "Destination": m.Destination, "Mode": mountMode(m), "RW": !m.ReadOnly,
-			"Propagation": m.GetMount().GetPropagation(),
+		o := mountView{
+			Type: m.Type, Source: m.Source, Destination: m.Destination, Mode: mountMode(m), RW: !m.ReadOnly,
+			Propagation: m.GetMount().GetPropagation(),
 		}
 		switch m.Type {
 		case "volume":
-			o["Name"], o["Driver"] = m.Name, m.Driver
+			o.Name, o.Driver = m.Name, m.Driver
 		case "bind":
-			o["Propagation"] = orElse(m.GetMount().GetPropagation(), "rprivate")
+			o.Propagation = orElse(m.GetMount().GetPropagation(), "rprivate")
 		}
 		out = append(out, o)
 	}
@@ -142,12 +151,16 @@ func mountMode(m *api.MountPoint) string {
 	return strings.Join(words, ",")
 }
 
-func configObject(k *api.Container) map[string]any {
+func configObject(k *api.Container) configView {
 	s := k.GetSpec()
-	return map[string]any{
-		"Hostname": k.Hostname, "Domainname": s.GetDomainname(), "ExposedPorts": portSet(k.ExposedPorts), "User": k.User, "Tty": s.GetTty(), "OpenStdin": s.GetOpenStdin(), "Env": givenEnv(k),
-		"Volumes": anonymousVolumes(k), "OnBuild": nil,
-		"Cmd": s.GetArgs(), "Entrypoint": s.GetEntrypoint(), "Image": k.ImageName, "WorkingDir": k.Workdir,
-		"Labels": orEmptyMap(s.GetLabels()), "StopSignal": s.GetStopSignal(), "StopTimeout": int(s.GetStopGracePeriod().AsDuration().Seconds()),
+	o := configView{
+		Hostname: k.Hostname, Domainname: s.GetDomainname(), ExposedPorts: setOf(k.ExposedPorts), User: k.User, Tty: s.GetTty(), OpenStdin: s.GetOpenStdin(),
+		Env: givenEnv(k), Volumes: anonymousVolumes(k), Cmd: s.GetArgs(), Entrypoint: s.GetEntrypoint(), Image: k.ImageName, WorkingDir: k.Workdir,
+		Labels: orEmptyMap(s.GetLabels()), StopSignal: s.GetStopSignal(),
 	}
+	if g := s.GetStopGracePeriod(); g != nil {
+		seconds := int(g.AsDuration().Seconds())
+		o.StopTimeout = &seconds
+	}
+	return o
 }

@@ -9,34 +9,16 @@ import (
 )
 
 // addDetails adds to a container's object what its row does not hold.
-func addDetails(o map[string]any, d *api.ContainerDetails) {
+func addDetails(o *containerView, d *api.ContainerDetails) {
 	if d == nil {
 		return // a daemon of an older version
 	}
-	for field, file := range map[string]string{"HostsPath": "hosts", "HostnamePath": "hostname", "ResolvConfPath": "resolv.conf"} {
-		o[field] = path.Join(d.Directory, file)
-	}
-	o["GraphDriver"] = map[string]any{"Name": o["Driver"], "Data": map[string]any{
+	o.HostsPath, o.HostnamePath, o.ResolvConfPath = path.Join(d.Directory, "hosts"), path.Join(d.Directory, "hostname"), path.Join(d.Directory, "resolv.conf")
+	o.GraphDriver = driverView{Name: o.Driver, Data: map[string]string{
 		"LowerDir": strings.Join(d.LowerDirs, ":"), "UpperDir": d.UpperDir, "WorkDir": d.WorkDir, "MergedDir": d.Root,
 	}}
-	o["HostConfig"].(map[string]any)["VolumesFrom"] = d.VolumesFrom
-	if h := d.Healthcheck; h != nil {
-		o["Config"].(map[string]any)["Healthcheck"] = healthObject(h)
-	}
-}
-
-// healthObject has times in nanoseconds and leaves out what is the default, as Docker's.
-func healthObject(h *api.HealthConfig) map[string]any {
-	o := map[string]any{"Test": h.Test}
-	for name, n := range map[string]int64{
-		"Interval": int64(h.Interval.AsDuration()), "Timeout": int64(h.Timeout.AsDuration()), "StartPeriod": int64(h.StartPeriod.AsDuration()),
-		"StartInterval": int64(h.StartInterval.AsDuration()), "Retries": int64(h.Retries),
-	} {
-		if n != 0 {
-			o[name] = n
-		}
-	}
-	return o
+	o.HostConfig.VolumesFrom = d.VolumesFrom
+	o.Config.Healthcheck = healthcheckOf(d.Healthcheck)
 }
 
 // givenEnv is the environment without what every container gets: who makes one anew from it would take the old one's hostname over.
@@ -48,10 +30,10 @@ func givenEnv(k *api.Container) []string {
 }
 
 // fixedAddresses are those asked for on a network; nil if none.
-func fixedAddresses(k *api.Container, network string) any {
+func fixedAddresses(k *api.Container, network string) *fixedView {
 	for _, w := range k.Networks {
 		if w.Network == network && (w.Ip != "" || w.Ip6 != "" || len(w.LinkLocalIps) > 0) {
-			return map[string]any{"IPv4Address": w.Ip, "IPv6Address": w.Ip6, "LinkLocalIPs": orNone(w.LinkLocalIps)}
+			return &fixedView{IPv4Address: w.Ip, IPv6Address: w.Ip6, LinkLocalIPs: w.LinkLocalIps}
 		}
 	}
 	return nil

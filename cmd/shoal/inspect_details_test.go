@@ -25,7 +25,8 @@ func TestGivenEnv(t *testing.T) {
 // TestInspectForScripts: what scripts ask of docker inspect is answered, of a container that is not running too.
 func TestInspectForScripts(t *testing.T) {
 	stopped := &api.Container{
-		Id: strings.Repeat("c", 64), Name: "db", Driver: "overlay", Networks: []*api.LocalNetworkAttachment{{Network: "mine", Ip: "10.1.0.9"}},
+		Mounts: []*api.MountPoint{{Type: "bind", Source: "/a", Destination: "/b"}},
+		Id:     strings.Repeat("c", 64), Name: "db", Driver: "overlay", Networks: []*api.LocalNetworkAttachment{{Network: "mine", Ip: "10.1.0.9"}},
 		Spec: &api.ContainerSpec{Limits: &api.ContainerLimits{MemoryBytes: 8 << 20}, Mounts: []*api.Mount{{Type: api.Mount_VOLUME, Source: "data", Target: "/d"}}},
 	}
 	o := containerObject(stopped)
@@ -39,7 +40,17 @@ func TestInspectForScripts(t *testing.T) {
 		"{{.HostConfig.MemorySwap}} {{.HostConfig.IpcMode}}":   "16777216 private",
 		"{{.GraphDriver.Data.UpperDir}} {{.GraphDriver.Name}}": "/up overlay",
 		"{{.GraphDriver.Data.LowerDir}} {{.HostsPath}}":        "/l1:/l2 /dir/hosts",
-		"{{json .Config.Healthcheck}}":                         `{"Interval":1000000000,"Test":["CMD","true"]}`,
+		"{{json .Config.Healthcheck}}":                         `{"Test":["CMD","true"],"Interval":1000000000}`,
+		"{{.ID}} {{slice .Id 0 2}}":                            strings.Repeat("c", 64) + " cc",
+		"{{.HostConfig.NanoCPUs}} {{.HostConfig.NanoCpus}}":    "0 0",
+		"{{.SizeRw}} {{.Config.StopTimeout}} {{.ExecIDs}}":     "<nil> <nil> []",
+		"{{range .Mounts}}{{.Name}} {{.Driver}}{{end}}":        " ",
+		"{{.HostConfig.RestartPolicy}} {{.State.Health}}":      "{no 0} <nil>",
+		"{{.NetworkSettings.Networks.mine.DriverOpts}}":        "map[]",
+		"{{if .State.Health}}yes{{else}}no{{end}}":             "no",
+		"{{json .State}}":                                      `{"Status":"created","Running":false,"Paused":false,"Restarting":false,"OOMKilled":false,"Dead":false,"Pid":0,"ExitCode":0,"Error":"","StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z"}`,
+		"{{json .HostConfig.LogConfig}}":                       `{"Type":"json-file","Config":{}}`,
+		"{{index .NetworkSettings.Ports \"80/tcp\"}}":          "[]",
 		"{{.Platform}} {{json .HostConfig.MemorySwappiness}}":  "linux null",
 	} {
 		tmpl, err := parseTemplate(template)
@@ -50,5 +61,36 @@ func TestInspectForScripts(t *testing.T) {
 		if err := tmpl.Execute(&b, o); err != nil || b.String() != want {
 			t.Errorf("%s: %q, %v; want %q", template, b.String(), err, want)
 		}
+	}
+}
+
+// TestInspectEmptyImage: what an image does not say is empty, not missing.
+func TestInspectEmptyImage(t *testing.T) {
+	o, err := imageObject(&api.Image{Id: "sha256:1", Config: []byte(`{"config":{"Cmd":["sh"],"Healthcheck":{"Test":["CMD","x"],"Retries":2}}}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl, err := parseTemplate("{{.Config.Cmd}} {{.Config.Entrypoint}} {{.Config.User}} {{len .Config.Volumes}} {{.Config.Healthcheck.Retries}} {{json .Config}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	want := `[sh] []  0 2 {"Cmd":["sh"],"Healthcheck":{"Test":["CMD","x"],"Retries":2}}`
+	if err := tmpl.Execute(&b, o); err != nil || b.String() != want {
+		t.Errorf("%q, %v; want %q", b.String(), err, want)
+	}
+}
+
+// TestInspectJSON: -f json is one list, whatever was found; what is no template ends with a code of its own.
+func TestInspectJSON(t *testing.T) {
+	f := newFake(t)
+	populate(f)
+	for args, want := range map[string]string{"volume inspect -f json data": `[{"CreatedAt":`, "volume inspect -f json gone": "[]\n"} {
+		if r := f.run(t, "", strings.Fields(args)...); !strings.HasPrefix(r.out, want) {
+			t.Errorf("%s: %+v", args, r)
+		}
+	}
+	if r := f.run(t, "", "volume", "inspect", "-f", "{{", "data"); r.code != exitTemplate {
+		t.Errorf("%+v", r)
 	}
 }

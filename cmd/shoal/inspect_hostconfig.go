@@ -1,12 +1,10 @@
 package main
 
 import (
-	"maps"
-
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-func hostConfigObject(k *api.Container) map[string]any {
+func hostConfigObject(k *api.Container) hostConfigView {
 	s := k.GetSpec()
 	l := s.GetLimits()
 	mode := k.NetworkMode
@@ -16,29 +14,36 @@ func hostConfigObject(k *api.Container) map[string]any {
 			mode = k.Networks[0].Network
 		}
 	}
-	o := map[string]any{
-		"NetworkMode": mode, "PortBindings": bindingObjects(k), "PublishAllPorts": k.PublishAll, "AutoRemove": k.AutoRemove,
-		"RestartPolicy": map[string]any{"Name": orElse(k.Restart.GetName(), "no"), "MaximumRetryCount": k.Restart.GetMaxRetries()},
-		"CapAdd":        s.GetCapAdd(), "CapDrop": s.GetCapDrop(), "Privileged": s.GetPrivileged(), "ReadonlyRootfs": s.GetReadOnly(),
-		"Dns": orNone(s.GetDns().GetNameservers()), "DnsOptions": orNone(s.GetDns().GetOptions()), "DnsSearch": orNone(s.GetDns().GetSearch()),
-		"ExtraHosts": s.GetHosts(), "GroupAdd": s.GetGroups(), "PidMode": s.GetPidMode(), "IpcMode": orElse(s.GetIpcMode(), "private"),
-		"UTSMode": s.GetUtsMode(), "UsernsMode": s.GetUsernsMode(), "CgroupnsMode": orElse(s.GetCgroupnsMode(), "private"), "Sysctls": orEmptyMap(s.GetSysctls()),
-		"Init": s.GetInit(), "ShmSize": shmSize(s), "OomScoreAdj": s.GetOomScoreAdj(), "SecurityOpt": securityOptions(s),
-		"Memory": l.GetMemoryBytes(), "MemoryReservation": l.GetMemoryReservation(), "MemorySwap": swapLimit(l), "MemorySwappiness": swappiness(l),
-		"NanoCpus": l.GetNanoCpus(), "CpuShares": l.GetCpuShares(), "CpuPeriod": l.GetCpuPeriod(), "CpuQuota": l.GetCpuQuota(),
-		"CpusetCpus": l.GetCpusetCpus(), "CpusetMems": l.GetCpusetMems(), "PidsLimit": l.GetPids(), "BlkioWeight": l.GetBlkioWeight(),
-		"OomKillDisable": l.GetOomKillDisable(),
-		"LogConfig":      map[string]any{"Type": orElse(s.GetLog().GetDriver(), "json-file"), "Config": orEmptyMap(s.GetLog().GetOptions())},
-		"Ulimits":        ulimitObjects(s.GetUlimits()),
-		"Runtime":        orElse(k.Runtime, "shoal"), "Annotations": orEmptyMap(s.GetAnnotations()), "CgroupParent": s.GetCgroupParent(), "CgroupConf": orEmptyMap(l.GetConf()),
-		"Devices": deviceObjects(s.GetDevices()), "DeviceCgroupRules": s.GetDeviceCgroupRules(), "DeviceRequests": deviceRequests(s.GetCdiDevices()),
-		"CpuRealtimePeriod": l.GetCpuRtPeriod(), "CpuRealtimeRuntime": l.GetCpuRtRuntime(),
-		"BlkioWeightDevice":  rateObjects(l.GetBlkioWeightDevices(), "Weight"),
-		"BlkioDeviceReadBps": rateObjects(l.GetReadBps(), "Rate"), "BlkioDeviceWriteBps": rateObjects(l.GetWriteBps(), "Rate"),
-		"BlkioDeviceReadIOps": rateObjects(l.GetReadIops(), "Rate"), "BlkioDeviceWriteIOps": rateObjects(l.GetWriteIops(), "Rate"),
+	o := hostConfigView{
+		NetworkMode: mode, PortBindings: bindingObjects(k), PublishAllPorts: k.PublishAll, AutoRemove: k.AutoRemove,
+		RestartPolicy: restartPolicyView{Name: orElse(k.Restart.GetName(), "no"), MaximumRetryCount: k.Restart.GetMaxRetries()},
+		CapAdd:        s.GetCapAdd(), CapDrop: s.GetCapDrop(), Privileged: s.GetPrivileged(), ReadonlyRootfs: s.GetReadOnly(),
+		DNS: orNone(s.GetDns().GetNameservers()), DNSOptions: orNone(s.GetDns().GetOptions()), DNSSearch: orNone(s.GetDns().GetSearch()),
+		ExtraHosts: s.GetHosts(), GroupAdd: s.GetGroups(), PidMode: s.GetPidMode(), IpcMode: orElse(s.GetIpcMode(), "private"),
+		UTSMode: s.GetUtsMode(), UsernsMode: s.GetUsernsMode(), CgroupnsMode: orElse(s.GetCgroupnsMode(), "private"), Sysctls: orEmptyMap(s.GetSysctls()),
+		Init: s.GetInit(), ShmSize: shmSize(s), OomScoreAdj: s.GetOomScoreAdj(), SecurityOpt: securityOptions(s),
+		LogConfig: logConfigView{Type: orElse(s.GetLog().GetDriver(), "json-file"), Config: orEmptyMap(s.GetLog().GetOptions())},
+		Ulimits:   ulimitObjects(s.GetUlimits()),
+		Runtime:   orElse(k.Runtime, "shoal"), Annotations: orEmptyMap(s.GetAnnotations()), CgroupParent: s.GetCgroupParent(),
+		Devices: deviceObjects(s.GetDevices()), DeviceCgroupRules: s.GetDeviceCgroupRules(), DeviceRequests: deviceRequests(s.GetCdiDevices()),
 	}
-	maps.Copy(o, askedMounts(s.GetMounts()))
+	o.setLimits(l)
+	o.setMounts(s.GetMounts())
 	return o
+}
+
+func (o *hostConfigView) setLimits(l *api.ContainerLimits) {
+	o.Memory, o.MemoryReservation, o.MemorySwap, o.MemorySwappiness = l.GetMemoryBytes(), l.GetMemoryReservation(), swapLimit(l), swappiness(l)
+	o.NanoCPUs, o.CPUShares, o.CPUPeriod, o.CPUQuota = l.GetNanoCpus(), l.GetCpuShares(), l.GetCpuPeriod(), l.GetCpuQuota()
+	o.CPURealtimePeriod, o.CPURealtimeRuntime = int64(l.GetCpuRtPeriod()), l.GetCpuRtRuntime()
+	o.CpusetCpus, o.CpusetMems, o.PidsLimit, o.BlkioWeight = l.GetCpusetCpus(), l.GetCpusetMems(), l.GetPids(), l.GetBlkioWeight()
+	o.OomKillDisable, o.CgroupConf = l.GetOomKillDisable(), orEmptyMap(l.GetConf())
+	o.BlkioDeviceReadBps, o.BlkioDeviceWriteBps = rateObjects(l.GetReadBps()), rateObjects(l.GetWriteBps())
+	o.BlkioDeviceReadIOps, o.BlkioDeviceWriteIOps = rateObjects(l.GetReadIops()), rateObjects(l.GetWriteIops())
+	o.BlkioWeightDevice = []weightView{}
+	for _, w := range l.GetBlkioWeightDevices() {
+		o.BlkioWeightDevice = append(o.BlkioWeightDevice, weightView{Path: w.Path, Weight: w.Rate})
+	}
 }
 
 // shmSize is that of /dev/shm, 64 MiB unless asked otherwise.
@@ -58,43 +63,42 @@ func swapLimit(l *api.ContainerLimits) int64 {
 }
 
 // swappiness is nil where the kernel's own holds.
-func swappiness(l *api.ContainerLimits) any {
-	if l == nil || l.MemorySwappiness == nil {
+func swappiness(l *api.ContainerLimits) *int64 {
+	if l == nil {
 		return nil
 	}
-	return *l.MemorySwappiness
+	return l.MemorySwappiness
 }
 
-func rateObjects(rates []*api.DeviceRate, value string) []any {
-	out := []any{}
+func rateObjects(rates []*api.DeviceRate) []rateView {
+	out := []rateView{}
 	for _, r := range rates {
-		out = append(out, map[string]any{"Path": r.Path, value: r.Rate})
+		out = append(out, rateView{Path: r.Path, Rate: r.Rate})
 	}
 	return out
 }
 
-func deviceObjects(devices []*api.Device) []any {
-	out := []any{}
+func deviceObjects(devices []*api.Device) []deviceView {
+	out := []deviceView{}
 	for _, d := range devices {
-		out = append(out, map[string]any{
-			"PathOnHost": d.HostPath, "PathInContainer": orElse(d.ContainerPath, d.HostPath), "CgroupPermissions": orElse(d.Permissions, "rwm"),
+		out = append(out, deviceView{
+			PathOnHost: d.HostPath, PathInContainer: orElse(d.ContainerPath, d.HostPath), CgroupPermissions: orElse(d.Permissions, "rwm"),
 		})
 	}
 	return out
 }
 
-// deviceRequests are the devices that a driver finds, of which cdi is the only one.
-func deviceRequests(names []string) []any {
+func deviceRequests(names []string) []deviceRequestView {
 	if len(names) == 0 {
 		return nil
 	}
-	return []any{map[string]any{"Driver": "cdi", "Count": 0, "DeviceIDs": names, "Capabilities": nil, "Options": nil}}
+	return []deviceRequestView{{Driver: "cdi", DeviceIDs: names}}
 }
 
-func ulimitObjects(limits []*api.Ulimit) []any {
-	out := []any{}
+func ulimitObjects(limits []*api.Ulimit) []ulimitView {
+	out := []ulimitView{}
 	for _, u := range limits {
-		out = append(out, map[string]any{"Name": u.Name, "Soft": u.Soft, "Hard": u.Hard})
+		out = append(out, ulimitView{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
 	}
 	return out
 }

@@ -8,22 +8,21 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// askedMounts are what was asked for, in the fields of HostConfig where Docker has them: each mount in one of the three, so that
-// who makes a container anew from them makes it the same.
-func askedMounts(mounts []*api.Mount) map[string]any {
-	binds, tmpfs, others := []string{}, map[string]string{}, []any{}
+// setMounts shows what was asked for in the fields where Docker has it: each mount in one of the three, so that who makes a container
+// anew from them makes it the same.
+func (o *hostConfigView) setMounts(mounts []*api.Mount) {
+	o.Binds, o.Tmpfs = []string{}, map[string]string{}
 	for _, m := range mounts {
 		switch {
 		case m.Type == api.Mount_TMPFS:
-			tmpfs[m.Target] = tmpfsText(m)
+			o.Tmpfs[m.Target] = tmpfsText(m)
 		case isAnonymous(m): // Config.Volumes has it
 		case isBind(m):
-			binds = append(binds, bindText(m))
+			o.Binds = append(o.Binds, bindText(m))
 		default:
-			others = append(others, mountObject(m))
+			o.Mounts = append(o.Mounts, mountObject(m))
 		}
 	}
-	return map[string]any{"Binds": binds, "Tmpfs": tmpfs, "Mounts": others}
 }
 
 // isAnonymous knows what "-v /data" makes.
@@ -77,33 +76,39 @@ func tmpfsText(m *api.Mount) string {
 	return strings.Join(append(options, m.TmpfsOptions...), ",")
 }
 
-func mountObject(m *api.Mount) map[string]any {
-	o := map[string]any{"Type": lower(m.Type), "Target": m.Target, "ReadOnly": m.ReadOnly}
-	if m.Source != "" {
-		o["Source"] = m.Source
-	}
+func mountObject(m *api.Mount) askedMountView {
+	o := askedMountView{Type: lower(m.Type), Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly}
 	if m.Type == api.Mount_BIND {
-		o["BindOptions"] = map[string]any{"Propagation": m.Propagation, "NonRecursive": m.NonRecursive, "CreateMountpoint": m.CreateSource}
+		o.BindOptions = &bindOptionsView{Propagation: m.Propagation, NonRecursive: m.NonRecursive, CreateMountpoint: m.CreateSource}
 		return o
 	}
-	o["VolumeOptions"] = map[string]any{
-		"NoCopy": m.NoCopy, "Labels": orEmptyMap(m.Labels), "Subpath": m.Subpath,
-		"DriverConfig": map[string]any{"Name": m.Driver, "Options": orEmptyMap(m.DriverOpts)},
+	o.VolumeOptions = &volumeOptionsView{NoCopy: m.NoCopy, Labels: m.Labels, Subpath: m.Subpath}
+	if m.Driver != "" || len(m.DriverOpts) > 0 {
+		o.VolumeOptions.DriverConfig = &volumeDriverView{Name: m.Driver, Options: m.DriverOpts}
 	}
 	return o
 }
 
 // anonymousVolumes are where the container, or its image, asks for a volume without saying which; nil if nowhere.
-func anonymousVolumes(k *api.Container) any {
-	out := map[string]any{}
+func anonymousVolumes(k *api.Container) map[string]struct{} {
+	var at []string
 	for _, m := range k.Mounts {
 		asked := slices.ContainsFunc(k.GetSpec().GetMounts(), func(a *api.Mount) bool { return a.Target == m.Destination && !isAnonymous(a) })
 		if m.Type == "volume" && m.GetMount().GetSource() == "" && !asked {
-			out[m.Destination] = map[string]any{}
+			at = append(at, m.Destination)
 		}
 	}
-	if len(out) == 0 {
+	return setOf(at)
+}
+
+// setOf is a set as Docker writes one: {"80/tcp": {}}; nil if it is empty.
+func setOf(names []string) map[string]struct{} {
+	if len(names) == 0 {
 		return nil
+	}
+	out := map[string]struct{}{}
+	for _, n := range names {
+		out[n] = struct{}{}
 	}
 	return out
 }

@@ -9,6 +9,11 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
+func shownMounts(mounts ...*api.Mount) (o hostConfigView) {
+	o.setMounts(mounts)
+	return o
+}
+
 // TestAskedMounts: what inspect shows as asked for makes the same mounts when it is asked for again.
 func TestAskedMounts(t *testing.T) {
 	for _, text := range []string{"/src:/d", "/src:/d:ro", "/src:/d:ro,rslave", "data:/d", "data:/d:ro,nocopy", "data:/d:z"} {
@@ -16,7 +21,7 @@ func TestAskedMounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		binds, _ := askedMounts([]*api.Mount{m})["Binds"].([]string)
+		binds := shownMounts(m).Binds
 		if len(binds) != 1 {
 			t.Errorf("%s: %v", text, binds)
 			continue
@@ -31,7 +36,7 @@ func TestAskedMounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := parseTmpfs("/t:" + askedMounts([]*api.Mount{m})["Tmpfs"].(map[string]string)["/t"])
+		again, err := parseTmpfs("/t:" + shownMounts(m).Tmpfs["/t"])
 		if diff := cmp.Diff(m, again, protocmp.Transform()); err != nil || diff != "" {
 			t.Errorf("%s: %v %s", text, err, diff)
 		}
@@ -46,8 +51,8 @@ func TestAskedMountsElsewhere(t *testing.T) {
 		{Type: api.Mount_VOLUME, Source: "data", Target: "/c", Subpath: "x"},
 		{Type: api.Mount_VOLUME, Target: "/d"},
 	}
-	o := askedMounts(mounts)
-	if others := o["Mounts"].([]any); len(others) != 3 || len(o["Binds"].([]string)) != 0 {
+	o := shownMounts(mounts...)
+	if len(o.Mounts) != 3 || len(o.Binds) != 0 {
 		t.Errorf("%v", o)
 	}
 	k := &api.Container{
@@ -57,7 +62,7 @@ func TestAskedMountsElsewhere(t *testing.T) {
 			{Type: "volume", Name: "bar", Destination: "/images"},
 		},
 	}
-	if diff := cmp.Diff(map[string]any{"/d": map[string]any{}, "/images": map[string]any{}}, anonymousVolumes(k)); diff != "" {
+	if diff := cmp.Diff(map[string]struct{}{"/d": {}, "/images": {}}, anonymousVolumes(k)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -8,36 +8,32 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-func networkSettingsObject(k *api.Container) map[string]any {
-	networks := map[string]any{}
-	first := map[string]any{"IPAddress": "", "Gateway": "", "MacAddress": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "IPv6Gateway": "", "IPPrefixLen": 0}
+func networkSettingsObject(k *api.Container) networkSettingsView {
+	o := networkSettingsView{SandboxKey: k.Netns, Ports: map[string][]portView{}, Networks: map[string]*endpointView{}}
 	for i, e := range k.Endpoints {
-		o := endpointOf(k, e)
-		networks[e.Network] = o
+		p := endpointOf(k, e)
+		o.Networks[e.Network] = p
 		if i == 0 {
-			for key := range first {
-				first[key] = o[key]
-			}
+			o.addressView = p.addressView
 		}
 	}
 	for _, name := range networkNamesOf(k) { // one that does not run has no endpoint, but networks
-		if networks[name] == nil && !strings.HasPrefix(name, "container:") && name != "external" {
-			networks[name] = endpointOf(k, &api.NetworkEndpoint{Network: name})
+		if o.Networks[name] == nil && !strings.HasPrefix(name, "container:") && name != "external" {
+			o.Networks[name] = endpointOf(k, &api.NetworkEndpoint{Network: name})
 		}
 	}
-	ports := map[string]any{}
 	if isUp(k) {
-		ports = portObjects(k.Ports, exposedOf(k))
+		o.Ports = portObjects(k.Ports, exposedOf(k))
 	}
-	first["SandboxKey"], first["Ports"], first["Networks"] = k.Netns, ports, networks
-	return first
+	return o
 }
 
 // endpointOf is a container's place on a network, with what was asked for there.
-func endpointOf(k *api.Container, e *api.NetworkEndpoint) map[string]any {
-	o := endpointObject(e)
-	o["IPAMConfig"], o["DNSNames"], o["Links"] = fixedAddresses(k, e.Network), namesOn(k, e), linksOn(k, e.Network)
-	return o
+func endpointOf(k *api.Container, e *api.NetworkEndpoint) *endpointView {
+	return &endpointView{
+		IPAMConfig: fixedAddresses(k, e.Network), Links: linksOn(k, e.Network), Aliases: e.Aliases, NetworkID: e.NetworkId,
+		addressView: addressesOf(e), DNSNames: namesOn(k, e),
+	}
 }
 
 // linksOn are the links on a network where containers have names.
@@ -49,24 +45,21 @@ func linksOn(k *api.Container, network string) []string {
 	return k.Networks[i].Links
 }
 
-func endpointObject(e *api.NetworkEndpoint) map[string]any {
-	o := map[string]any{
-		"NetworkID": e.NetworkId, "MacAddress": e.Mac, "Aliases": e.Aliases, "IPAddress": "", "IPPrefixLen": 0,
-		"Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "IPv6Gateway": "",
-	}
+func addressesOf(e *api.NetworkEndpoint) addressView {
+	o := addressView{MacAddress: e.Mac}
 	for _, a := range e.Addresses {
 		addr, bits := splitAddress(a)
 		if addr.Is4() {
-			o["IPAddress"], o["IPPrefixLen"] = addr.String(), bits
+			o.IPAddress, o.IPPrefixLen = addr.String(), bits
 		} else if addr.IsValid() {
-			o["GlobalIPv6Address"], o["GlobalIPv6PrefixLen"] = addr.String(), bits
+			o.GlobalIPv6Address, o.GlobalIPv6PrefixLen = addr.String(), bits
 		}
 	}
 	for _, g := range e.Gateways {
 		if addr, _ := splitAddress(g); addr.Is4() {
-			o["Gateway"] = addr.String()
+			o.Gateway = addr.String()
 		} else if addr.IsValid() {
-			o["IPv6Gateway"] = addr.String()
+			o.IPv6Gateway = addr.String()
 		}
 	}
 	return o

@@ -26,7 +26,7 @@ func newNetworkInspectCommand(c *cli) *cobra.Command {
 	return cmd
 }
 
-func (c *cli) lookupNetwork(ctx context.Context, name string) (map[string]any, error) {
+func (c *cli) lookupNetwork(ctx context.Context, name string) (any, error) {
 	all, err := c.networks(ctx)
 	if err != nil {
 		return nil, err
@@ -42,22 +42,18 @@ func (c *cli) lookupNetwork(ctx context.Context, name string) (map[string]any, e
 }
 
 // clusterNetworkObject and localNetworkObject have the shape of Docker's network inspect.
-func clusterNetworkObject(n *api.Network) map[string]any {
+func clusterNetworkObject(n *api.Network) *networkView {
 	s := n.Spec
-	o := map[string]any{
-		"Name": s.GetName(), "Id": n.Id, "Created": rfc3339(n.Meta.GetCreatedAt()), "Scope": "cluster", "Driver": orElse(s.GetDriver(), "overlay"),
-		"EnableIPv4": true, "EnableIPv6": s.GetIpv6(), "Internal": s.GetInternal(), "Attachable": s.GetAttachable(), "Ingress": s.GetIngress(),
-		"IPAM": ipamObject(n.Ipam), "Options": orEmptyMap(s.GetOptions()), "Labels": orEmptyMap(s.GetLabels()), "VNI": n.Vni,
-		"Version": map[string]any{"Index": n.Meta.GetVersion()},
+	return &networkView{
+		Name: s.GetName(), ID: n.Id, Created: rfc3339(n.Meta.GetCreatedAt()), Scope: "cluster", Driver: orElse(s.GetDriver(), "overlay"),
+		EnableIPv4: true, EnableIPv6: s.GetIpv6(), Internal: s.GetInternal(), Attachable: s.GetAttachable(), Ingress: s.GetIngress(),
+		IPAM: ipamObject(n.Ipam), Options: orEmptyMap(s.GetOptions()), Labels: orEmptyMap(s.GetLabels()), VNI: n.Vni,
+		Version: &versionView{Index: n.Meta.GetVersion()}, AllocationError: n.AllocationError,
 	}
-	if n.AllocationError != "" {
-		o["AllocationError"] = n.AllocationError
-	}
-	return o
 }
 
-func localNetworkObject(n *api.LocalNetwork) map[string]any {
-	containers := map[string]any{}
+func localNetworkObject(n *api.LocalNetwork) *networkView {
+	containers := map[string]networkContainerView{}
 	for _, e := range n.Endpoints {
 		v4, v6 := "", ""
 		for _, a := range e.Addresses {
@@ -67,26 +63,19 @@ func localNetworkObject(n *api.LocalNetwork) map[string]any {
 				v6 = a
 			}
 		}
-		containers[e.NetworkId] = map[string]any{"Name": e.Network, "MacAddress": e.Mac, "IPv4Address": v4, "IPv6Address": v6}
+		containers[e.NetworkId] = networkContainerView{Name: e.Network, MacAddress: e.Mac, IPv4Address: v4, IPv6Address: v6}
 	}
-	return map[string]any{
-		"Name": n.Name, "Id": n.Id, "Created": rfc3339(n.CreatedAt), "Scope": "local", "Driver": n.Driver,
-		"EnableIPv4": true, "EnableIPv6": n.Ipv6, "Internal": n.Internal, "Attachable": false, "Ingress": false,
-		"IPAM": ipamObject(n.Ipam), "Containers": containers, "Options": orEmptyMap(n.Options), "Labels": orEmptyMap(n.Labels), "Bridge": n.Bridge,
+	return &networkView{
+		Name: n.Name, ID: n.Id, Created: rfc3339(n.CreatedAt), Scope: "local", Driver: anyNetwork{local: n}.driver(),
+		EnableIPv4: n.Driver != "host" && n.Driver != "none", EnableIPv6: n.Ipv6, Internal: n.Internal,
+		IPAM: ipamObject(n.Ipam), Containers: containers, Options: orEmptyMap(n.Options), Labels: orEmptyMap(n.Labels), Bridge: n.Bridge,
 	}
 }
 
-func ipamObject(configs []*api.IPAMConfig) map[string]any {
-	list := []any{}
+func ipamObject(configs []*api.IPAMConfig) ipamView {
+	list := []subnetView{}
 	for _, c := range configs {
-		o := map[string]any{"Subnet": c.Subnet, "Gateway": c.Gateway}
-		if c.IpRange != "" {
-			o["IPRange"] = c.IpRange
-		}
-		if len(c.AuxAddresses) > 0 {
-			o["AuxiliaryAddresses"] = c.AuxAddresses
-		}
-		list = append(list, o)
+		list = append(list, subnetView{Subnet: c.Subnet, IPRange: c.IpRange, Gateway: c.Gateway, AuxiliaryAddresses: c.AuxAddresses})
 	}
-	return map[string]any{"Driver": "default", "Config": list}
+	return ipamView{Driver: "default", Config: list}
 }

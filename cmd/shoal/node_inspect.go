@@ -36,7 +36,7 @@ func newNodeInspectCommand(c *cli) *cobra.Command {
 	return cmd
 }
 
-func (c *cli) lookupNode(ctx context.Context, name string) (map[string]any, error) {
+func (c *cli) lookupNode(ctx context.Context, name string) (any, error) {
 	n, err := c.getNode(ctx, name)
 	if err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func newServiceInspectCommand(c *cli) *cobra.Command {
 	return cmd
 }
 
-func (c *cli) lookupService(ctx context.Context, name string) (map[string]any, error) {
+func (c *cli) lookupService(ctx context.Context, name string) (any, error) {
 	r, err := c.getService(ctx, name)
 	if err != nil {
 		return nil, err

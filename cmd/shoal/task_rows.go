@@ -163,7 +163,7 @@ func withoutDigest(image string) string {
 	return name
 }
 
-func (c *cli) lookupTask(ctx context.Context, name string) (map[string]any, error) {
+func (c *cli) lookupTask(ctx context.Context, name string) (any, error) {
 	d, err := c.client()
 	if err != nil {
 		return nil, err

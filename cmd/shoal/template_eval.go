@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"text/template/parse"
 )
 
@@ -248,7 +249,15 @@ func (e *evaluation) variable(n *parse.VariableNode) (any, error) {
 
 func fieldChain(v any, names []string) (any, error) {
 	for _, name := range names {
-		r := reflect.ValueOf(v)
+		r := pointedAt(v)
+		if r.Kind() == reflect.Struct {
+			f, ok := structField(r, name)
+			if !ok {
+				return nil, &missingField{name}
+			}
+			v = f.Interface()
+			continue
+		}
 		if r.Kind() != reflect.Map || r.Type().Key().Kind() != reflect.String {
 			return nil, &missingField{name}
 		}
@@ -262,6 +271,26 @@ func fieldChain(v any, names []string) (any, error) {
 		v = got.Interface()
 	}
 	return v, nil
+}
+
+// pointedAt is the value behind a pointer.
+func pointedAt(v any) reflect.Value {
+	r := reflect.ValueOf(v)
+	if r.Kind() == reflect.Pointer {
+		return r.Elem()
+	}
+	return r
+}
+
+// structField finds a field by its own name or by the one it has in JSON.
+func structField(r reflect.Value, name string) (reflect.Value, bool) {
+	for _, f := range reflect.VisibleFields(r.Type()) {
+		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.IsExported() && (f.Name == name || tag == name) {
+			return r.FieldByIndex(f.Index), true
+		}
+	}
+	return reflect.Value{}, false
 }
 
 // truth is false for nothing, false, zero and what is empty.
@@ -279,6 +308,9 @@ func truth(v any) bool {
 func printed(v any) string {
 	if v == nil {
 		return "<no value>"
+	}
+	if r := pointedAt(v); r.IsValid() && r.Kind() != reflect.Struct {
+		return fmt.Sprint(r.Interface())
 	}
 	return fmt.Sprint(v)
 }

@@ -29,16 +29,16 @@ func (c *cli) volumes(ctx context.Context) ([]*api.Volume, error) {
 	return r.GetVolumes(), err
 }
 
-func (c *cli) lookupVolume(ctx context.Context, name string) (map[string]any, error) {
+func (c *cli) lookupVolume(ctx context.Context, name string) (any, error) {
 	all, err := c.volumes(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, v := range all {
 		if v.Name == name {
-			return map[string]any{
-				"Name": v.Name, "Driver": v.Driver, "Mountpoint": v.Mountpoint, "CreatedAt": rfc3339(v.CreatedAt),
-				"Labels": orEmptyMap(v.Labels), "Options": orEmptyMap(v.Options), "Scope": orElse(v.Scope, "local"),
+			return &volumeView{
+				Name: v.Name, Driver: v.Driver, Mountpoint: v.Mountpoint, CreatedAt: rfc3339(v.CreatedAt), Labels: v.Labels, Options: v.Options,
+				Scope: orElse(v.Scope, "local"),
 			}, nil
 		}
 	}
