@@ -43,12 +43,13 @@ type container struct {
 	endRestart context.CancelFunc
 	// endHealth ends the health checks of the current run.
 	endHealth context.CancelFunc
-	failures  int // starts in a row that did not last, for the restart delay
+	failures  int  // starts in a row that did not last, for the restart delay
+	wish      wish // as the synced row has it
 }
 
 func newContainer(dir string, row *api.Container, req *api.CreateContainerRequest, img *Image) *container {
 	return &container{
-		id: row.Id, dir: dir, row: row, req: req, img: img,
+		id: row.Id, dir: dir, row: row, req: req, img: img, wish: wishOf(row),
 		op: make(chan struct{}, 1), restart: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
 }
@@ -149,6 +150,9 @@ func (c *container) save() error {
 	if c.ending != nil {
 		row = proto.CloneOf(row)
 		c.ending(row)
+	}
+	if err := c.saveWish(row); err != nil {
+		return err
 	}
 	return saveState(c.dir, row)
 }

@@ -17,8 +17,15 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// reboot is a restart of the machine: no process, no mount, no cgroup and nothing of the run directory is left.
+// reboot is a restart of the machine.
 func (l *lab) reboot() {
+	l.t.Helper()
+	l.powerOff()
+	l.open()
+}
+
+// powerOff leaves no process, no mount, no cgroup and nothing of the run directory.
+func (l *lab) powerOff() {
 	l.t.Helper()
 	l.close()
 	groups := l.cgroups()
@@ -53,7 +60,6 @@ func (l *lab) reboot() {
 	for _, g := range groups {
 		enginetest.Until(l.t, g+" is empty", func() bool { return os.Remove(g) == nil || errors.Is(os.Remove(g), os.ErrNotExist) })
 	}
-	l.open()
 }
 
 func TestReboot(t *testing.T) {

@@ -97,8 +97,9 @@ func overwrite(path string, m proto.Message) error {
 
 // isKept says that a power cut must neither take a container nor bring it back. A service's task is not worth a sync, the cluster
 // has replaced it by then; nor is what is removed at its end (--rm), unless its row is needed to find its volumes.
-func (c *container) isKept() bool {
-	row := c.get()
+func (c *container) isKept() bool { return isKept(c.get()) }
+
+func isKept(row *api.Container) bool {
 	return row.TaskId == "" && (!row.AutoRemove || len(row.Mounts) > 0)
 }
 

@@ -23,10 +23,11 @@ var beforeTheCut = []command{
 	{"shoal run -d --restart always --name frozen box sleep 1000 >/dev/null; shoal pause frozen; shoal run -d --rm --name once -v /anonymous box sleep 1000 >/dev/null; shoal volume ls -q | wc -l", `^frozen\n2$`},
 	{"shoal rename no nobody; shoal update --memory 48m always; shoal commit nobody saved >/dev/null; shoal images -q saved | wc -l", `always\n1$`},
 	{"for i in $(seq 100); do wget -q -O - http://127.0.0.1:8080 && break; sleep 0.1; done", `^web$`},
+	{"for n in late late-stopped; do shoal run -d --restart unless-stopped --name $n box sleep 1000 >/dev/null; done; shoal stop -t 0 late-stopped", `^late-stopped$`}, // nothing tells the disk
 }
 
 var afterTheCut = []command{
-	{"for i in $(seq 300); do shoal ps | grep -q Restarting || break; sleep 0.1; done; shoal ps -a --format '{{.Names}} {{.State}}' | sort", `^always running\nalways-stopped running\ndb running\nfrozen running\nno-stopped exited\nnobody exited\non-failure running\non-failure-stopped exited\nunless-stopped running\nunless-stopped-stopped exited$`},
+	{"for i in $(seq 300); do shoal ps | grep -q Restarting || break; sleep 0.1; done; shoal ps -a --format '{{.Names}} {{.State}}' | sort", `^always running\nalways-stopped running\ndb running\nfrozen running\nlate running\nlate-stopped exited\nno-stopped exited\nnobody exited\non-failure running\non-failure-stopped exited\nunless-stopped running\nunless-stopped-stopped exited$`},
 	{"shoal inspect --format '{{.State.ExitCode}} {{.State.Error}}' nobody", `^255 .+`},
 	{"shoal logs always; shoal inspect --format '{{.HostConfig.Memory}}' always; cat /sys/fs/cgroup/shoal/$(shoal inspect --format '{{.Id}}' always)/memory.max", `^begun\nbegun\n50331648\n50331648$`},
 	{"for i in $(seq 100); do wget -q -O - http://127.0.0.1:8080 && break; sleep 0.1; done; shoal exec db cat /data/f; shoal exec always true; shoal inspect --format '{{.NetworkSettings.Networks.lan.IPAddress}}' db", `^web\nkept\nkept\n10.9.0.9$`},

@@ -1,0 +1,65 @@
+//go:build linux
+
+package engine
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/shoal-dev/shoal/engine/enginetest"
+	"github.com/shoal-dev/shoal/proto/api"
+)
+
+// A file that nobody has waited for may be empty after a power cut. The container comes back, and all that it held is there.
+func TestTornFiles(t *testing.T) {
+	l := openLab(t)
+	r := withMounts("one", patient, volumeAt("named", "/data"))
+	r.Restart = &api.LocalRestartPolicy{Name: "always"}
+	id := l.run(r)
+	l.exec("one", "echo mine >/data/f; echo own >/own; sync")
+	files, err := os.ReadDir(filepath.Join(l.dir, "data/containers", id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	torn := 0
+	for _, f := range files {
+		switch f.Name() {
+		case requestFile, imageFile, createdFile: // synced before they have their names
+			continue
+		}
+		torn++
+		l.powerOff()
+		if err := os.Truncate(filepath.Join(l.dir, "data/containers", id, f.Name()), 0); err != nil {
+			t.Fatal(err)
+		}
+		l.open()
+		l.until("one", "running again without "+f.Name(), func(r *api.Container) bool { return r.State == api.ContainerState_CONTAINER_RUNNING })
+		if out := l.exec("one", "cat /data/f /own; grep -c . /etc/hosts /etc/hostname >/dev/null && echo named"); out != "mine\nown\nnamed\n" {
+			t.Errorf("without %s: %q", f.Name(), out)
+		}
+	}
+	if torn < 4 {
+		t.Errorf("only %d files were emptied: %v", torn, files)
+	}
+}
+
+// What is removed at its end is not waited for at all: its row may be empty, and nothing is left of it.
+func TestTornAutoRemove(t *testing.T) {
+	l := openLab(t)
+	r := request("once", "sleep 1000")
+	r.AutoRemove = true
+	id := l.run(r)
+	l.powerOff()
+	for _, name := range []string{requestFile, imageFile, createdFile, stateFile} {
+		if err := os.Truncate(filepath.Join(l.dir, "data/containers", id, name), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.open()
+	enginetest.Until(t, "nothing is left", func() bool { return len(l.traces()) == 0 })
+	if _, err := l.Inspect(l.ctx(), "once"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("it is there: %v", err)
+	}
+}
