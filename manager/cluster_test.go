@@ -36,6 +36,7 @@ type cable struct {
 	mu     sync.Mutex
 	conns  []net.Conn
 	pulled bool
+	mute   bool // calls nobody
 }
 
 func (c *cable) keep(conn net.Conn) {
@@ -48,6 +49,9 @@ func (c *cable) keep(conn net.Conn) {
 }
 
 func (c *cable) dial(ctx context.Context, addr string) (net.Conn, error) {
+	if c.mute {
+		return nil, errors.New("no calls out")
+	}
 	conn, err := dialTCP(ctx, addr)
 	if err == nil {
 		c.keep(conn)
@@ -170,7 +174,7 @@ func (h *host) join() *host {
 	n.id, _, err = ca.Join(h.t.Context(), n.certs(), h.addr(), h.cluster().ManagerToken)
 	check(h.t, err)
 	n.start(Config{Managers: []string{h.addr()}})
-	eventually(h.t, "the new manager's vote", func() bool { return n.raft.Started() && n.raft.IsMember(n.id.NodeID()) })
+	eventually(h.t, "the new manager's vote", func() bool { return n.raft.Started() && n.raft.Votes(n.id.NodeID()) })
 	return n
 }
 

@@ -276,7 +276,7 @@ func noLeader(answer, all int, last error) error {
 func (m *Manager) probe(ctx context.Context) (answer, all int) {
 	ctx, cancel := context.WithTimeout(ctx, probeWait)
 	defer cancel()
-	members := m.raft.Status().Members
+	members := m.raft.Status().Voters()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, p := range members {

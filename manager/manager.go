@@ -258,7 +258,7 @@ func serve(ctx context.Context, s *grpc.Server, l net.Listener) error {
 
 // close leaves in order: a leader hands over first, so that nobody waits for a timeout.
 func (m *Manager) close() {
-	if m.raft.Started() && m.raft.IsLeader() && len(m.raft.Status().Members) > 1 {
+	if m.raft.Started() && m.raft.IsLeader() && len(m.raft.Status().Voters()) > 1 {
 		if err := m.raft.Transfer(); err != nil {
 			m.log.Debug("leadership was not handed over", "error", err)
 		}
@@ -307,9 +307,9 @@ func (m *Manager) leaderID() string {
 }
 
 // members is who leads and who answers. Only the leader knows of all; a follower vouches for itself and the leader.
-func (m *Manager) members() (leader string, reachable map[string]bool) {
+func (m *Manager) members() (leader string, reachable, learning map[string]bool) {
 	st := m.raft.Status()
-	reachable = map[string]bool{}
+	reachable, learning = map[string]bool{}, map[string]bool{}
 	down := map[string]bool{}
 	if m.cfg.Liveness != nil {
 		down = m.cfg.Liveness.Down()
@@ -318,8 +318,9 @@ func (m *Manager) members() (leader string, reachable map[string]bool) {
 	for _, member := range st.Members {
 		known := st.Leader == self || member.ID == st.Leader || member.ID == self
 		reachable[member.ID] = known && member.Reachable && !down[member.ID]
+		learning[member.ID] = !member.Voter
 	}
-	return st.Leader, reachable
+	return st.Leader, reachable, learning
 }
 
 // logSource gives control the broker's channel.

@@ -243,8 +243,45 @@ func TestPromote(t *testing.T) {
 		t.Fatalf("role %s after promotion and renewal", w.id.Role())
 	}
 	w.start(Config{Managers: []string{a.addr()}})
-	eventually(t, "the promoted node votes", func() bool { return a.raft.IsMember(id) && w.raft.Started() && w.raft.IsMember(id) })
+	eventually(t, "the promoted node votes", func() bool { return a.raft.Votes(id) && w.raft.Started() && w.raft.Votes(id) })
 	eventually(t, "it has the rows", func() bool { return w.node(id).GetManagerStatus().GetAddr() == w.addr() })
+}
+
+// A manager that has not caught up has no vote: if it dies, the others lose nothing.
+func TestLearnerCountsForNoMajority(t *testing.T) {
+	a := newInit(t)
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
+	defer cancel()
+	n := &host{t: t, dir: t.TempDir(), cable: listen(t, "127.0.0.1:0")}
+	n.cable.mute = true // so that it cannot ask for its vote
+	var err error
+	n.id, _, err = ca.Join(ctx, n.certs(), a.addr(), a.cluster().ManagerToken)
+	check(t, err)
+	n.start(Config{})
+	eventually(t, "it has started", n.raft.Started)
+	id := n.id.NodeID()
+	member := api.NewMembershipClient(a.client(n.id.ClientTLS("", protoGRPC)))
+	r, err := member.Join(ctx, &api.MembershipJoinRequest{NodeId: id, Addr: n.addr(), Learner: true})
+	check(t, err)
+	if r.Applied == 0 || a.raft.Votes(id) || !a.raft.IsMember(id) {
+		t.Errorf("after it has joined: %v", r)
+	}
+	eventually(t, "it is told everything", func() bool { return n.raft.IsMember(id) && n.raft.Status().Applied >= r.Applied })
+	node, err := a.control().GetNode(ctx, &api.GetNodeRequest{Ref: id})
+	check(t, err)
+	if s := node.Node.ManagerStatus; !s.Learning || !s.Reachable {
+		t.Errorf("the user is told %v", s)
+	}
+	n.cable.pull()
+	n.stop()
+	_, err = a.control().CreateNetwork(ctx, &api.CreateNetworkRequest{Spec: &api.NetworkSpec{Name: "app", Driver: "overlay"}})
+	check(t, err)
+	if _, all := a.probe(ctx); all != 1 {
+		t.Errorf("%d managers vote", all)
+	}
+	_, err = a.control().UpdateNode(ctx, &api.UpdateNodeRequest{Ref: id, Spec: &api.NodeSpec{}})
+	check(t, err)
+	eventually(t, "the dead learner is no member any more", func() bool { return !a.raft.IsMember(id) })
 }
 
 func TestForceNewCluster(t *testing.T) {

@@ -20,6 +20,10 @@ const (
 	rolesResync   = 5 * time.Second
 	joinPause     = 200 * time.Millisecond
 	readyPause    = 5 * time.Millisecond
+	learnWait     = 2 * time.Second
+	voteWait      = 10 * time.Second
+	// almost is how many entries a manager may lack that gets a vote: some are always under way.
+	almost = 64
 	// stranded is how long a member may hear of no leader before it asks to be let in again. Elections take a second.
 	stranded = 5 * time.Second
 )
@@ -30,7 +34,7 @@ type membership struct {
 	m *Manager
 }
 
-// Join makes a manager a voter.
+// Join makes a manager a member: first a learner, then a voter.
 func (s membership) Join(ctx context.Context, r *api.MembershipJoinRequest) (*api.MembershipJoinResponse, error) {
 	m := s.m
 	if c := callerOf(ctx); c.kind == callerNode && c.node != r.NodeId {
@@ -48,11 +52,17 @@ func (s membership) Join(ctx context.Context, r *api.MembershipJoinRequest) (*ap
 	if err := m.recordManager(ctx, r); err != nil {
 		return nil, err
 	}
-	if err := m.raft.AddVoter(r.NodeId, r.Addr, changeTimeout); err != nil {
+	add, news := m.raft.AddVoter, !m.raft.Votes(r.NodeId)
+	if r.Learner {
+		add, news = m.raft.AddLearner, !m.raft.IsMember(r.NodeId)
+	}
+	if err := add(r.NodeId, r.Addr, changeTimeout); err != nil {
 		return nil, memberStatus(err)
 	}
-	m.log.Info("manager joined", "node", r.NodeId, "addr", r.Addr)
-	return &api.MembershipJoinResponse{Members: m.raftMembers()}, nil
+	if news {
+		m.log.Info("manager joined", "node", r.NodeId, "addr", r.Addr, "learner", r.Learner)
+	}
+	return &api.MembershipJoinResponse{Members: m.raftMembers(), Applied: m.raft.Status().Applied}, nil
 }
 
 // recordManager writes the address of a manager into its row, if the row says that it is to be one.
@@ -64,6 +74,9 @@ func (m *Manager) recordManager(ctx context.Context, r *api.MembershipJoinReques
 		}
 		if n.GetSpec().GetRole() != api.NodeRole_MANAGER {
 			return status.Errorf(codes.PermissionDenied, "node %s is to be a worker: run 'shoal node promote' first", r.NodeId)
+		}
+		if n.Role == api.NodeRole_MANAGER && n.ManagerStatus.GetAddr() == r.Addr {
+			return nil
 		}
 		n = store.Clone(n)
 		n.Role = api.NodeRole_MANAGER
@@ -129,9 +142,12 @@ func memberStatus(err error) error {
 
 // spare says why a member cannot be done without.
 func (m *Manager) spare(id string) error {
-	_, reachable := m.members()
+	if m.raft.IsMember(id) && !m.raft.Votes(id) {
+		return nil
+	}
+	_, reachable, _ := m.members()
 	rest, answer := 0, 0
-	for _, p := range m.raft.Status().Members {
+	for _, p := range m.raft.Status().Voters() {
 		if p.ID == id {
 			continue
 		}
@@ -230,23 +246,23 @@ func (m *Manager) forgetOthers(ctx context.Context) error {
 	})
 }
 
-// join makes this manager a member of the group, if it is none yet. It tries until it is. It goes on watching: a manager
+// join gives this manager a vote, if it has none yet. It tries until it has. It goes on watching: a manager
 // that was removed while it was off, and promoted again, takes itself for a member, and no leader speaks to it.
 func (m *Manager) join(ctx context.Context) error {
 	led := time.Now()
 	for {
 		changed, wait := m.raft.LeaderChanged(), joinPause
 		follows := false
-		switch member := m.raft.IsMember(m.cfg.Identity.NodeID()); {
-		case member && m.leaderID() != "":
+		switch votes := m.raft.Votes(m.cfg.Identity.NodeID()); {
+		case votes && m.leaderID() != "":
 			follows, wait = true, stranded
-		case member && time.Since(led) < stranded:
+		case votes && time.Since(led) < stranded:
 			wait = stranded
-		case member:
+		case votes:
 			wait = stranded
 			m.joinThroughAny(ctx)
-		case m.joinThroughAny(ctx):
-			wait = stranded // or less: the leader will speak to this manager, and be known
+		default:
+			m.joinThroughAny(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -301,10 +317,12 @@ func (m *Manager) noteJoin(addr string, err error) bool {
 	return news
 }
 
-// Ready waits until this manager is a member of the group and knows who leads it.
+// Ready waits until this manager has a vote and knows who leads. After voteWait it is enough that it learns: a large cluster has
+// much to tell.
 func (m *Manager) Ready(ctx context.Context) error {
+	began, self := time.Now(), m.cfg.Identity.NodeID()
 	for {
-		if m.raft.Started() && m.leaderID() != "" && m.raft.IsMember(m.cfg.Identity.NodeID()) {
+		if m.raft.Started() && m.leaderID() != "" && (m.raft.Votes(self) || m.raft.IsMember(self) && time.Since(began) > voteWait) {
 			return nil
 		}
 		if pause.For(ctx, readyPause) != nil {
@@ -331,6 +349,8 @@ func (m *Manager) Quorum(ctx context.Context) (leader string, answer, all int) {
 	return m.leaderID(), answer, all
 }
 
+// joinThrough makes this manager a learner, and a voter if it catches up soon; else the next call does. A voter that lacks much
+// could cost the others their majority: with it they are one more, and it can say yes to nothing before it has all.
 func (m *Manager) joinThrough(ctx context.Context, addr string) error {
 	conn, err := m.dialManager(addr, m.cfg.Identity.ClientTLS("", protoGRPC))
 	if err != nil {
@@ -339,14 +359,30 @@ func (m *Manager) joinThrough(ctx context.Context, addr string) error {
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, 3*changeTimeout)
 	defer cancel()
-	r, err := api.NewMembershipClient(conn).Join(ctx, &api.MembershipJoinRequest{NodeId: m.cfg.Identity.NodeID(), Addr: m.cfg.AdvertiseAddr})
+	r := &api.MembershipJoinRequest{NodeId: m.cfg.Identity.NodeID(), Addr: m.cfg.AdvertiseAddr, Learner: true}
+	joined, err := api.NewMembershipClient(conn).Join(ctx, r)
 	if err != nil {
 		return err
 	}
-	for _, p := range r.Members {
+	for _, p := range joined.Members {
 		if err := m.raft.SetPeer(p.NodeId, p.Addr); err != nil {
 			return err
 		}
 	}
-	return nil
+	if !m.learned(ctx, joined.Applied) {
+		return nil
+	}
+	r.Learner = false
+	_, err = api.NewMembershipClient(conn).Join(ctx, r)
+	return err
+}
+
+// learned waits a little until this manager hears the leader, and has almost what that one had.
+func (m *Manager) learned(ctx context.Context, applied uint64) bool {
+	for began := time.Now(); !m.raft.IsMember(m.cfg.Identity.NodeID()) || m.raft.Status().Applied+almost < applied; {
+		if time.Since(began) > learnWait || pause.For(ctx, readyPause) != nil {
+			return false
+		}
+	}
+	return true
 }

@@ -88,8 +88,10 @@ func managerStatus(n *api.Node) string {
 		return ""
 	case n.ManagerStatus.Leader:
 		return "Leader"
-	case n.ManagerStatus.Reachable:
-		return "Reachable"
+	case !n.ManagerStatus.Reachable:
+		return "Unreachable"
+	case n.ManagerStatus.Learning:
+		return "Learning"
 	}
-	return "Unreachable"
+	return "Reachable"
 }

@@ -30,8 +30,8 @@ type Logs interface {
 // Deps are what control needs beside the store.
 type Deps struct {
 	Logs Logs
-	// Members says who leads and which managers answer, by node ID.
-	Members func() (leader string, reachable map[string]bool)
+	// Members says who leads, which managers answer and which have no vote yet, by node ID.
+	Members func() (leader string, reachable, learning map[string]bool)
 	// NewToken makes a join token for the cluster's CA.
 	NewToken func(caCert []byte) (string, error)
 	// CheckSettings refuses settings of a service's container that no node could make one with; nil refuses none. What they mean is

@@ -24,7 +24,9 @@ func server(t *testing.T, rows func(tx *store.Tx) error) *Server {
 		}
 	}
 	return New(st, Deps{
-		Members:  func() (string, map[string]bool) { return "m1", map[string]bool{"m1": true, "m2": true} },
+		Members: func() (string, map[string]bool, map[string]bool) {
+			return "m1", map[string]bool{"m1": true, "m2": true, "new": true}, map[string]bool{"new": true}
+		},
 		NewToken: func([]byte) (string, error) { return "SHOAL-1-new", nil },
 		CheckSettings: func(s *api.ServiceSpec) error {
 			if s.Container.StopSignal == "SIGNONE" {
@@ -170,7 +172,7 @@ func TestDemotionKeepsQuorum(t *testing.T) {
 			Description: &api.NodeDescription{Hostname: "host-" + id}, ManagerStatus: &api.ManagerStatus{}}
 	}
 	s := server(t, func(tx *store.Tx) error {
-		for _, id := range []string{"m1", "m2", "m3"} {
+		for _, id := range []string{"m1", "m2", "m3", "new"} {
 			if err := tx.Nodes().Create(node(id)); err != nil {
 				return err
 			}
@@ -182,7 +184,7 @@ func TestDemotionKeepsQuorum(t *testing.T) {
 		_, err := s.UpdateNode(ctx, &api.UpdateNodeRequest{Ref: ref, Spec: &api.NodeSpec{}})
 		return err
 	}
-	// m3 does not answer: without m2 only one of two would.
+	// m3 does not answer, and the new one has no vote yet: without m2 only one of two would.
 	wantError(t, demote("host-m2"), codes.FailedPrecondition, "cannot demote host-m2: only 1 of the 2 remaining managers answer, and they need a majority")
 	if err := demote("m3"); err != nil {
 		t.Fatal(err)

@@ -36,9 +36,10 @@ func (s *Server) withManagerStatus(n *api.Node) *api.Node {
 		return n
 	}
 	n = proto.CloneOf(n)
-	leader, reachable := s.deps.Members()
+	leader, reachable, learning := s.deps.Members()
 	n.ManagerStatus.Leader = n.Id == leader
 	n.ManagerStatus.Reachable = reachable[n.Id]
+	n.ManagerStatus.Learning = learning[n.Id]
 	return n
 }
 
@@ -100,10 +101,13 @@ func (s *Server) roleChange(tx *store.Tx, n *api.Node, role api.NodeRole) error 
 	if n.Spec.Role == role || role == api.NodeRole_MANAGER {
 		return nil
 	}
-	_, reachable := s.deps.Members()
+	_, reachable, learning := s.deps.Members()
+	if learning[n.Id] {
+		return nil
+	}
 	var rest, answering int
 	for _, m := range tx.Nodes().List() {
-		if m.Id == n.Id || m.Spec.Role != api.NodeRole_MANAGER {
+		if m.Id == n.Id || m.Spec.Role != api.NodeRole_MANAGER || learning[m.Id] {
 			continue
 		}
 		rest++

@@ -3,6 +3,7 @@ package raft
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -63,13 +64,24 @@ func (n *Node) SetPeer(id, addr string) error {
 	return n.peers.set(id, addr)
 }
 
-// AddVoter makes a manager a member. Only the leader can.
+// AddLearner makes a manager a member that is told everything and counts for no majority. Only the leader can.
+func (n *Node) AddLearner(id, addr string, timeout time.Duration) error {
+	if err := n.SetPeer(id, addr); err != nil || n.IsMember(id) {
+		return err
+	}
+	if err := n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(id), 0, timeout).Error(); err != nil {
+		return fmt.Errorf("add manager %s: %w", id, notLeader(err))
+	}
+	return nil
+}
+
+// AddVoter gives a manager, member or not, a vote. Only the leader can.
 func (n *Node) AddVoter(id, addr string, timeout time.Duration) error {
-	if err := n.SetPeer(id, addr); err != nil {
+	if err := n.SetPeer(id, addr); err != nil || n.Votes(id) {
 		return err
 	}
 	if err := n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(id), 0, timeout).Error(); err != nil {
-		return fmt.Errorf("add manager %s: %w", id, notLeader(err))
+		return fmt.Errorf("give manager %s a vote: %w", id, notLeader(err))
 	}
 	return nil
 }
@@ -118,14 +130,19 @@ func (n *Node) LeaderChanged() <-chan struct{} {
 	return n.changed
 }
 
-// IsMember says whether a node votes, as far as this one knows.
+// IsMember says whether a node is in the group, as far as this one knows.
 func (n *Node) IsMember(id string) bool {
-	for _, m := range n.Status().Members {
-		if m.ID == id {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(n.Status().Members, func(m Member) bool { return m.ID == id })
+}
+
+// Votes says whether a node is in the group and has a vote, as far as this one knows.
+func (n *Node) Votes(id string) bool {
+	return slices.ContainsFunc(n.Status().Members, func(m Member) bool { return m.ID == id && m.Voter })
+}
+
+// Voters are the members that count for the majority.
+func (s Status) Voters() []Member {
+	return slices.DeleteFunc(slices.Clone(s.Members), func(m Member) bool { return !m.Voter })
 }
 
 // observe keeps which members the leader cannot reach, and tells of new leaders.

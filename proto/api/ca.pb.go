@@ -178,7 +178,8 @@ func (x *IssueResponse) GetDataPathPort() uint32 {
 type MembershipJoinRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	Addr          string                 `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"` // HOST:PORT
+	Addr          string                 `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"`        // HOST:PORT
+	Learner       bool                   `protobuf:"varint,3,opt,name=learner,proto3" json:"learner,omitempty"` // without a vote; one who votes already goes on voting
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -227,9 +228,17 @@ func (x *MembershipJoinRequest) GetAddr() string {
 	return ""
 }
 
+func (x *MembershipJoinRequest) GetLearner() bool {
+	if x != nil {
+		return x.Learner
+	}
+	return false
+}
+
 type MembershipJoinResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Members       []*RaftMember          `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	Applied       uint64                 `protobuf:"varint,2,opt,name=applied,proto3" json:"applied,omitempty"` // the leader's: who has so much has caught up
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -269,6 +278,13 @@ func (x *MembershipJoinResponse) GetMembers() []*RaftMember {
 		return x.Members
 	}
 	return nil
+}
+
+func (x *MembershipJoinResponse) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
 }
 
 type MembershipLeaveRequest struct {
@@ -533,12 +549,14 @@ const file_ca_proto_rawDesc = "" +
 	"\bmanagers\x18\x06 \x03(\tR\bmanagers\x12\x1f\n" +
 	"\vgossip_keys\x18\a \x03(\fR\n" +
 	"gossipKeys\x12$\n" +
-	"\x0edata_path_port\x18\b \x01(\rR\fdataPathPort\"D\n" +
+	"\x0edata_path_port\x18\b \x01(\rR\fdataPathPort\"^\n" +
 	"\x15MembershipJoinRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
-	"\x04addr\x18\x02 \x01(\tR\x04addr\"I\n" +
+	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x18\n" +
+	"\alearner\x18\x03 \x01(\bR\alearner\"c\n" +
 	"\x16MembershipJoinResponse\x12/\n" +
-	"\amembers\x18\x01 \x03(\v2\x15.shoal.api.RaftMemberR\amembers\"1\n" +
+	"\amembers\x18\x01 \x03(\v2\x15.shoal.api.RaftMemberR\amembers\x12\x18\n" +
+	"\aapplied\x18\x02 \x01(\x04R\aapplied\"1\n" +
 	"\x16MembershipLeaveRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"\x19\n" +
 	"\x17MembershipLeaveResponse\"\x19\n" +

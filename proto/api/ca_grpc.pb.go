@@ -136,7 +136,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type MembershipClient interface {
-	// Join makes the calling manager a voter. Forwarded to the leader.
+	// Join makes the calling manager a member: one that learns first, and then a voter. Forwarded to the leader.
 	Join(ctx context.Context, in *MembershipJoinRequest, opts ...grpc.CallOption) (*MembershipJoinResponse, error)
 	// Leave removes a member: itself, or any if called by a manager.
 	Leave(ctx context.Context, in *MembershipLeaveRequest, opts ...grpc.CallOption) (*MembershipLeaveResponse, error)
@@ -185,7 +185,7 @@ func (c *membershipClient) Status(ctx context.Context, in *MembershipStatusReque
 // All implementations must embed UnimplementedMembershipServer
 // for forward compatibility.
 type MembershipServer interface {
-	// Join makes the calling manager a voter. Forwarded to the leader.
+	// Join makes the calling manager a member: one that learns first, and then a voter. Forwarded to the leader.
 	Join(context.Context, *MembershipJoinRequest) (*MembershipJoinResponse, error)
 	// Leave removes a member: itself, or any if called by a manager.
 	Leave(context.Context, *MembershipLeaveRequest) (*MembershipLeaveResponse, error)

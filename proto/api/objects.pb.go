@@ -916,6 +916,7 @@ type ManagerStatus struct {
 	Addr          string                 `protobuf:"bytes,1,opt,name=addr,proto3" json:"addr,omitempty"`            // HOST:PORT of the cluster port
 	Leader        bool                   `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`       // filled in on read, never stored
 	Reachable     bool                   `protobuf:"varint,3,opt,name=reachable,proto3" json:"reachable,omitempty"` // filled in on read, never stored
+	Learning      bool                   `protobuf:"varint,4,opt,name=learning,proto3" json:"learning,omitempty"`   // filled in on read, never stored: it has no vote before it has caught up
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -967,6 +968,13 @@ func (x *ManagerStatus) GetLeader() bool {
 func (x *ManagerStatus) GetReachable() bool {
 	if x != nil {
 		return x.Reachable
+	}
+	return false
+}
+
+func (x *ManagerStatus) GetLearning() bool {
+	if x != nil {
+		return x.Learning
 	}
 	return false
 }
@@ -2742,11 +2750,12 @@ const file_objects_proto_rawDesc = "" +
 	"\aUNKNOWN\x10\x00\x12\b\n" +
 	"\x04DOWN\x10\x01\x12\t\n" +
 	"\x05READY\x10\x02\x12\x10\n" +
-	"\fDISCONNECTED\x10\x03\"Y\n" +
+	"\fDISCONNECTED\x10\x03\"u\n" +
 	"\rManagerStatus\x12\x12\n" +
 	"\x04addr\x18\x01 \x01(\tR\x04addr\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\bR\x06leader\x12\x1c\n" +
-	"\treachable\x18\x03 \x01(\bR\treachable\"\xfc\x02\n" +
+	"\treachable\x18\x03 \x01(\bR\treachable\x12\x1a\n" +
+	"\blearning\x18\x04 \x01(\bR\blearning\"\xfc\x02\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\x04meta\x18\x02 \x01(\v2\x0f.shoal.api.MetaR\x04meta\x12'\n" +
