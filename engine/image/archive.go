@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -19,6 +20,15 @@ import (
 type archive struct {
 	files map[string]v1.Descriptor // by path; digest and size
 	links map[string]string        // symbolic and hard links of old docker save archives
+}
+
+func isSparse(h *tar.Header) bool {
+	for record := range h.PAXRecords {
+		if strings.HasPrefix(record, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }
 
 // storeFile stores r as a blob, leased before it is published.
@@ -62,6 +72,9 @@ func (s *Store) readArchive(ctx context.Context, r io.Reader, hold *lease, p *pr
 		name := path.Clean("/" + h.Name)[1:]
 		switch h.Typeflag {
 		case tar.TypeReg:
+			if isSparse(h) { // of any length, in a few bytes
+				return nil, fmt.Errorf("read %s: no file of an image's archive is sparse", name)
+			}
 			d, err := s.storeFile(p.reader(tr, "", "Reading "+path.Base(name), 0, h.Size), hold)
 			if err != nil {
 				return nil, fmt.Errorf("read %s: %w", name, err)

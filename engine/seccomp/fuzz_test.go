@@ -10,6 +10,7 @@ func FuzzProfile(f *testing.F) {
 	f.Add(`{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[null]}`)
 	f.Add(`{"defaultAction":"SCMP_ACT_KILL","archMap":[{"architecture":"SCMP_ARCH_X86_64","subArchitectures":null}],"syscalls":[{"name":"clone","action":"SCMP_ACT_ALLOW","args":[null]}]}`)
 	f.Add(`{"defaultAction":"SCMP_ACT_ALLOW","flags":["x"],"syscalls":[{"names":["write"],"action":"SCMP_ACT_NOTIFY","errnoRet":70000}]}`)
+	f.Add(`{}`)
 	f.Add(`[]`)
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := Load(text, []string{"CAP_CHOWN"})

@@ -44,6 +44,9 @@ func Load(profile string, caps []string) (*specs.LinuxSeccomp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seccomp profile: %w", err)
 	}
+	if p == nil { // to the library this means no filter
+		return nil, errors.New("seccomp profile: it has neither defaultAction nor syscalls: say unconfined if no filter is meant")
+	}
 	return p, nil
 }
 

@@ -126,12 +126,8 @@ func (x *extractor) file(dir int, base string, content io.Reader) error {
 		return fmt.Errorf("create file: %w", err)
 	}
 	f := newFile(fd, base)
-	n, err := io.CopyBuffer(onlyWriter{f}, content, x.buf)
-	x.bytes += n
-	return errors.Join(err, f.Close())
+	return errors.Join(x.fill(f, content), f.Close())
 }
-
-type onlyWriter struct{ io.Writer }
 
 func (x *extractor) link(dir int, base, target string) error {
 	name, err := clean(target)

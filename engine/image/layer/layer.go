@@ -33,6 +33,7 @@ var ErrEscape = errors.New("points outside of the layer")
 
 // extractor holds what is needed between entries.
 type extractor struct {
+	ctx   context.Context
 	root  *root
 	dirs  []dirTime // times are set last, as creating entries changes them
 	bytes int64
@@ -53,8 +54,8 @@ func Extract(ctx context.Context, r io.Reader, dir string) (int64, error) {
 		return 0, fmt.Errorf("unpack layer: %w", err)
 	}
 	defer root.close()
-	x := &extractor{root: root, buf: make([]byte, 128<<10)}
-	if err := x.all(ctx, tar.NewReader(r)); err != nil {
+	x := &extractor{ctx: ctx, root: root, buf: make([]byte, 128<<10)}
+	if err := x.all(tar.NewReader(r)); err != nil {
 		return 0, err
 	}
 	if _, err := io.CopyBuffer(io.Discard, onlyReader{r}, x.buf); err != nil { // padding behind the archive's end
@@ -65,9 +66,9 @@ func Extract(ctx context.Context, r io.Reader, dir string) (int64, error) {
 
 type onlyReader struct{ io.Reader }
 
-func (x *extractor) all(ctx context.Context, tr *tar.Reader) error {
+func (x *extractor) all(tr *tar.Reader) error {
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := x.ctx.Err(); err != nil {
 			return err
 		}
 		h, err := tr.Next()

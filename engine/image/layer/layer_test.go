@@ -321,3 +321,55 @@ func FuzzClean(f *testing.F) {
 		}
 	})
 }
+
+// Ten kilobytes of an archive name a file of half a terabyte: it takes no disk, and who waits can stop it.
+func TestSparseFile(t *testing.T) {
+	needRoot(t)
+	archive := sparse(1 << 39)
+	root := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := Extract(ctx, bytes.NewReader(archive), root); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("stopped: %v", err)
+	}
+	root = t.TempDir()
+	if n, err := Extract(t.Context(), bytes.NewReader(sparse(1<<26)), root); err != nil || n != 1<<26 {
+		t.Fatal(n, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(root, "big"), &st); err != nil || st.Size != 1<<26 || st.Blocks > 1024 {
+		t.Errorf("%d bytes in %d blocks, %v", st.Size, st.Blocks, err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "big"))
+	if err != nil || string(text[:3]) != "abc" || text[3] != 0 || text[len(text)-1] != 0 {
+		t.Errorf("its content: %q, %v", text[:4], err)
+	}
+}
+
+// sparse is an archive in GNU's old format of a file that is a hole but for its first block.
+func sparse(size int64) []byte {
+	h := make([]byte, 512)
+	copy(h, "big")
+	copy(h[100:], "0000644\x000000000\x000000000\x0000000001000\x0000000000000\x00")
+	h[156] = 'S'
+	copy(h[257:], "ustar  \x00")
+	copy(h[386:], "00000000000\x0000000001000\x00")
+	copy(h[422:], "00000000000\x00") // an empty piece at its end
+	big := func(at int, v int64) {
+		h[at] = 0x80
+		for i := range 8 {
+			h[at+11-i] = byte(v >> (8 * i))
+		}
+	}
+	big(410, size)
+	big(483, size)
+	copy(h[148:], "        ")
+	sum := 0
+	for _, c := range h {
+		sum += int(c)
+	}
+	copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
+	block := make([]byte, 512)
+	copy(block, "abc")
+	return append(append(h, block...), make([]byte, 1024)...)
+}
