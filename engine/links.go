@@ -53,21 +53,28 @@ func (e *Engine) settleLinks(networks []*api.LocalNetworkAttachment) error {
 			return err
 		}
 		for i, text := range w.Links {
-			l, err := parseLink(text)
-			if err != nil {
+			if w.Links[i], err = e.settleLink(n, text); err != nil {
 				return err
 			}
-			if n.Name == NetworkBridge {
-				other, err := e.find(l.target)
-				if err != nil {
-					return fmt.Errorf("link to %s: %w", l.target, err)
-				}
-				l.target = other.id
-			}
-			w.Links[i] = l.String()
 		}
 	}
 	return nil
+}
+
+// settleLink names a container on the default bridge by its ID, as nothing else will find it there.
+func (e *Engine) settleLink(n *api.LocalNetwork, text string) (string, error) {
+	l, err := parseLink(text)
+	if err != nil {
+		return "", err
+	}
+	if n.Name == NetworkBridge {
+		other, err := e.find(l.target)
+		if err != nil {
+			return "", fmt.Errorf("link to %s: %w", l.target, err)
+		}
+		l.target = other.id
+	}
+	return l.String(), nil
 }
 
 // legacyLinks are those on the default bridge.

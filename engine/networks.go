@@ -24,17 +24,25 @@ func (e *Engine) ListNetworks() []*api.LocalNetwork {
 	var out []*api.LocalNetwork
 	for _, n := range e.cfg.Networks.List() {
 		n = proto.CloneOf(n)
-		for _, c := range e.all() {
-			row := c.get()
-			for _, ep := range row.Endpoints {
-				if ep.NetworkId == n.Id {
-					ep = proto.CloneOf(ep)
-					ep.Network, ep.NetworkId = row.Name, row.Id
-					n.Endpoints = append(n.Endpoints, ep)
-				}
-			}
-		}
+		n.Endpoints = e.endpointsOn(n.Id)
 		out = append(out, n)
+	}
+	return out
+}
+
+// endpointsOn are the endpoints on a network, each with its container's name and ID in place of the network's.
+func (e *Engine) endpointsOn(networkID string) []*api.NetworkEndpoint {
+	var out []*api.NetworkEndpoint
+	for _, c := range e.all() {
+		row := c.get()
+		for _, ep := range row.Endpoints {
+			if ep.NetworkId != networkID {
+				continue
+			}
+			ep = proto.CloneOf(ep)
+			ep.Network, ep.NetworkId = row.Name, row.Id
+			out = append(out, ep)
+		}
 	}
 	return out
 }

@@ -117,7 +117,7 @@ func (e *Engine) restartNow(c *container) {
 	}
 }
 
-// restartAfterBoot starts what should run but does not, after New has adopted what does.
+// restartAfterBoot starts what should run but does not, after Open has adopted what does.
 func (e *Engine) restartAfterBoot() {
 	for _, c := range e.all() {
 		row := c.get()

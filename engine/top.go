@@ -45,11 +45,15 @@ func (e *Engine) Top(ctx context.Context, ref string, args []string) (*api.TopRe
 		if err != nil {
 			return nil, err
 		}
-		row := &api.TopResponse_Row{}
-		for _, col := range columns {
-			row.Values = append(row.Values, col.Value(p, now))
-		}
-		out.Processes = append(out.Processes, row)
+		out.Processes = append(out.Processes, topRow(columns, p, now))
 	}
 	return out, nil
+}
+
+func topRow(columns []ps.Column, p *ps.Process, now ps.Machine) *api.TopResponse_Row {
+	row := &api.TopResponse_Row{}
+	for _, col := range columns {
+		row.Values = append(row.Values, col.Value(p, now))
+	}
+	return row
 }

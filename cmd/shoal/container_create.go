@@ -117,31 +117,14 @@ func (c *cli) createPulling(ctx context.Context, req *api.CreateContainerRequest
 	if err != nil {
 		return nil, err
 	}
-	image := req.Spec.Image
-	switch o.pull {
-	case "always":
-		if _, err := c.pull(ctx, image, platform, c.err, o.quiet); err != nil {
-			return nil, err
-		}
-	case "missing", "never":
-		other, err := wrongPlatform(ctx, d, image, platform)
-		switch {
-		case err != nil:
-			return nil, err
-		case other != "" && o.pull == "never":
-			return nil, fmt.Errorf("image %s is for %s, not for %s: pull it for that platform", image, other, o.platform)
-		case other != "":
-			if _, err := c.pull(ctx, image, platform, c.err, o.quiet); err != nil {
-				return nil, fmt.Errorf("image %s is here for %s only: %w", image, other, err)
-			}
-		}
-	default:
-		return nil, fmt.Errorf("invalid value '%s' for --pull: use always, missing or never", o.pull)
+	if err := c.pullBefore(ctx, d, req.Spec.Image, o, platform); err != nil {
+		return nil, err
 	}
 	r, err := d.Containers.Create(ctx, req)
 	if !client.IsNotFound(err) || o.pull != "missing" {
 		return r, err
 	}
+	image := req.Spec.Image
 	if _, e := d.Images.Inspect(ctx, &api.InspectImageRequest{Ref: image}); !client.IsNotFound(e) {
 		return r, err // something else was not found
 	}
@@ -152,4 +135,27 @@ func (c *cli) createPulling(ctx context.Context, req *api.CreateContainerRequest
 		return nil, err
 	}
 	return d.Containers.Create(ctx, req)
+}
+
+// pullBefore pulls an image that is here, too: because --pull says so, or because it is for another platform.
+func (c *cli) pullBefore(ctx context.Context, d *client.Client, image string, o *containerFlags, platform *api.Platform) error {
+	switch o.pull {
+	case "always":
+		_, err := c.pull(ctx, image, platform, c.err, o.quiet)
+		return err
+	case "missing", "never":
+	default:
+		return fmt.Errorf("invalid value '%s' for --pull: use always, missing or never", o.pull)
+	}
+	other, err := wrongPlatform(ctx, d, image, platform)
+	switch {
+	case err != nil || other == "":
+		return err
+	case o.pull == "never":
+		return fmt.Errorf("image %s is for %s, not for %s: pull it for that platform", image, other, o.platform)
+	}
+	if _, err := c.pull(ctx, image, platform, c.err, o.quiet); err != nil {
+		return fmt.Errorf("image %s is here for %s only: %w", image, other, err)
+	}
+	return nil
 }

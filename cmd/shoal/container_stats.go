@@ -20,9 +20,14 @@ var statsListing = listing{
 	quiet: "ID",
 }
 
+// statsFlags are the options of stats.
+type statsFlags struct {
+	listFlags
+	all, noStream bool
+}
+
 func newContainerStatsCommand(c *cli) *cobra.Command {
-	var f listFlags
-	var all, noStream bool
+	var f statsFlags
 	cmd := &cobra.Command{
 		Use:   "stats [OPTIONS] [CONTAINER...]",
 		Short: "Display a live stream of container(s) resource usage statistics",
@@ -30,17 +35,17 @@ func newContainerStatsCommand(c *cli) *cobra.Command {
   shoal stats --no-stream --format 'table {{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}'`,
 		ValidArgsFunction: c.complete(c.runningNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.stats(cmd.Context(), &f, args, all, !noStream)
+			return c.stats(cmd.Context(), &f, args)
 		},
 	}
 	addFormatFlag(cmd, &f.format)
-	cmd.Flags().BoolVarP(&all, "all", "a", false, "Show all containers (default shows just running)")
-	cmd.Flags().BoolVar(&noStream, "no-stream", false, "Disable streaming stats and only pull the first result")
+	cmd.Flags().BoolVarP(&f.all, "all", "a", false, "Show all containers (default shows just running)")
+	cmd.Flags().BoolVar(&f.noStream, "no-stream", false, "Disable streaming stats and only pull the first result")
 	cmd.Flags().BoolVar(&f.noTrunc, "no-trunc", false, "Do not truncate output")
 	return cmd
 }
 
-func (c *cli) stats(ctx context.Context, f *listFlags, names []string, all, stream bool) error {
+func (c *cli) stats(ctx context.Context, f *statsFlags, names []string) error {
 	info, err := c.info(ctx)
 	if err != nil {
 		return err
@@ -49,37 +54,41 @@ func (c *cli) stats(ctx context.Context, f *listFlags, names []string, all, stre
 	if err != nil {
 		return err
 	}
-	if all && len(names) == 0 {
+	if f.all && len(names) == 0 {
 		names = c.containerNames(ctx)
 	}
-	s, err := d.Containers.Stats(ctx, &api.StatsRequest{Refs: names, Stream: stream})
+	s, err := d.Containers.Stats(ctx, &api.StatsRequest{Refs: names, Stream: !f.noStream})
 	if err != nil {
 		return err
 	}
 	_, live := terminalOf(c.out)
-	asked := map[string]string{} // how each container was named
-	if !all {
-		for _, name := range names {
-			if k, err := c.getContainer(ctx, name); err == nil {
-				asked[k.Id] = name
-			}
-		}
+	asked := map[string]string{}
+	if !f.all {
+		asked = c.namesAsked(ctx, names)
 	}
 	for {
 		m, err := s.Recv()
-		if isEOF(err) || stream && ctx.Err() != nil {
+		if isEOF(err) || !f.noStream && ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := c.showStats(m, f, asked, uint64(info.MemoryBytes), live && stream); err != nil {
+		if err := c.showStats(m, &f.listFlags, asked, uint64(info.MemoryBytes), live && !f.noStream); err != nil || f.noStream {
 			return err
 		}
-		if !stream {
-			return nil
+	}
+}
+
+// namesAsked tells how each container was named, by its ID.
+func (c *cli) namesAsked(ctx context.Context, names []string) map[string]string {
+	asked := map[string]string{}
+	for _, name := range names {
+		if k, err := c.getContainer(ctx, name); err == nil {
+			asked[k.Id] = name
 		}
 	}
+	return asked
 }
 
 // showStats prints one table; on a terminal it takes the place of the one before, in a single write.

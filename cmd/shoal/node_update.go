@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -14,10 +15,17 @@ var availabilities = map[string]api.NodeSpec_Availability{
 
 var roles = map[string]api.NodeRole{"worker": api.NodeRole_WORKER, "manager": api.NodeRole_MANAGER}
 
+// nodeUpdateFlags say what is to be another than it is.
+type nodeUpdateFlags struct {
+	availability, role choiceOpt
+	labelAdd, labelRm  listOpt
+}
+
 func newNodeUpdateCommand(c *cli) *cobra.Command {
-	availability := choiceOpt{choices: []string{"active", "pause", "drain"}}
-	role := choiceOpt{choices: []string{"worker", "manager"}}
-	labelAdd, labelRm := listOpt{check: checkLabel}, listOpt{}
+	o := nodeUpdateFlags{
+		availability: choiceOpt{choices: []string{"active", "pause", "drain"}}, role: choiceOpt{choices: []string{"worker", "manager"}},
+		labelAdd: listOpt{check: checkLabel},
+	}
 	cmd := &cobra.Command{
 		Use:   "update [OPTIONS] NODE",
 		Short: "Update a node",
@@ -29,17 +37,7 @@ func newNodeUpdateCommand(c *cli) *cobra.Command {
 			if !anyChanged(cmd.Flags(), "availability", "role", "label-add", "label-rm") {
 				return usageError(cmd, "nothing to change: give --availability, --role, --label-add or --label-rm")
 			}
-			err := c.changeNode(cmd.Context(), args[0], func(spec *api.NodeSpec) error {
-				for _, key := range labelRm.values {
-					if _, ok := spec.Labels[key]; !ok {
-						return fmt.Errorf("node %s has no label %s", args[0], key)
-					}
-				}
-				given(cmd.Flags(), "availability", &spec.Availability, availabilities[availability.value])
-				given(cmd.Flags(), "role", &spec.Role, roles[role.value])
-				spec.Labels = editMap(spec.Labels, labelRm.values, pairs(labelAdd.values))
-				return nil
-			})
+			err := c.changeNode(cmd.Context(), args[0], func(spec *api.NodeSpec) error { return o.change(cmd.Flags(), args[0], spec) })
 			if err != nil {
 				return err
 			}
@@ -47,11 +45,23 @@ func newNodeUpdateCommand(c *cli) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().Var(&availability, "availability", `Availability of the node ("active", "pause", "drain")`)
-	cmd.Flags().Var(&role, "role", `Role of the node ("worker", "manager")`)
-	cmd.Flags().Var(&labelAdd, "label-add", `Add or update a node label ("key=value")`)
-	cmd.Flags().Var(&labelRm, "label-rm", "Remove a node label if exists")
+	cmd.Flags().Var(&o.availability, "availability", `Availability of the node ("active", "pause", "drain")`)
+	cmd.Flags().Var(&o.role, "role", `Role of the node ("worker", "manager")`)
+	cmd.Flags().Var(&o.labelAdd, "label-add", `Add or update a node label ("key=value")`)
+	cmd.Flags().Var(&o.labelRm, "label-rm", "Remove a node label if exists")
 	return cmd
+}
+
+func (o *nodeUpdateFlags) change(f *pflag.FlagSet, node string, spec *api.NodeSpec) error {
+	for _, key := range o.labelRm.values {
+		if _, ok := spec.Labels[key]; !ok {
+			return fmt.Errorf("node %s has no label %s", node, key)
+		}
+	}
+	given(f, "availability", &spec.Availability, availabilities[o.availability.value])
+	given(f, "role", &spec.Role, roles[o.role.value])
+	spec.Labels = editMap(spec.Labels, o.labelRm.values, pairs(o.labelAdd.values))
+	return nil
 }
 
 // newNodeRoleCommand makes promote and demote.

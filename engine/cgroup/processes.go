@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,31 +18,29 @@ import (
 func (g *Group) Pids() ([]int, error) {
 	seen := map[int]bool{}
 	for _, root := range g.dirs() {
-		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				if errors.Is(err, fs.ErrNotExist) {
-					return nil
-				}
-				return err
-			}
-			if d.IsDir() {
-				return addPids(path, seen)
-			}
-			return nil
-		})
-		if err != nil {
+		if err := addPidsBelow(root, seen); err != nil {
 			return nil, fmt.Errorf("list processes: %w", err)
 		}
 		if len(seen) > 0 {
 			break // all hierarchies hold the same ones
 		}
 	}
-	list := make([]int, 0, len(seen))
-	for pid := range seen {
-		list = append(list, pid)
-	}
-	slices.Sort(list)
-	return list, nil
+	return slices.Sorted(maps.Keys(seen)), nil
+}
+
+// addPidsBelow takes a group that goes meanwhile for empty.
+func addPidsBelow(root string, seen map[int]bool) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case d.IsDir():
+			return addPids(path, seen)
+		}
+		return nil
+	})
 }
 
 func addPids(dir string, seen map[int]bool) error {

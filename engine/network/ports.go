@@ -85,18 +85,20 @@ func (m *Manager) portError(p *api.PortBinding, err error) error {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("publish port %s/%s: %w", where, p.Protocol, err)
 	}
-	for container, holds := range m.holds {
-		for _, h := range holds {
-			if h.port.HostPort == p.HostPort && h.port.Protocol == p.Protocol {
-				name := m.attached[container].Name
-				if name == "" {
-					name = container
-				}
-				return fmt.Errorf("publish port %s/%s: it is %w by container %s: choose another port or stop that container", where, p.Protocol, ErrInUse, name)
-			}
-		}
+	if name := m.holderOf(p); name != "" {
+		return fmt.Errorf("publish port %s/%s: it is %w by container %s: choose another port or stop that container", where, p.Protocol, ErrInUse, name)
 	}
 	return fmt.Errorf("publish port %s/%s: it is %w by another program on this host: choose another port or stop that program", where, p.Protocol, ErrInUse)
+}
+
+// holderOf names the container that has a port; "" if none has.
+func (m *Manager) holderOf(p *api.PortBinding) string {
+	for container, holds := range m.holds {
+		if slices.ContainsFunc(holds, func(h *hold) bool { return h.port.HostPort == p.HostPort && h.port.Protocol == p.Protocol }) {
+			return cmp.Or(m.attached[container].Name, container)
+		}
+	}
+	return ""
 }
 
 // ways are the networks by which published ports reach a container, bridges with a way out, and its endpoints there.

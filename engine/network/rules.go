@@ -115,22 +115,26 @@ func portMaps(networks []*api.LocalNetwork, attached []Attachment) []portMap {
 	}
 	for _, a := range attached {
 		to := target(networks, a.Endpoints)
-		for _, p := range a.Ports {
-			host, _ := netip.ParseAddr(p.HostIp) // invalid: any
-			for i := range maps {
-				m := &maps[i]
-				if e, ok := m.elementFor(p, host, to); ok {
-					m.elements = append(m.elements, e)
-				}
-			}
+		for i := range maps {
+			maps[i].addAll(a.Ports, to)
 		}
 	}
-	for i := range maps {
-		slices.SortFunc(maps[i].elements, func(a, b element) int {
+	for _, m := range maps {
+		slices.SortFunc(m.elements, func(a, b element) int {
 			return cmp.Or(cmp.Compare(a.port, b.port), cmp.Compare(a.protocol, b.protocol), a.addr.Compare(b.addr))
 		})
 	}
 	return maps
+}
+
+// addAll takes those of a container's ports that belong into the map.
+func (m *portMap) addAll(ports []*api.PortBinding, to []netip.Addr) {
+	for _, p := range ports {
+		host, _ := netip.ParseAddr(p.HostIp) // invalid: any
+		if e, ok := m.elementFor(p, host, to); ok {
+			m.elements = append(m.elements, e)
+		}
+	}
 }
 
 // elementFor tells whether a published port belongs into a map. 0.0.0.0 and :: are any address of their family.

@@ -10,6 +10,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/shoal-dev/shoal/engine/cgroup"
 	"github.com/shoal-dev/shoal/engine/shim"
 	"github.com/shoal-dev/shoal/engine/shim/wire"
 )
@@ -35,15 +36,10 @@ func (s *Shoal) Create(ctx context.Context, o CreateOptions) (State, error) {
 	return State{ID: o.ID, Status: Created, Pid: pid}, nil
 }
 
+// make makes the control group, and has a shim, or another runtime below one, make the rest.
 func (s *Shoal) make(ctx context.Context, p place, o record, sp *specs.Spec) (pid int, err error) {
-	g, err := s.tree.Group(o.CgroupPath)
+	g, err := s.makeGroup(o.CgroupPath, sp)
 	if err != nil {
-		return 0, err
-	}
-	if err := g.Create(); err != nil {
-		return 0, err
-	}
-	if err := g.Apply(limits(sp)); err != nil {
 		return 0, err
 	}
 	if sp.Process != nil {
@@ -61,6 +57,21 @@ func (s *Shoal) make(ctx context.Context, p place, o record, sp *specs.Spec) (pi
 		}
 		return s.makeOther(ctx, p, in)
 	}
+	return s.makeOwn(ctx, p, o, in)
+}
+
+func (s *Shoal) makeGroup(path string, sp *specs.Spec) (*cgroup.Group, error) {
+	g, err := s.tree.Group(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.Create(); err != nil {
+		return nil, err
+	}
+	return g, g.Apply(limits(sp))
+}
+
+func (s *Shoal) makeOwn(ctx context.Context, p place, o record, in input) (pid int, err error) {
 	blob, err := compile(in)
 	if err != nil {
 		return 0, err
@@ -71,14 +82,21 @@ func (s *Shoal) make(ctx context.Context, p place, o record, sp *specs.Spec) (pi
 	}
 	defer conn.Close()
 	r, err := s.makeWithHooks(ctx, conn, o, in, blob)
-	switch {
-	case errors.Is(err, shim.ErrGone):
+	if errors.Is(err, shim.ErrGone) {
 		return 0, errors.New("the shim ended before the container was made")
-	case err != nil:
-		return 0, err
-	case r.Op != wire.OpCreated || len(r.Payload) < 4:
-		return 0, fmt.Errorf("the shim answers create with %d", r.Op)
 	}
-	s.warn(o.ID, r.Payload[4:])
-	return int(binary.NativeEndian.Uint32(r.Payload)), nil
+	if err != nil {
+		return 0, err
+	}
+	pid, warnings, err := created(r)
+	s.warn(o.ID, warnings)
+	return pid, err
+}
+
+// created reads the shim's word that the container is made: the number of its first process, and warnings.
+func created(r shim.Reply) (pid int, warnings []byte, err error) {
+	if r.Op != wire.OpCreated || len(r.Payload) < 4 {
+		return 0, nil, fmt.Errorf("the shim answers create with %d", r.Op)
+	}
+	return int(binary.NativeEndian.Uint32(r.Payload)), r.Payload[4:], nil
 }

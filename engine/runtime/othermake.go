@@ -4,7 +4,6 @@ package runtime
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,21 +22,13 @@ import (
 func (s *Shoal) makeOther(ctx context.Context, p place, in input) (pid int, err error) {
 	args := append([]string{in.options.Runtime}, s.otherArgs(p.id)...)
 	args = append(args, "create", "--bundle", in.options.Bundle, "--pid-file", p.file("pid"))
-	terminal := in.spec.Process != nil && in.spec.Process.Terminal
-	var console *net.UnixListener
-	if terminal {
-		dir, err := os.OpenFile(p.dir, unix.O_PATH|unix.O_DIRECTORY, 0)
-		if err != nil {
+	var terminal *console // nil without one
+	if in.spec.Process != nil && in.spec.Process.Terminal {
+		if terminal, err = p.listenConsole(); err != nil {
 			return 0, err
 		}
-		defer dir.Close()
-		// By descriptor: the path itself may be longer than a socket's address can be.
-		path := fmt.Sprintf("/proc/%d/fd/%d/console", os.Getpid(), dir.Fd())
-		if console, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"}); err != nil {
-			return 0, err
-		}
-		defer console.Close()
-		args = append(args, "--console-socket", path)
+		defer terminal.Close()
+		args = append(args, "--console-socket", terminal.path)
 	}
 	blob, err := compileOther(in, append(args, p.id), p.file("pid"))
 	if err != nil {
@@ -49,18 +40,13 @@ func (s *Shoal) makeOther(ctx context.Context, p place, in input) (pid int, err 
 	}
 	defer conn.Close()
 	r, err := conn.Call(ctx, wire.OpCreate, 0, blob)
-	switch {
-	case err != nil:
+	if err != nil {
 		return 0, s.otherError(p, err)
-	case r.Op != wire.OpCreated || len(r.Payload) < 4:
-		return 0, fmt.Errorf("the shim answers create with %d", r.Op)
 	}
-	if terminal {
-		if err := handOver(ctx, console, conn); err != nil {
-			return 0, err
-		}
+	if pid, _, err = created(r); err != nil || terminal == nil {
+		return pid, err
 	}
-	return int(binary.NativeEndian.Uint32(r.Payload)), nil
+	return pid, handOver(ctx, terminal.UnixListener, conn)
 }
 
 // withoutConf takes files of control groups out of a bundle whose runtime would refuse them: with version 1 the specification
@@ -125,3 +111,26 @@ func handOver(ctx context.Context, l *net.UnixListener, conn *shim.Conn) error {
 	_, err = conn.Call(ctx, wire.OpConsole, 0, nil, fds[0])
 	return err
 }
+
+// console is where another runtime sends the terminal that it has made.
+type console struct {
+	*net.UnixListener
+	dir  *os.File
+	path string // by dir's descriptor: the directory's own may be longer than a socket's address can be
+}
+
+func (p place) listenConsole() (*console, error) {
+	dir, err := os.OpenFile(p.dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	path := fmt.Sprintf("/proc/%d/fd/%d/console", os.Getpid(), dir.Fd())
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return &console{l, dir, path}, nil
+}
+
+func (c *console) Close() error { return errors.Join(c.UnixListener.Close(), c.dir.Close()) }

@@ -2,7 +2,7 @@
 // of the call Containers.Exec, each behind a header, on the API's socket. A connection that begins with Preface speaks it;
 // every other speaks gRPC, whose first byte is another one.
 //
-// It exists because of what gRPC costs a program that lives for six milliseconds (docs/engine.md, "Exec"). It knows bytes,
+// It exists because of what gRPC costs a program that lives for six milliseconds (docs/engine.md, "The short form of exec"). It knows bytes,
 // not what the messages mean, and imports next to nothing: cmd/shoal/execfirst runs before other packages are ready.
 package execwire
 
