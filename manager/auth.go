@@ -178,10 +178,27 @@ func (m *Manager) stillManager(id string) error {
 	return status.Errorf(codes.Unavailable, "node %s is not known to this manager yet: try again", id)
 }
 
+// misdirected sends back what another manager passed on to this one as the leader, which it is not any more. It may not know any
+// more who is a manager either: whoever leaves the office to leave the cluster would be refused what it has asked for itself.
+func (m *Manager) misdirected(ctx context.Context, c caller, method string) error {
+	if !c.forwarded || !m.rules[method].leader || m.raft.Started() && m.raft.IsLeader() {
+		return nil
+	}
+	grpc.SetTrailer(ctx, metadata.Pairs(mdRetry, "1"))
+	return m.notTheLeader()
+}
+
+func (m *Manager) notTheLeader() error {
+	return status.Errorf(codes.Unavailable, "manager %s is not the leader", m.cfg.Identity.NodeID())
+}
+
 // UnaryInterceptor checks a request and takes it to the leader if need be. Both servers, that of the cluster port and
 // that of the local socket, use it.
 func (m *Manager) UnaryInterceptor(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	c := identify(ctx)
+	if err := m.misdirected(ctx, c, info.FullMethod); err != nil {
+		return nil, err
+	}
 	if err := m.authorize(c, info.FullMethod); err != nil {
 		return nil, err
 	}

@@ -170,7 +170,7 @@ func TestLocalSocketMayDoEverything(t *testing.T) {
 	conn, err := grpc.NewClient("unix:"+l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	check(t, err)
 	defer conn.Close()
-	check(t, createNetwork(api.NewControlClient(conn), "n"))
+	made(t, api.NewControlClient(conn), "n")
 	newer := &api.CreateNetworkRequest{Spec: &api.NetworkSpec{Name: "newer"}}
 	newer.Spec.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 3000, protowire.VarintType), 1))
 	if _, err := api.NewControlClient(conn).CreateNetwork(t.Context(), newer); status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "field 3000 of NetworkSpec") {

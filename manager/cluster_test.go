@@ -6,12 +6,15 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 
 	"github.com/shoal-dev/shoal/internal/identity"
 	"github.com/shoal-dev/shoal/internal/poll"
@@ -170,9 +173,10 @@ func (h *host) cluster() (c *api.Cluster) {
 func (h *host) join() *host {
 	h.t.Helper()
 	n := &host{t: h.t, dir: h.t.TempDir(), cable: listen(h.t, "127.0.0.1:0")}
-	var err error
-	n.id, _, err = ca.Join(h.t.Context(), n.certs(), h.addr(), h.cluster().ManagerToken)
-	check(h.t, err)
+	settled(h.t, "a certificate", func() (err error) {
+		n.id, _, err = ca.Join(h.t.Context(), n.certs(), h.addr(), h.cluster().ManagerToken)
+		return err
+	})
 	n.start(Config{Managers: []string{h.addr()}})
 	eventually(h.t, "the new manager's vote", func() bool { return n.raft.Started() && n.raft.Votes(n.id.NodeID()) })
 	return n
@@ -215,4 +219,30 @@ func createNetwork(c api.ControlClient, name string) error {
 	defer cancel()
 	_, err := c.CreateNetwork(ctx, &api.CreateNetworkRequest{Spec: &api.NetworkSpec{Name: name, Driver: "overlay"}})
 	return err
+}
+
+// settled repeats what may be done twice until it was acknowledged: on a busy machine the office changes hands at any time.
+func settled(t testing.TB, what string, do func() error) {
+	t.Helper()
+	eventually(t, what, func() bool {
+		err := do()
+		if err != nil && status.Code(err) != codes.Unavailable && !strings.Contains(err.Error(), "may or may not have been made") {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+}
+
+// made makes a network.
+func made(t testing.TB, c api.ControlClient, name string) {
+	t.Helper()
+	tried := false
+	settled(t, "network "+name, func() error {
+		err := createNetwork(c, name)
+		if tried && status.Code(err) == codes.AlreadyExists {
+			return nil
+		}
+		tried = true
+		return err
+	})
 }

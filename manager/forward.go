@@ -93,7 +93,7 @@ func (m *Manager) attempt(ctx context.Context, method string, r rule, req any, h
 		return resp, false, err
 	}
 	if callerOf(ctx).forwarded {
-		return nil, true, status.Errorf(codes.Unavailable, "manager %s is not the leader", m.cfg.Identity.NodeID())
+		return nil, true, m.notTheLeader()
 	}
 	conn, err := m.leader(ctx)
 	if err != nil {
