@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/fstree"
+	"github.com/shoal-dev/shoal/internal/durable"
 )
 
 // stage makes an empty directory that publish can turn into a snapshot.
@@ -31,11 +32,20 @@ func (d *disk) publish(staged string, info Info) error {
 	if err := writeInfo(staged, info); err != nil {
 		return err
 	}
-	if !info.Active { // a layer is kept for good: its bytes must be on disk before its name is
-		if err := syncFS(staged); err != nil {
-			return err
-		}
+	if info.Active {
+		return d.place(staged, info)
 	}
+	// A layer is kept for good: its bytes must be on disk before its name is, and its name before an image counts on it.
+	if err := syncFS(staged); err != nil {
+		return err
+	}
+	if err := d.place(staged, info); err != nil {
+		return err
+	}
+	return durable.Sync(d.snapshots())
+}
+
+func (d *disk) place(staged string, info Info) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	parent := d.byKey[info.Parent]
