@@ -21,7 +21,7 @@ func (e *Engine) Top(ctx context.Context, ref string, args []string) (*api.TopRe
 	if err := e.requireRunning(c); err != nil {
 		return nil, err
 	}
-	columns, err := ps.Columns(strings.Fields(strings.Join(args, " ")))
+	view, err := ps.Parse(strings.Fields(strings.Join(args, " ")))
 	if err != nil {
 		return nil, errorf(ErrInvalid, "%w", err)
 	}
@@ -34,9 +34,10 @@ func (e *Engine) Top(ctx context.Context, ref string, args []string) (*api.TopRe
 		return nil, err
 	}
 	out := &api.TopResponse{}
-	for _, col := range columns {
+	for _, col := range view.Columns {
 		out.Titles = append(out.Titles, col.Title)
 	}
+	var processes []*ps.Process
 	for _, pid := range pids {
 		p, err := ps.Read(pid)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ps.ErrGone) {
@@ -45,7 +46,11 @@ func (e *Engine) Top(ctx context.Context, ref string, args []string) (*api.TopRe
 		if err != nil {
 			return nil, err
 		}
-		out.Processes = append(out.Processes, topRow(columns, p, now))
+		processes = append(processes, p)
+	}
+	view.Sort(processes, now)
+	for _, p := range processes {
+		out.Processes = append(out.Processes, topRow(view.Columns, p, now))
 	}
 	return out, nil
 }

@@ -2,7 +2,7 @@
 
 // Package ps reads processes from /proc and shows them in the columns of ps, without running ps.
 //
-// Columns reads ps's arguments, Read one process, Column.Value one cell. It knows nothing of containers.
+// Parse reads ps's arguments, Read one process, Column.Value one cell. It knows nothing of containers.
 package ps
 
 import (
@@ -27,6 +27,10 @@ var ErrGone = errors.New("the process has ended")
 // Process is what the columns show of one process.
 type Process struct {
 	Pid, PPid, PGid, Sid, Nice, Threads int
+	Foreground                          int // the process group that its terminal belongs to; -1 without one
+	Flags                               uint32
+	Priority, Processor                 int
+	RealTime, Policy                    int // as sched(7) numbers them
 	UID, GID                            uint32
 	Command                             string // short name
 	Args                                string
@@ -101,7 +105,7 @@ func parseStat(b []byte) (*Process, error) {
 		return nil, fmt.Errorf("stat %q has no name", b)
 	}
 	f := strings.Fields(string(b[end+1:]))
-	if len(f) < 22 {
+	if len(f) < 39 { // up to the policy
 		return nil, fmt.Errorf("stat has %d fields", len(f))
 	}
 	var failed error
@@ -120,6 +124,7 @@ func parseStat(b []byte) (*Process, error) {
 	p := &Process{
 		Pid: pid, Command: string(b[open+1 : end]), State: f[0][0],
 		PPid: int(n(4)), PGid: int(n(5)), Sid: int(n(6)), TTY: int(n(7)), CPU: ticks(n(14) + n(15)),
+		Foreground: int(n(8)), Flags: uint32(n(9)), Priority: int(n(18)), Processor: int(n(39)), RealTime: int(n(40)), Policy: int(n(41)),
 		Nice: int(n(19)), Threads: int(n(20)), Start: ticks(n(22)), Virtual: n(23), Resident: n(24) * int64(os.Getpagesize()),
 	}
 	return p, failed
