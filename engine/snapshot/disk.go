@@ -40,6 +40,10 @@ func openDisk(dir string) (*disk, error) {
 			return nil, fmt.Errorf("create snapshot directory: %w", err)
 		}
 	}
+	// In layers are programs that run as root whoever starts them: a user of the host who reached one would be root (CVE-2021-41091).
+	if err := os.Chmod(dir, 0o710); err != nil {
+		return nil, fmt.Errorf("close snapshot directory to others: %w", err)
+	}
 	if err := d.load(); err != nil {
 		return nil, fmt.Errorf("read snapshots in %s: %w", dir, err)
 	}

@@ -61,7 +61,7 @@ func NewStore(ctx context.Context, dir string, o Options) (*Store, error) {
 		}
 		o.Boot = strings.TrimSpace(string(boot))
 	}
-	if err := os.MkdirAll(dir, 0o711); err != nil {
+	if err := closedDir(dir); err != nil {
 		return nil, fmt.Errorf("create volume directory: %w", err)
 	}
 	s := &Store{dir: dir, opts: o, local: NewLocal(dir)}
@@ -69,6 +69,15 @@ func NewStore(ctx context.Context, dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("clean volumes: %w", err)
 	}
 	return s, nil
+}
+
+// closedDir is entered by root and its group alone, whoever made it: in volumes are programs that run as root whoever starts them,
+// and a user of the host who reached one would be root (CVE-2021-41091).
+func closedDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o710); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o710)
 }
 
 // clean asks no plugin, none may be there yet: Reconcile does.
