@@ -152,8 +152,7 @@ func TestPromoteAndDemote(t *testing.T) {
 	}
 	// Each answers for all.
 	for _, h := range hosts {
-		_, err := h.api.Control.CreateNetwork(h.context(), &api.CreateNetworkRequest{Spec: &api.NetworkSpec{Name: h.name, Driver: "overlay"}})
-		check(t, err)
+		h.network(h.name)
 	}
 	// Down to one, the leader among them.
 	for i, h := range hosts[:2] {
@@ -273,15 +272,14 @@ func TestForceNewCluster(t *testing.T) {
 	hosts[2].join(a, tokens.ManagerToken)
 	worker.join(a, tokens.WorkerToken)
 	eventually(t, "three managers", a.managers(3))
-	_, err := a.api.Control.CreateNetwork(a.context(), &api.CreateNetworkRequest{Spec: &api.NetworkSpec{Name: "kept", Driver: "overlay"}})
-	check(t, err)
+	a.network("kept")
 	hosts[1].stop()
 	hosts[2].stop()
 	eventually(t, "the loss to be known", func() bool { return a.info().LeaderId == "" })
 	if i := a.info(); i.ManagersReachable != 1 || i.Managers != 3 {
 		t.Errorf("%d of %d managers answer, want 1 of 3", i.ManagersReachable, i.Managers)
 	}
-	_, err = a.api.Control.CreateNetwork(a.context(), &api.CreateNetworkRequest{Spec: &api.NetworkSpec{Name: "lost", Driver: "overlay"}})
+	_, err := a.api.Control.CreateNetwork(a.context(), &api.CreateNetworkRequest{Spec: &api.NetworkSpec{Name: "lost", Driver: "overlay"}})
 	wantError(t, err, "no leader: 1 of 3 managers answer and 2 are needed")
 	_, err = worker.api.Local.InitCluster(worker.context(), &api.InitClusterRequest{ForceNewCluster: true})
 	wantError(t, err, "this node is a worker")
@@ -292,8 +290,7 @@ func TestForceNewCluster(t *testing.T) {
 	if err != nil || len(r.Networks) == 0 {
 		t.Errorf("networks after forcing: %v, %v", r, err)
 	}
-	_, err = a.api.Control.CreateNetwork(a.context(), &api.CreateNetworkRequest{Spec: &api.NetworkSpec{Name: "after", Driver: "overlay"}})
-	check(t, err)
+	a.network("after")
 	eventually(t, "one manager", a.managers(1))
 	eventually(t, "the worker to come along", func() bool { return a.row(worker.id()).Status.State == api.NodeStatus_READY })
 }

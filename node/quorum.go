@@ -7,7 +7,11 @@ import (
 	"errors"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/shoal-dev/shoal/internal/identity"
+	"github.com/shoal-dev/shoal/internal/pause"
 	"github.com/shoal-dev/shoal/manager/store"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -40,7 +44,10 @@ func (m *member) voters(ctx context.Context) int {
 	return all
 }
 
-const leaveTimeout = 10 * time.Second
+const (
+	leaveTimeout = 10 * time.Second
+	leavePause   = 200 * time.Millisecond
+)
 
 // leaveGroup takes this manager out of the Raft group. The others may have done so, and this node may have heard of it,
 // before the answer is here.
@@ -51,9 +58,16 @@ func (m *member) leaveGroup(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
-	_, err := api.NewMembershipClient(b.conn).Leave(ctx, &api.MembershipLeaveRequest{NodeId: m.id.NodeID()})
-	if m.id.Role() == identity.Worker {
-		return nil
+	for {
+		_, err := api.NewMembershipClient(b.conn).Leave(ctx, &api.MembershipLeaveRequest{NodeId: m.id.NodeID()})
+		code := status.Code(err)
+		if err == nil || code == codes.PermissionDenied || m.id.Role() == identity.Worker {
+			return nil // who asks is no manager any more
+		}
+		// It may be asked for twice, and whoever leads may have been lost while it worked on this.
+		leader, _, _ := b.manager.Quorum(ctx)
+		if code != codes.Unavailable && code != codes.Internal || leader == "" || pause.For(ctx, leavePause) != nil {
+			return err
+		}
 	}
-	return err
 }
