@@ -50,7 +50,7 @@ func (e *Engine) Create(ctx context.Context, o CreateOptions) (*api.Container, e
 		return nil, err
 	}
 	c := newContainer(e.rowDir(row.Id)+creatingExt, row, req, image)
-	e.setMaking(c, true)
+	e.beginMaking(c)
 	err = e.networksStay(row)
 	if err == nil {
 		err = e.make(ctx, c)
@@ -104,15 +104,17 @@ func (e *Engine) make(ctx context.Context, c *container) error {
 	return nil
 }
 
-// setMaking notes a container that is not whole yet, so that nobody removes its volumes.
-func (e *Engine) setMaking(c *container, making bool) {
+// beginMaking notes a container that is not whole yet, so that nobody removes its volumes.
+func (e *Engine) beginMaking(c *container) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if making {
-		e.making[c.id] = c
-	} else {
-		delete(e.making, c.id)
-	}
+	e.making[c.id] = c
+}
+
+func (e *Engine) endMaking(c *container) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.making, c.id)
 }
 
 // abandon undoes a Create that failed.
@@ -120,7 +122,7 @@ func (e *Engine) abandon(c *container) {
 	e.releaseNetNS(e.ctx, c)
 	e.releaseUserNS(e.ctx, c)
 	err := e.release(c, e.createSteps())
-	e.setMaking(c, false)
+	e.endMaking(c)
 	e.cfg.Labels.Release(labelsOf(c.get()))
 	if err == nil {
 		e.removeAnonymousVolumes(c)

@@ -38,7 +38,7 @@ func (c *container) stopSignal(signal string) (syscall.Signal, error) {
 
 // signal sends one to PID 1. A paused container is resumed so that it can take notice. One that has just ended is fine.
 func (e *Engine) signal(ctx context.Context, c *container, sig syscall.Signal) error {
-	err := e.cfg.Runtime.Kill(ctx, c.id, sig, false)
+	err := e.cfg.Runtime.Kill(ctx, c.id, sig)
 	if err == nil && c.get().State == api.ContainerState_PAUSED {
 		err = e.cfg.Runtime.Resume(ctx, c.id)
 	}

@@ -132,7 +132,7 @@ func (e *Engine) releaseRuntime(ctx context.Context, c *container) error {
 func (e *Engine) deleteProcesses(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, killWait)
 	defer cancel()
-	return e.cfg.Runtime.Delete(ctx, id, true)
+	return e.cfg.Runtime.Delete(ctx, id)
 }
 
 // unmount undoes a mount of ours; nothing there is no error.

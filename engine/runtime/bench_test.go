@@ -129,7 +129,7 @@ func BenchmarkStart(b *testing.B) {
 		if _, err := rt.Wait(ctx, cid); err != nil {
 			b.Fatal(err)
 		}
-		if err := rt.Delete(ctx, cid, true); err != nil {
+		if err := rt.Delete(ctx, cid); err != nil {
 			b.Fatal(err)
 		}
 		b.StartTimer()
@@ -203,7 +203,7 @@ func BenchmarkExec(b *testing.B) {
 	if _, err := rt.Create(ctx, o); err != nil {
 		b.Fatal(err)
 	}
-	defer rt.Delete(ctx, cid, true)
+	defer rt.Delete(ctx, cid)
 	if err := rt.Start(ctx, cid); err != nil {
 		b.Fatal(err)
 	}

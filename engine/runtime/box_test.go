@@ -101,7 +101,7 @@ func (b *box) open() *Shoal {
 func (b *box) remove() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := b.rt.Delete(ctx, b.opts.ID, true); err != nil {
+	if err := b.rt.Delete(ctx, b.opts.ID); err != nil {
 		b.t.Error("delete:", err)
 	}
 	if _, err := b.rt.State(ctx, b.opts.ID); !errors.Is(err, ErrNotFound) {

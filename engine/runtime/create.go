@@ -31,7 +31,7 @@ func (s *Shoal) Create(ctx context.Context, o CreateOptions) (State, error) {
 	}
 	pid, err := s.make(ctx, p, rec, sp)
 	if err != nil {
-		return State{}, errors.Join(fmt.Errorf("create container: %w", err), s.Delete(context.WithoutCancel(ctx), o.ID, true))
+		return State{}, errors.Join(fmt.Errorf("create container: %w", err), s.Delete(context.WithoutCancel(ctx), o.ID))
 	}
 	return State{ID: o.ID, Status: Created, Pid: pid}, nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // Delete implements Runtime.
-func (s *Shoal) Delete(ctx context.Context, id string, force bool) error {
+func (s *Shoal) Delete(ctx context.Context, id string) error {
 	s.configs.forget(id)
 	p := s.place(id)
 	o, err := p.record()
@@ -22,13 +22,6 @@ func (s *Shoal) Delete(ctx context.Context, id string, force bool) error {
 	}
 	if err != nil {
 		return err
-	}
-	state, err := s.State(ctx, id)
-	if err != nil {
-		return err
-	}
-	if state.Status != Stopped && !force {
-		return fmt.Errorf("delete container %.12s: it is %s", id, state.Status)
 	}
 	g, err := s.tree.Group(o.CgroupPath)
 	if err != nil {

@@ -88,7 +88,7 @@ func TestHooks(t *testing.T) {
 			t.Errorf("startContainer: no %q in\n%s", want, started)
 		}
 	}
-	if err := b.rt.Delete(b.ctx(), b.opts.ID, true); err != nil {
+	if err := b.rt.Delete(b.ctx(), b.opts.ID); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, dir, "order"); got != "prestart\ncreateRuntime\ncreateContainer\npoststart\npoststop\n" {
@@ -161,7 +161,7 @@ func TestHooksThatFail(t *testing.T) {
 			if _, err := os.Stat(b.spec.Root.Path + "/ran"); err == nil && name != "poststart" {
 				t.Error("the command ran")
 			}
-			if err := b.rt.Delete(b.ctx(), b.opts.ID, true); err != nil {
+			if err := b.rt.Delete(b.ctx(), b.opts.ID); err != nil {
 				t.Error(err)
 			}
 			if left := sleepers(word); len(left) > 0 {

@@ -33,13 +33,13 @@ func TestExitCodes(t *testing.T) {
 
 func TestKill(t *testing.T) {
 	b := newBox(t, sh("sleep 100")).start()
-	if err := b.rt.Kill(b.ctx(), b.opts.ID, syscall.SIGKILL, false); err != nil {
+	if err := b.rt.Kill(b.ctx(), b.opts.ID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	if exit := b.wait(); exit.Code != 137 {
 		t.Errorf("exit %+v, want 137", exit)
 	}
-	if err := b.rt.Kill(b.ctx(), b.opts.ID, syscall.SIGKILL, false); !errors.Is(err, ErrNotRunning) {
+	if err := b.rt.Kill(b.ctx(), b.opts.ID, syscall.SIGKILL); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("second kill: %v, want %v", err, ErrNotRunning)
 	}
 }
@@ -55,9 +55,6 @@ func TestCreatedThenStarted(t *testing.T) {
 	}
 	if _, err := b.rt.Create(b.ctx(), b.opts); !errors.Is(err, ErrExists) {
 		t.Errorf("second create: %v, want %v", err, ErrExists)
-	}
-	if err := b.rt.Delete(b.ctx(), b.opts.ID, false); err == nil {
-		t.Error("a container that has not stopped was deleted without force")
 	}
 	if err := b.rt.Start(b.ctx(), b.opts.ID); err != nil {
 		t.Fatal(err)
@@ -108,7 +105,7 @@ func TestFoundAgain(t *testing.T) {
 		exit, _ := again.Wait(running.ctx(), running.opts.ID)
 		done <- exit
 	}()
-	if err := again.Kill(running.ctx(), running.opts.ID, syscall.SIGKILL, false); err != nil {
+	if err := again.Kill(running.ctx(), running.opts.ID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	if exit := <-done; exit.Code != 137 {
@@ -186,7 +183,7 @@ func TestDeletePaused(t *testing.T) {
 	if err := b.rt.Pause(b.ctx(), b.opts.ID); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.rt.Delete(b.ctx(), b.opts.ID, true); err != nil {
+	if err := b.rt.Delete(b.ctx(), b.opts.ID); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -280,7 +277,7 @@ func TestInitReapsAndForwards(t *testing.T) {
 		}
 		return true
 	})
-	if err := b.rt.Kill(b.ctx(), b.opts.ID, syscall.SIGTERM, false); err != nil {
+	if err := b.rt.Kill(b.ctx(), b.opts.ID, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	if exit := b.wait(); exit.Code != 5 || !strings.Contains(b.logged(), "caught") {
@@ -315,7 +312,7 @@ func TestLogIsLocked(t *testing.T) {
 		t.Errorf("rotated under the lock: %v", files)
 	}
 	unlock()
-	if err := b.rt.Kill(b.ctx(), b.opts.ID, syscall.SIGTERM, false); err != nil {
+	if err := b.rt.Kill(b.ctx(), b.opts.ID, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	b.wait()
@@ -351,7 +348,7 @@ func TestResumeOfOneThatHasEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.rt.Kill(b.ctx(), b.opts.ID, syscall.SIGKILL, true); err != nil {
+	if err := g.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.Remove(b.ctx()); err != nil {

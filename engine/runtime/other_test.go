@@ -98,7 +98,7 @@ func TestOtherRuntimeExecAndKill(t *testing.T) {
 	if st, err := again.State(b.ctx(), b.opts.ID); err != nil || st.Status != Running {
 		t.Errorf("found again: %+v, %v", st, err)
 	}
-	if err := again.Kill(b.ctx(), b.opts.ID, syscall.SIGKILL, false); err != nil {
+	if err := again.Kill(b.ctx(), b.opts.ID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	if exit := b.wait(); exit.Code != 137 {

@@ -128,8 +128,8 @@ type Runtime interface {
 	Create(ctx context.Context, o CreateOptions) (State, error)
 	// Start lets the command run and returns once it has been executed (or could not be: ErrNoCommand, ErrNotRunnable).
 	Start(ctx context.Context, id string) error
-	// Kill signals PID 1, or every process of the container when all is set.
-	Kill(ctx context.Context, id string, sig syscall.Signal, all bool) error
+	// Kill signals PID 1.
+	Kill(ctx context.Context, id string, sig syscall.Signal) error
 	Pause(ctx context.Context, id string) error
 	Resume(ctx context.Context, id string) error
 	// Spec is the configuration that a container was created from, without its seccomp profile. It must not be changed.
@@ -143,9 +143,9 @@ type Runtime interface {
 	Update(ctx context.Context, id string, r *specs.LinuxResources) error
 	Stats(ctx context.Context, id string) (Stats, error)
 	Pids(ctx context.Context, id string) ([]int, error)
-	// Delete removes what the runtime holds: shim, run directory, cgroups. Force kills first. Deleting what does not
+	// Delete kills what runs and removes what the runtime holds: shim, run directory, cgroups. Deleting what does not
 	// exist, or was only half made, is no error.
-	Delete(ctx context.Context, id string, force bool) error
+	Delete(ctx context.Context, id string) error
 	// List finds every container under the run directory, whoever created it, half-made ones included.
 	List(ctx context.Context) ([]State, error)
 }

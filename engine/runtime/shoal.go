@@ -146,16 +146,9 @@ func (e *Refused) Error() string { return e.Text }
 func (e *Refused) Unwrap() error { return e.Kind }
 
 // Kill implements Runtime.
-func (s *Shoal) Kill(ctx context.Context, id string, sig syscall.Signal, all bool) error {
-	if !all {
-		_, err := s.ask(ctx, id, wire.OpKill, uint16(sig), nil)
-		return err
-	}
-	g, err := s.group(id)
-	if err != nil {
-		return err
-	}
-	return g.Signal(sig)
+func (s *Shoal) Kill(ctx context.Context, id string, sig syscall.Signal) error {
+	_, err := s.ask(ctx, id, wire.OpKill, uint16(sig), nil)
+	return err
 }
 
 // Pause implements Runtime.
