@@ -13,6 +13,7 @@ import (
 
 	"github.com/shoal-dev/shoal/engine/seccomp"
 	"github.com/shoal-dev/shoal/engine/spec"
+	"github.com/shoal-dev/shoal/internal/durable"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -26,7 +27,7 @@ func (e *Engine) prepareBundle(_ context.Context, c *container) error {
 	if err != nil {
 		return fmt.Errorf("encode config.json: %w", err)
 	}
-	return writeFile(filepath.Join(e.bundle(c.id), "config.json"), data, false)
+	return durable.Replace(filepath.Join(e.bundle(c.id), "config.json"), data, rowFilePerm)
 }
 
 func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/shoal-dev/shoal/engine/network"
+	"github.com/shoal-dev/shoal/internal/durable"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -41,7 +42,7 @@ func (e *Engine) prepareEtc(_ context.Context, c *container) error {
 			return err
 		}
 	}
-	return writeFile(filepath.Join(c.dir, etcSums), sums(texts), false)
+	return durable.Replace(filepath.Join(c.dir, etcSums), sums(texts), rowFilePerm)
 }
 
 // etcSums remembers what was written, so that a file that the container has changed since is told from one that is ours.
@@ -101,7 +102,7 @@ func (e *Engine) refreshEtc(c *container) error {
 			return err
 		}
 	}
-	return writeFile(filepath.Join(dir, etcSums), sums(texts), false)
+	return durable.Replace(filepath.Join(dir, etcSums), sums(texts), rowFilePerm)
 }
 
 func (e *Engine) etcTexts(row *api.Container) (map[string]string, error) {

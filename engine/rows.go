@@ -41,20 +41,16 @@ const (
 	rowDirectory = "containers"
 )
 
-// writeFile replaces a file; sync says that a power cut must not undo it.
-func writeFile(path string, data []byte, sync bool) error {
-	if sync {
-		return durable.Write(path, data, rowFilePerm)
-	}
-	return durable.Replace(path, data, rowFilePerm)
-}
-
+// saveMessage replaces a file; sync says that a power cut must not undo it.
 func saveMessage(path string, m proto.Message, sync bool) error {
 	data, err := proto.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
-	return writeFile(path, data, sync)
+	if sync {
+		return durable.Write(path, data, rowFilePerm)
+	}
+	return durable.Replace(path, data, rowFilePerm)
 }
 
 // saveState writes the row as it is now. On a full disk it goes over the old one, whose blocks are there: the container that has
@@ -113,18 +109,22 @@ func (c *container) rename(to string) error {
 
 // saveNew writes the files that a created container begins with.
 func (c *container) saveNew() error {
-	sync := c.isKept()
-	if err := saveMessage(filepath.Join(c.dir, requestFile), c.req, sync); err != nil {
-		return err
+	req, rerr := proto.Marshal(c.req)
+	img, ierr := json.Marshal(c.img)
+	row, cerr := proto.Marshal(c.row)
+	if err := errors.Join(rerr, ierr, cerr); err != nil {
+		return fmt.Errorf("encode container: %w", err)
 	}
-	img, err := json.Marshal(c.img)
-	if err != nil {
-		return err
+	files := map[string][]byte{requestFile: req, imageFile: img, createdFile: row}
+	if c.isKept() {
+		return durable.WriteNew(c.dir, files, rowFilePerm)
 	}
-	if err := writeFile(filepath.Join(c.dir, imageFile), img, sync); err != nil {
-		return err
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(c.dir, name), data, rowFilePerm); err != nil {
+			return err
+		}
 	}
-	return saveMessage(filepath.Join(c.dir, createdFile), c.row, sync)
+	return nil
 }
 
 func loadMessage(path string, m proto.Message) error {

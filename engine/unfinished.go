@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/shoal-dev/shoal/internal/durable"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -38,7 +39,7 @@ func (e *Engine) begin(c *container, u unfinished) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(c.dir, unfinishedFile), b, false); err != nil {
+	if err := durable.Replace(filepath.Join(c.dir, unfinishedFile), b, rowFilePerm); err != nil {
 		return err
 	}
 	e.cfg.FaultPoint("unfinished.begun")

@@ -94,3 +94,16 @@ func TestRemoveAndRename(t *testing.T) {
 		t.Errorf("renamed after that: %v", err)
 	}
 }
+
+func TestWriteNew(t *testing.T) {
+	dir := t.TempDir()
+	if err := WriteNew(dir, map[string][]byte{"a": []byte("first"), "b": nil}, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, beside := content(t, filepath.Join(dir, "a")); got != "first" || beside != 1 {
+		t.Errorf("holds %q, and %d files are beside it", got, beside)
+	}
+	if err := WriteNew(filepath.Join(dir, "none"), map[string][]byte{"a": nil}, 0o600); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("in no directory: %v", err)
+	}
+}
