@@ -10,6 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -197,5 +200,46 @@ func TestRemovedNode(t *testing.T) {
 	run(t, second, "cluster", "leave")
 	if out := strings.TrimSpace(run(t, second, "ps", "-a", "--format", "{{.Names}}")); out != "mine" {
 		t.Errorf("after it has left there are %s", out)
+	}
+}
+
+// TestNoWriteIsInDoubt: the leader is killed while somebody writes through another manager. Every write is carried out, once, and
+// the user need not know that there was another leader.
+func TestNoWriteIsInDoubt(t *testing.T) {
+	l := cluster(t, 3, 3)
+	first, second := l.Hosts[0], l.Hosts[1]
+	var done atomic.Int32
+	var killed atomic.Int32 // how many were done when the leader died
+	var wg sync.WaitGroup
+	for user := range 4 {
+		wg.Go(func() {
+			for i := 0; killed.Load() == 0 || done.Load() < killed.Load()+20; i++ {
+				name := fmt.Sprintf("s%d-%d", user, i)
+				_, err := second.CLI(t.Context(), "service", "create", "-d", "--name", name, "--replicas", "0", "web:1")
+				if err != nil {
+					t.Errorf("create %s: %v", name, err)
+					return
+				}
+				if _, err := second.CLI(t.Context(), "service", "rm", name); err != nil {
+					t.Errorf("remove %s: %v", name, err)
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	eventually(t, "some writes", 20*time.Second, func() error {
+		if done.Load() < 10 {
+			return fmt.Errorf("%d", done.Load())
+		}
+		return nil
+	})
+	if err := first.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	killed.Store(max(1, done.Load()))
+	wg.Wait()
+	if out := strings.TrimSpace(run(t, second, "service", "ls", "-q")); out != "" {
+		t.Errorf("services that were created twice, or removed never: %s", out)
 	}
 }

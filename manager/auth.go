@@ -34,6 +34,7 @@ type rule struct {
 	who    who
 	leader bool // only the leader can answer
 	read   bool // changes nothing: may be asked again, and answered by a follower if there is no leader
+	once   bool // done once, however often it is tried: the rows remember it (store.Request)
 }
 
 // rules is the whole of authorization and routing.
@@ -41,7 +42,7 @@ func rules() map[string]rule {
 	r := map[string]rule{}
 	for _, method := range api.Control_ServiceDesc.Methods {
 		read := strings.HasPrefix(method.MethodName, "Get") || strings.HasPrefix(method.MethodName, "List")
-		r["/"+api.Control_ServiceDesc.ServiceName+"/"+method.MethodName] = rule{who: managers, leader: true, read: read}
+		r["/"+api.Control_ServiceDesc.ServiceName+"/"+method.MethodName] = rule{who: managers, leader: true, read: read, once: !read}
 	}
 	for _, stream := range api.Control_ServiceDesc.Streams { // served from the local replica
 		r["/"+api.Control_ServiceDesc.ServiceName+"/"+stream.StreamName] = rule{who: managers}

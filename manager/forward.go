@@ -21,7 +21,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/shoal-dev/shoal/internal/id"
 	"github.com/shoal-dev/shoal/manager/store"
+	"github.com/shoal-dev/shoal/proto/api"
 )
 
 const (
@@ -38,27 +40,50 @@ const (
 	probeWait   = 500 * time.Millisecond
 )
 
-// In a reply: mdRetry says that nothing was done, mdIndex what the leader's store had reached.
+// In a reply: mdRetry says that nothing was done, mdUnsure that nobody knows, mdIndex what the leader's store had reached. With a
+// request that is passed on: mdRequest is its ID, mdAgain says that it was tried before.
 const (
-	mdRetry = "shoal-retry"
-	mdIndex = "shoal-index"
+	mdRetry   = "shoal-retry"
+	mdUnsure  = "shoal-unsure"
+	mdIndex   = "shoal-index"
+	mdRequest = "shoal-request"
+	mdAgain   = "shoal-again"
+)
+
+// outcome is what is known of a request that was tried.
+type outcome int
+
+const (
+	answered outcome = iota
+	notDone          // it may be tried again
+	unsure           // it may have been done
 )
 
 // toLeader answers a request if this manager leads, else has the leader answer it. While there is no leader it waits.
 func (m *Manager) toLeader(ctx context.Context, method string, req any, handle grpc.UnaryHandler) (any, error) {
 	c, r := callerOf(ctx), m.rules[method]
+	ctx = withRequest(ctx, c, r)
+	giveUp := func(err error) error { // what nobody knows, the user must look at
+		if store.RequestOf(ctx).Again {
+			return leaderLost()
+		}
+		return err
+	}
 	deadline, look := time.NewTimer(electionWait), time.NewTimer(patience)
 	defer deadline.Stop()
 	defer look.Stop()
 	for {
 		changed := m.raft.LeaderChanged()
-		resp, again, err := m.attempt(ctx, method, r, req, handle)
-		if !again {
+		resp, known, err := m.attempt(ctx, method, r, req, handle)
+		if known == answered {
 			return resp, err
 		}
 		if c.forwarded {
-			grpc.SetTrailer(ctx, metadata.Pairs(mdRetry, "1"))
+			grpc.SetTrailer(ctx, metadata.Pairs(map[outcome]string{notDone: mdRetry, unsure: mdUnsure}[known], "1"))
 			return nil, err
+		}
+		if known == unsure {
+			ctx = store.WithRequest(ctx, store.Request{ID: store.RequestOf(ctx).ID, Again: true})
 		}
 		select {
 		case <-ctx.Done():
@@ -68,36 +93,56 @@ func (m *Manager) toLeader(ctx context.Context, method string, req any, handle g
 				return handle(ctx, req) // what this manager knows is better than nothing
 			}
 			if answer, all := m.probe(ctx); answer < all/2+1 {
-				return nil, noLeader(answer, all, err)
+				return nil, giveUp(noLeader(answer, all, err))
 			}
 		case <-deadline.C:
 			answer, all := m.probe(ctx)
-			return nil, noLeader(answer, all, err)
+			return nil, giveUp(noLeader(answer, all, err))
 		case <-changed:
 		case <-time.After(retryPause):
 		}
 	}
 }
 
-// attempt tries once; again says that nothing was done and that it may be tried again.
-func (m *Manager) attempt(ctx context.Context, method string, r rule, req any, handle grpc.UnaryHandler) (resp any, again bool, err error) {
+// withRequest names a request that is to be done once. That it was tried before is a forwarding manager's word.
+func withRequest(ctx context.Context, c caller, r rule) context.Context {
+	if !r.once {
+		return ctx
+	}
+	req := store.Request{ID: id.New()}
+	if said := metadata.ValueFromIncomingContext(ctx, mdRequest); c.forwarded && len(said) == 1 {
+		req = store.Request{ID: said[0], Again: len(metadata.ValueFromIncomingContext(ctx, mdAgain)) > 0}
+	}
+	return store.WithRequest(ctx, req)
+}
+
+// attempt tries once.
+func (m *Manager) attempt(ctx context.Context, method string, r rule, req any, handle grpc.UnaryHandler) (resp any, known outcome, err error) {
 	if m.raft.IsLeader() {
 		if err := m.raft.Barrier(ctx); err != nil { // a new leader first applies what was committed before
-			return nil, true, status.Error(codes.Unavailable, err.Error())
+			return nil, notDone, status.Error(codes.Unavailable, err.Error())
 		}
 		resp, err = handle(ctx, req)
-		if notLeading(err) {
-			return nil, true, err
+		switch {
+		case notLeading(err):
+			return nil, notDone, err
+		case r.once && status.Code(err) == codes.Unknown: // store.ErrUnknown
+			return nil, unsure, err
 		}
 		grpc.SetTrailer(ctx, metadata.Pairs(mdIndex, strconv.FormatUint(m.store.Index(), 10)))
-		return resp, false, err
+		return resp, answered, err
 	}
 	if callerOf(ctx).forwarded {
-		return nil, true, m.notTheLeader()
+		return nil, notDone, m.notTheLeader()
 	}
 	conn, err := m.leader(ctx)
 	if err != nil {
-		return nil, true, err
+		return nil, notDone, err
+	}
+	if store.RequestOf(ctx).Again {
+		if known, err := mayAsk(ctx, conn); err != nil {
+			return nil, known, err
+		}
 	}
 	return m.invoke(ctx, conn, method, r, req)
 }
@@ -106,28 +151,53 @@ func notLeading(err error) bool {
 	return err != nil && (errors.Is(err, store.ErrNotLeader) || status.Code(err) == codes.Unavailable)
 }
 
+func leaderLost() error {
+	return status.Error(codes.Unavailable, "the leader was lost while it worked on this: look whether it was done before repeating it")
+}
+
+// mayAsk says whether a leader, which may be of an older version, knows what requests have done: only then it is asked again.
+func mayAsk(ctx context.Context, conn *grpc.ClientConn) (known outcome, err error) {
+	ctx, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	switch st, err := api.NewMembershipClient(conn).Status(ctx, &api.MembershipStatusRequest{}); {
+	case err != nil:
+		return notDone, err
+	case !st.Requests:
+		return answered, leaderLost()
+	}
+	return notDone, nil
+}
+
 // invoke sends a request on to the leader in its caller's name.
-func (m *Manager) invoke(ctx context.Context, conn *grpc.ClientConn, method string, r rule, req any) (any, bool, error) {
+func (m *Manager) invoke(ctx context.Context, conn *grpc.ClientConn, method string, r rule, req any) (any, outcome, error) {
 	reply, err := newReply(method)
 	if err != nil {
-		return nil, false, err
+		return nil, answered, err
+	}
+	out := metadata.Pairs(mdCaller, callerOf(ctx).String())
+	if request := store.RequestOf(ctx); r.once {
+		out.Set(mdRequest, request.ID)
+		if request.Again {
+			out.Set(mdAgain, "1")
+		}
 	}
 	var trailer metadata.MD
-	out := metadata.NewOutgoingContext(ctx, metadata.Pairs(mdCaller, callerOf(ctx).String()))
-	err = conn.Invoke(out, method, req, reply, grpc.Trailer(&trailer))
+	err = conn.Invoke(metadata.NewOutgoingContext(ctx, out), method, req, reply, grpc.Trailer(&trailer))
 	if err == nil {
 		m.catchUp(ctx, trailer)
-		return reply, false, nil
+		return reply, answered, nil
 	}
 	refused := len(trailer.Get(mdRetry)) > 0
-	lost := status.Code(err) == codes.Unavailable || status.Code(err) == codes.Canceled && ctx.Err() == nil
+	lost := status.Code(err) == codes.Unavailable || status.Code(err) == codes.Canceled && ctx.Err() == nil || len(trailer.Get(mdUnsure)) > 0
 	switch {
 	case refused || lost && r.read:
-		return nil, true, err
+		return nil, notDone, err
+	case lost && r.once:
+		return nil, unsure, err
 	case lost:
-		return nil, false, status.Error(codes.Unavailable, "the leader was lost while it worked on this: look whether it was done before repeating it")
+		return nil, answered, leaderLost()
 	}
-	return nil, false, err
+	return nil, answered, err
 }
 
 // catchUp waits until this replica has what the leader had when it answered.

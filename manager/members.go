@@ -120,7 +120,7 @@ func (s membership) Leave(ctx context.Context, r *api.MembershipLeaveRequest) (*
 // Status is what this manager knows of the group.
 func (s membership) Status(context.Context, *api.MembershipStatusRequest) (*api.MembershipStatusResponse, error) {
 	st := s.m.raft.Status()
-	return &api.MembershipStatusResponse{LeaderId: st.Leader, Term: st.Term, Applied: st.Applied, Members: s.m.raftMembers()}, nil
+	return &api.MembershipStatusResponse{LeaderId: st.Leader, Term: st.Term, Applied: st.Applied, Members: s.m.raftMembers(), Requests: true}, nil
 }
 
 func (m *Manager) raftMembers() (out []*api.RaftMember) {

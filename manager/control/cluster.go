@@ -40,6 +40,9 @@ func (s *Server) UpdateCluster(ctx context.Context, r *api.UpdateClusterRequest)
 	}
 	var c *api.Cluster
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		if c = tx.ClusterDone(); c != nil {
+			return nil
+		}
 		old := tx.Cluster()
 		if err := atVersion(old, r.Version, "cluster"); err != nil {
 			return err

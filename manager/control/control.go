@@ -75,12 +75,19 @@ func toStatus(err error, what string) error {
 		return status.Errorf(codes.AlreadyExists, "%s exists already: choose another name or remove it first", what)
 	case errors.Is(err, store.ErrSequence):
 		return status.Errorf(codes.Aborted, "%s was changed by somebody else meanwhile: look again and repeat", what)
+	case errors.Is(err, store.ErrUnknown): // package manager asks the next leader
+		return status.Errorf(codes.Unknown, "%s: %v", what, err)
 	case errors.Is(err, store.ErrNotLeader):
 		return status.Error(codes.Unavailable, "this manager is not the leader: repeat the request")
 	case errors.Is(err, context.DeadlineExceeded):
 		return status.Error(codes.DeadlineExceeded, "the managers did not agree in time: look whether it was done before repeating it")
 	}
 	return status.Errorf(codes.Internal, "%s: %v", what, err)
+}
+
+// gone: what a request that is tried again should remove is not there, because it did, or because it never was.
+func gone(ctx context.Context, err error) bool {
+	return store.RequestOf(ctx).Again && status.Code(err) == codes.NotFound
 }
 
 // row is any object that has a version.

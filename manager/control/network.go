@@ -18,6 +18,10 @@ func (s *Server) CreateNetwork(ctx context.Context, r *api.CreateNetworkRequest)
 	}
 	n := &api.Network{Id: id.New(), Spec: r.Spec}
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		if done := tx.Networks().Done(); done != nil {
+			n = done
+			return nil
+		}
 		if err := overlaps(tx, r.Spec); err != nil {
 			return err
 		}
@@ -178,7 +182,10 @@ func (s *Server) RemoveNetwork(ctx context.Context, r *api.RemoveNetworkRequest)
 	if err == errStopping {
 		err = refused("network %s is still used by tasks that are stopping: try again in a moment", r.Ref)
 	}
-	return &api.RemoveNetworkResponse{Id: networkID}, toStatus(err, "network "+r.Ref)
+	if err = toStatus(err, "network "+r.Ref); gone(ctx, err) {
+		networkID, err = r.Ref, nil
+	}
+	return &api.RemoveNetworkResponse{Id: networkID}, err
 }
 
 // errStopping: only tasks that are about to end use it.

@@ -76,6 +76,9 @@ func (s *Server) UpdateNode(ctx context.Context, r *api.UpdateNodeRequest) (*api
 	}
 	var n *api.Node
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		if n = tx.Nodes().Done(); n != nil {
+			return nil
+		}
 		old, err := findNode(tx, r.Ref)
 		if err != nil {
 			return err
@@ -148,5 +151,8 @@ func (s *Server) RemoveNode(ctx context.Context, r *api.RemoveNodeRequest) (*api
 		}
 		return tx.Nodes().Delete(n.Id)
 	})
-	return &api.RemoveNodeResponse{}, toStatus(err, "node "+r.Ref)
+	if err = toStatus(err, "node "+r.Ref); gone(ctx, err) {
+		err = nil
+	}
+	return &api.RemoveNodeResponse{}, err
 }

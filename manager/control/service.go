@@ -20,6 +20,9 @@ func (s *Server) CreateService(ctx context.Context, r *api.CreateServiceRequest)
 	serviceID := id.New()
 	var svc *api.Service
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		if svc = tx.Services().Done(); svc != nil {
+			return nil
+		}
 		svc = &api.Service{Id: serviceID, Spec: proto.CloneOf(r.Spec)}
 		if err := resolve(tx, svc); err != nil {
 			return err
@@ -160,6 +163,9 @@ func (s *Server) UpdateService(ctx context.Context, r *api.UpdateServiceRequest)
 	var svc *api.Service
 	now := timestamppb.Now()
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		if svc = tx.Services().Done(); svc != nil {
+			return nil
+		}
 		old, err := findService(tx, r.Ref)
 		if err != nil {
 			return err
@@ -209,6 +215,10 @@ func sameKind(old, spec *api.ServiceSpec) error {
 func (s *Server) RemoveService(ctx context.Context, r *api.RemoveServiceRequest) (*api.RemoveServiceResponse, error) {
 	var serviceID string
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		if done := tx.Services().Done(); done != nil {
+			serviceID = done.Id
+			return nil
+		}
 		old, err := findService(tx, r.Ref)
 		if err != nil {
 			return err
@@ -219,8 +229,10 @@ func (s *Server) RemoveService(ctx context.Context, r *api.RemoveServiceRequest)
 		serviceID = svc.Id
 		return tx.Services().Update(svc)
 	})
-	if err != nil {
-		return nil, toStatus(err, "service "+r.Ref)
+	if err = toStatus(err, "service "+r.Ref); gone(ctx, err) {
+		return &api.RemoveServiceResponse{Id: r.Ref}, nil
+	} else if err != nil {
+		return nil, err
 	}
 	return &api.RemoveServiceResponse{Id: serviceID}, nil
 }

@@ -263,7 +263,7 @@ func (n *Node) Propose(_ context.Context, cmd *api.StoreCommand) (uint64, error)
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout):
 		return 0, fmt.Errorf("%w: %w", store.ErrNotLeader, err)
 	default:
-		return 0, fmt.Errorf("the change may or may not have been made: %w", err)
+		return 0, fmt.Errorf("%w: %w", store.ErrUnknown, err)
 	}
 	if err, ok := f.Response().(error); ok && err != nil {
 		return 0, err

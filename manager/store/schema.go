@@ -27,6 +27,7 @@ const (
 	indexNode    = "node"
 	indexSlot    = "slot"
 	indexNetwork = "network"
+	indexRequest = "request"
 )
 
 // row is what every object of the store can do.
@@ -48,14 +49,17 @@ type table struct {
 func tables() []table {
 	return []table{
 		{kind: KindCluster, uniqueName: true, indexes: map[string]func(row) []string{
-			indexName: func(r row) []string { return []string{r.(*api.Cluster).GetSpec().GetName()} },
+			indexName:    func(r row) []string { return []string{r.(*api.Cluster).GetSpec().GetName()} },
+			indexRequest: requestIndex,
 		}},
 		{kind: KindNode, indexes: map[string]func(row) []string{
-			indexName: nodeNames,
+			indexName:    nodeNames,
+			indexRequest: requestIndex,
 		}},
 		{kind: KindService, uniqueName: true, indexes: map[string]func(row) []string{
 			indexName:    func(r row) []string { return []string{r.(*api.Service).GetSpec().GetName()} },
 			indexNetwork: serviceNetworks,
+			indexRequest: requestIndex,
 		}},
 		{kind: KindRevision, indexes: map[string]func(row) []string{
 			indexService: func(r row) []string { return []string{r.(*api.Revision).ServiceId} },
@@ -68,7 +72,8 @@ func tables() []table {
 			indexNetwork: taskNetworks,
 		}},
 		{kind: KindNetwork, uniqueName: true, indexes: map[string]func(row) []string{
-			indexName: func(r row) []string { return []string{r.(*api.Network).GetSpec().GetName()} },
+			indexName:    func(r row) []string { return []string{r.(*api.Network).GetSpec().GetName()} },
+			indexRequest: requestIndex,
 		}},
 	}
 }

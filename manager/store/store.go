@@ -19,6 +19,7 @@ var (
 	ErrSequence  = errors.New("changed by someone else meanwhile: read it again and retry")
 	ErrNameTaken = errors.New("name taken")
 	ErrAmbiguous = errors.New("ambiguous")
+	ErrUnknown   = errors.New("the change may or may not have been made")
 
 	errReadOnly = errors.New("write in a read-only transaction")
 )
@@ -103,7 +104,7 @@ func applyChange(txn *memdb.Txn, index uint64, cmd *api.StoreCommand, c *api.Cha
 		return Event{}, fmt.Errorf("apply index %d: %w", index, err)
 	}
 	e := Event{Kind: c.Kind}
-	meta := &api.Meta{Version: index, CreatedAt: cmd.Time, UpdatedAt: cmd.Time}
+	meta := &api.Meta{Version: index, CreatedAt: cmd.Time, UpdatedAt: cmd.Time, Request: r.GetMeta().GetRequest()}
 	if found != nil {
 		e.Old = found.(row)
 		meta.CreatedAt = found.(row).GetMeta().GetCreatedAt()

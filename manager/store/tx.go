@@ -16,6 +16,7 @@ type Tx struct {
 	defs    map[string]*table
 	txn     *memdb.Txn
 	group   *group // nil: read-only
+	request string // of the user, "" if none is to be remembered
 	changes []change
 }
 
@@ -143,7 +144,9 @@ func (tx *Tx) put(table string, kind api.ChangeKind, r, old row) error {
 		return errReadOnly
 	}
 	stored := proto.Clone(r).(row)
-	setMeta(stored, tx.group.provisional(old))
+	meta := tx.group.provisional(old)
+	meta.Request = tx.requested(old)
+	setMeta(stored, meta)
 	if err := tx.txn.Insert(table, stored); err != nil {
 		return fmt.Errorf("%s %s: %w", table, r.GetId(), err)
 	}

@@ -36,6 +36,7 @@ type updates struct {
 
 type pending struct {
 	fn   func(*Tx) error
+	req  string
 	turn chan struct{} // carries one value: it is your turn to carry the queue
 	done chan error    // carries one value: the result
 }
@@ -68,7 +69,7 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p := &pending{fn: fn, turn: make(chan struct{}, 1), done: make(chan error, 1)}
+	p := &pending{fn: fn, req: RequestOf(ctx).ID, turn: make(chan struct{}, 1), done: make(chan error, 1)}
 	s.up.enter(p)
 	for {
 		select {
@@ -147,7 +148,7 @@ func (s *Store) carry(ctx context.Context) {
 	var winners []*pending
 	var changes []change
 	s.up.take(func(p *pending) bool {
-		tx := &Tx{defs: s.defs, txn: base.txn, group: g}
+		tx := &Tx{defs: s.defs, txn: base.txn, group: g, request: p.req}
 		if err := run(tx, p.fn); err != nil || len(tx.changes) == 0 {
 			p.done <- err
 			return true

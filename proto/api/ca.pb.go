@@ -409,6 +409,7 @@ type MembershipStatusResponse struct {
 	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
 	Applied       uint64                 `protobuf:"varint,3,opt,name=applied,proto3" json:"applied,omitempty"`
 	Members       []*RaftMember          `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`
+	Requests      bool                   `protobuf:"varint,5,opt,name=requests,proto3" json:"requests,omitempty"` // this manager does a request once that is tried again
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -469,6 +470,13 @@ func (x *MembershipStatusResponse) GetMembers() []*RaftMember {
 		return x.Members
 	}
 	return nil
+}
+
+func (x *MembershipStatusResponse) GetRequests() bool {
+	if x != nil {
+		return x.Requests
+	}
+	return false
 }
 
 type RaftMember struct {
@@ -560,12 +568,13 @@ const file_ca_proto_rawDesc = "" +
 	"\x16MembershipLeaveRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"\x19\n" +
 	"\x17MembershipLeaveResponse\"\x19\n" +
-	"\x17MembershipStatusRequest\"\x96\x01\n" +
+	"\x17MembershipStatusRequest\"\xb2\x01\n" +
 	"\x18MembershipStatusResponse\x12\x1b\n" +
 	"\tleader_id\x18\x01 \x01(\tR\bleaderId\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x18\n" +
 	"\aapplied\x18\x03 \x01(\x04R\aapplied\x12/\n" +
-	"\amembers\x18\x04 \x03(\v2\x15.shoal.api.RaftMemberR\amembers\"O\n" +
+	"\amembers\x18\x04 \x03(\v2\x15.shoal.api.RaftMemberR\amembers\x12\x1a\n" +
+	"\brequests\x18\x05 \x01(\bR\brequests\"O\n" +
 	"\n" +
 	"RaftMember\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
