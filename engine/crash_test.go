@@ -213,9 +213,9 @@ func (l *lab) checkVictim(point string) {
 	}
 	switch running := row.State == api.ContainerState_CONTAINER_RUNNING; {
 	case (point == "start.process" || point == "start.running") && !running:
-		l.t.Errorf("the container ran when the daemon was killed, now it is %s", StateName(row.State))
+		l.t.Errorf("the container ran when the daemon was killed, now it is %s", stateName(row.State))
 	case !running && row.State != api.ContainerState_CREATED:
-		l.t.Errorf("state %s, want created", StateName(row.State))
+		l.t.Errorf("state %s, want created", stateName(row.State))
 	}
 	if err := l.Start(l.ctx(), "victim"); err != nil {
 		l.t.Fatal(err)

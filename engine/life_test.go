@@ -190,7 +190,7 @@ func TestRestartPolicies(t *testing.T) {
 	l.reopen() // as after a reboot: always comes back, what a user stopped does not
 	l.until(always, "started again", func(r *api.Container) bool { return r.StartedAt.AsTime().After(before) })
 	if row := l.row(stopped); row.State != api.ContainerState_EXITED {
-		t.Errorf("a container that a user stopped is %s", StateName(row.State))
+		t.Errorf("a container that a user stopped is %s", stateName(row.State))
 	}
 }
 
@@ -306,7 +306,7 @@ func TestPauseAndUpdateStats(t *testing.T) {
 	}
 	l.reopen()
 	if row := l.row(id); row.State != api.ContainerState_PAUSED {
-		t.Errorf("after a restart of the daemon it is %s", StateName(row.State))
+		t.Errorf("after a restart of the daemon it is %s", stateName(row.State))
 	}
 	if err := l.Unpause(l.ctx(), id); err != nil {
 		t.Fatal(err)

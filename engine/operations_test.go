@@ -434,7 +434,7 @@ func imageOperations() map[string]operation {
 			},
 			happened: func(l *lab) bool {
 				if state := l.state("one"); state != api.ContainerState_CONTAINER_RUNNING {
-					l.t.Errorf("the container is %s", StateName(state))
+					l.t.Errorf("the container is %s", stateName(state))
 				}
 				return has("two:1")(l)
 			},

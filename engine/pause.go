@@ -28,7 +28,7 @@ func (e *Engine) freeze(ctx context.Context, ref string, from, to api.ContainerS
 	}
 	defer c.unlock()
 	if row := c.get(); row.State != from {
-		return errorf(ErrPrecondition, "cannot %s container %s: it is %s", verb, row.Name, StateName(row.State))
+		return errorf(ErrPrecondition, "cannot %s container %s: it is %s", verb, row.Name, stateName(row.State))
 	}
 	c.standsStill()
 	if err := do(ctx, c.id); err != nil {

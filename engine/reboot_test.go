@@ -100,7 +100,7 @@ func TestReboot(t *testing.T) {
 			l.until(name, "running again", func(r *api.Container) bool { return r.State == api.ContainerState_CONTAINER_RUNNING })
 			l.exec(name, "true")
 		} else if row := l.row(name); active(row.State) || row.State == api.ContainerState_RESTARTING {
-			t.Errorf("%s is %s", name, StateName(row.State))
+			t.Errorf("%s is %s", name, stateName(row.State))
 		}
 	}
 	if row := l.row("no.up"); row.ExitCode != 255 || row.Error == "" {

@@ -53,7 +53,7 @@ func (e *Engine) stopToRemove(ctx context.Context, c *container, force bool) err
 		return nil
 	}
 	if !force {
-		return errorf(ErrPrecondition, "container %s is %s: stop it first, or remove it by force", row.Name, StateName(row.State))
+		return errorf(ErrPrecondition, "container %s is %s: stop it first, or remove it by force", row.Name, stateName(row.State))
 	}
 	now := time.Duration(0)
 	return e.stop(ctx, c, &now, "")

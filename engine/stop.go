@@ -13,8 +13,8 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// DefaultStopTimeout is the grace between the stop signal and SIGKILL.
-const DefaultStopTimeout = 10 * time.Second
+// defaultStopTimeout is the grace between the stop signal and SIGKILL.
+const defaultStopTimeout = 10 * time.Second
 
 // Stop ends a container: the signal (its own stop signal if empty), after timeout SIGKILL. A timeout of zero kills at
 // once, a negative one waits for ever; nil is the container's own. One that does not run is left alone.
@@ -106,7 +106,7 @@ func stopGrace(row *api.Container, timeout *time.Duration) time.Duration {
 	case row.Spec.GetStopGracePeriod() != nil:
 		return row.Spec.StopGracePeriod.AsDuration()
 	default:
-		return DefaultStopTimeout
+		return defaultStopTimeout
 	}
 }
 
@@ -136,7 +136,7 @@ func (e *Engine) requireRunning(c *container) error {
 	return nil
 }
 
-// StateName is how a state is shown: created, running, paused, exited, dead, restarting.
-func StateName(s api.ContainerState) string {
+// stateName is how a state is shown: created, running, paused, exited, dead, restarting.
+func stateName(s api.ContainerState) string {
 	return strings.ToLower(strings.TrimPrefix(s.String(), "CONTAINER_"))
 }

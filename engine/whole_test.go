@@ -125,9 +125,9 @@ func (l *lab) oddContainers() (odd []string) {
 		running := err == nil && state.Status != runtime.Stopped
 		switch {
 		case running != active(row.State):
-			odd = append(odd, fmt.Sprintf("container %s is %s, its process %v", row.Name, StateName(row.State), state.Status))
+			odd = append(odd, fmt.Sprintf("container %s is %s, its process %v", row.Name, stateName(row.State), state.Status))
 		case running && (row.State == api.ContainerState_PAUSED) != l.frozen(c.id):
-			odd = append(odd, fmt.Sprintf("container %s is %s, its processes stand still: %v", row.Name, StateName(row.State), l.frozen(c.id)))
+			odd = append(odd, fmt.Sprintf("container %s is %s, its processes stand still: %v", row.Name, stateName(row.State), l.frozen(c.id)))
 		}
 		created := &api.Container{}
 		if err := loadMessage(filepath.Join(c.dir, createdFile), created); err != nil || created.Name != row.Name || len(created.Networks) != len(row.Networks) {

@@ -115,7 +115,7 @@ func TestEverythingOfVersion2(t *testing.T) {
 		Pids:           &specs.LinuxPids{Limit: to(int64(99))},
 		BlockIO:        &specs.LinuxBlockIO{Weight: to(uint16(500))},
 		HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 4 << 20}},
-		Devices:        DefaultDevices(),
+		Devices:        defaultDevices(),
 		Unified:        map[string]string{"memory.high": "33554432", "cpu.idle": "0"},
 	})
 	holds(t, g, map[string]string{

@@ -9,9 +9,9 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// DefaultDevices denies everything but what every container needs: making nodes
+// defaultDevices denies everything but what every container needs: making nodes
 // (which gives no access), the harmless memory devices, terminals.
-func DefaultDevices() []specs.LinuxDeviceCgroup {
+func defaultDevices() []specs.LinuxDeviceCgroup {
 	n := func(v int64) *int64 { return &v }
 	rules := []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}
 	rules = append(rules, specs.LinuxDeviceCgroup{Allow: true, Type: "c", Access: "m"}, specs.LinuxDeviceCgroup{Allow: true, Type: "b", Access: "m"})
@@ -27,7 +27,7 @@ func WithDefaults(own []specs.LinuxDeviceCgroup) []specs.LinuxDeviceCgroup {
 	if len(own) > 0 && everything(own[0]) && !own[0].Allow {
 		own = own[1:]
 	}
-	return append(DefaultDevices(), own...)
+	return append(defaultDevices(), own...)
 }
 
 // everything: the rule is about all devices.

@@ -20,7 +20,7 @@ import (
 
 // Names of interfaces of ours in the host's namespace; at most 15 characters.
 const (
-	DefaultBridge = "shbr0"
+	defaultBridge = "shbr0"
 	bridgePrefix  = "shbr-" // and 10 digits of the network's ID
 	vethPrefix    = "shl"   // and 12 digits of a hash of container and network
 	vlanPrefix    = "shvl"  // a VLAN's that has not got its name yet

@@ -28,7 +28,7 @@ func (m *Manager) load() error {
 	if m.byName(Bridge) != nil {
 		return nil
 	}
-	n := &api.LocalNetwork{Id: id.NewHex(), Name: Bridge, Driver: Bridge, Ipv6: m.ipv6, Bridge: DefaultBridge}
+	n := &api.LocalNetwork{Id: id.NewHex(), Name: Bridge, Driver: Bridge, Ipv6: m.ipv6, Bridge: defaultBridge}
 	return m.addLocked(n)
 }
 

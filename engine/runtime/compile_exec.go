@@ -14,8 +14,8 @@ import (
 	"github.com/shoal-dev/shoal/engine/shim/wire"
 )
 
-// DefaultPath is searched for commands when the process has no PATH.
-const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// defaultPath is searched for commands when the process has no PATH.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // reaper leaves this process behind as PID 1 and goes on in a child.
 func (b *builder) reaper(terminal bool) {
@@ -50,7 +50,7 @@ func (b *builder) exec(p *specs.Process) {
 }
 
 func searchPath(env []string) string {
-	found := DefaultPath
+	found := defaultPath
 	for _, e := range env {
 		if v, ok := strings.CutPrefix(e, "PATH="); ok {
 			found = v

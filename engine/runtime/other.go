@@ -30,7 +30,7 @@ func (s *Shoal) otherArgs(id string) []string {
 
 func (s *Shoal) other(ctx context.Context, o CreateOptions, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, o.Runtime, append(s.otherArgs(o.ID), args...)...)
-	cmd.Env = []string{"PATH=" + DefaultPath}
+	cmd.Env = []string{"PATH=" + defaultPath}
 	cmd.Dir = o.Bundle
 	return cmd
 }

@@ -82,7 +82,7 @@ func compileOther(in input, args []string, pidFile string) ([]byte, error) {
 	b.streams(false)
 	b.do("drop all other descriptors", unix.SYS_CLOSE_RANGE, 3, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 	b.do("", wire.DoSignals)
-	b.do("execute "+args[0], wire.DoExec, args[0], b.strings(args), b.strings([]string{"PATH=" + DefaultPath}))
+	b.do("execute "+args[0], wire.DoExec, args[0], b.strings(args), b.strings([]string{"PATH=" + defaultPath}))
 	b.do("execute "+args[0], wire.DoExecFail)
 	return b.encode()
 }

@@ -21,7 +21,6 @@ var (
 	ErrNotFound    = errors.New("no such container")
 	ErrExists      = errors.New("container exists")
 	ErrNotRunning  = errors.New("container is not running")
-	ErrNoSuchExec  = errors.New("no such exec session")
 	ErrNotRunnable = errors.New("cannot execute")    // exit code 126
 	ErrNoCommand   = errors.New("command not found") // exit code 127
 )

@@ -20,7 +20,7 @@ import (
 //
 // The layers are mounted where nobody else sees them, in a mount namespace of one thread: a crash leaves nothing, least of
 // all a mounted layer in a directory that a cleanup would empty.
-func (o *Overlay) mountMapped(n int, lower []int, target string, v View) error {
+func (o *overlay) mountMapped(n int, lower []int, target string, v View) error {
 	type result struct {
 		tree *os.File
 		err  error
@@ -36,7 +36,7 @@ func (o *Overlay) mountMapped(n int, lower []int, target string, v View) error {
 }
 
 // assemble makes the calling thread a private place, mounts the chain there and opens a detached copy.
-func (o *Overlay) assemble(n int, lower []int, v View) (*os.File, error) {
+func (o *overlay) assemble(n int, lower []int, v View) (*os.File, error) {
 	if err := privateMounts(); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // Mounts implements Snapshotter. Chains longer than a page of options can only be mounted with Mount.
-func (o *Overlay) Mounts(_ context.Context, key string) ([]Mount, error) {
+func (o *overlay) Mounts(_ context.Context, key string) ([]Mount, error) {
 	e, lower, err := o.layers(key)
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func escape(path string) string {
 }
 
 // layers returns an active snapshot and what it lies on, nearest first.
-func (o *Overlay) layers(key string) (*entry, []int, error) {
+func (o *overlay) layers(key string) (*entry, []int, error) {
 	e, err := o.active(key)
 	if err != nil {
 		return nil, nil, err
@@ -56,7 +56,7 @@ func options(lower []string, upper, work string) string {
 }
 
 // Mount implements Snapshotter.
-func (o *Overlay) Mount(_ context.Context, key, target string, v View) error {
+func (o *overlay) Mount(_ context.Context, key, target string, v View) error {
 	e, lower, err := o.layers(key)
 	if err != nil {
 		return fmt.Errorf("mount root file system: %w", err)
@@ -112,7 +112,7 @@ func mountIn(dir, target, fstype, opts string) error {
 }
 
 // Unmount implements Snapshotter.
-func (o *Overlay) Unmount(_ context.Context, target string) error { return unmount(target) }
+func (o *overlay) Unmount(_ context.Context, target string) error { return unmount(target) }
 
 func unmount(target string) error {
 	// Detached, since a process in another mount namespace may hold a copy; all mounts at the target, should it have several.

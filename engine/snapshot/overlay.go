@@ -14,12 +14,12 @@ import (
 	"github.com/shoal-dev/shoal/internal/thread"
 )
 
-// Overlay keeps layers as overlayfs wants them and mounts chains of them with overlayfs.
-type Overlay struct {
+// overlay keeps layers as overlayfs wants them and mounts chains of them with overlayfs.
+type overlay struct {
 	*disk
 }
 
-var _ Snapshotter = (*Overlay)(nil)
+var _ Snapshotter = (*overlay)(nil)
 
 // maxLayers is the kernel's limit of lower directories in one mount.
 const maxLayers = 500
@@ -31,7 +31,7 @@ func NewOverlay(dir string) (Snapshotter, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &Overlay{d}
+	o := &overlay{d}
 	if err := o.probe(); err != nil {
 		return nil, fmt.Errorf("overlayfs does not work in %s: %w", dir, err)
 	}
@@ -39,7 +39,7 @@ func NewOverlay(dir string) (Snapshotter, error) {
 }
 
 // probe mounts a small overlay, as the kernel's reasons to refuse cannot be known otherwise.
-func (o *Overlay) probe() error {
+func (o *overlay) probe() error {
 	tmp, err := os.MkdirTemp(o.tmp(), "new-probe-")
 	if err != nil {
 		return err
@@ -79,14 +79,14 @@ func privateMounts() error {
 }
 
 // Unpack implements Snapshotter.
-func (o *Overlay) Unpack(ctx context.Context, key, parent string, fill func(dir string) error) error {
+func (o *overlay) Unpack(ctx context.Context, key, parent string, fill func(dir string) error) error {
 	return o.unpack(ctx, Info{Key: key, Parent: parent}, func(staged string) error {
 		return fill(filepath.Join(staged, "fs"))
 	})
 }
 
 // Prepare implements Snapshotter.
-func (o *Overlay) Prepare(ctx context.Context, key, parent string) error {
+func (o *overlay) Prepare(ctx context.Context, key, parent string) error {
 	lower, err := o.chain(parent)
 	if err != nil {
 		return fmt.Errorf("prepare snapshot %s: %w", key, err)
@@ -104,7 +104,7 @@ func (o *Overlay) Prepare(ctx context.Context, key, parent string) error {
 
 // copyRootAttributes gives the new upper directory the owner and mode of the image's own "/", since the upper
 // directory's are the ones that the container sees.
-func (o *Overlay) copyRootAttributes(upper string, lower []int) error {
+func (o *overlay) copyRootAttributes(upper string, lower []int) error {
 	if len(lower) == 0 {
 		return nil
 	}
@@ -119,7 +119,7 @@ func (o *Overlay) copyRootAttributes(upper string, lower []int) error {
 }
 
 // UpperDir implements Snapshotter.
-func (o *Overlay) UpperDir(_ context.Context, key string) (string, error) {
+func (o *overlay) UpperDir(_ context.Context, key string) (string, error) {
 	e, err := o.active(key)
 	if err != nil {
 		return "", err

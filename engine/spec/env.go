@@ -11,13 +11,13 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// DefaultPath is PATH for an image that sets none.
-const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// defaultPath is PATH for an image that sets none.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // Env merges the environment: PATH, HOSTNAME and TERM, then the image's, then the container's own.
 // An entry "KEY" without "=" removes KEY.
 func Env(s *api.ContainerSpec, img ocispec.ImageConfig, hostname string) []string {
-	env := []string{"PATH=" + DefaultPath}
+	env := []string{"PATH=" + defaultPath}
 	if hostname != "" {
 		env = append(env, "HOSTNAME="+hostname)
 	}

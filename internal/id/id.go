@@ -11,15 +11,15 @@ import (
 	"strings"
 )
 
-// Length of a cluster object's ID: 128 bits fit in 25 digits of base 36.
-const Length = 25
+// length of a cluster object's ID: 128 bits fit in 25 digits of base 36.
+const length = 25
 
-// New returns a random ID of Length characters from 0-9a-z.
+// New returns a random ID of length characters from 0-9a-z.
 func New() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails, see crypto/rand
 	s := new(big.Int).SetBytes(b[:]).Text(36)
-	return strings.Repeat("0", Length-len(s)) + s
+	return strings.Repeat("0", length-len(s)) + s
 }
 
 // NewHex returns a random ID of 64 hexadecimal digits.
