@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shoal-dev/shoal/engine/image"
 	"github.com/shoal-dev/shoal/proto/api"
@@ -25,6 +26,17 @@ func TestCommit(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := l.Top(l.ctx(), id, nil); err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	err = l.Watch(l.ctx(), time.Time{}.Add(time.Second), time.Now(), func(ev *api.Event) error {
+		told = append(told, ev.Type+" "+ev.Action)
+		return nil
+	})
+	if err != nil || !slices.Contains(told, "image tag") || told[len(told)-1] != "container top" {
+		t.Errorf("%v, %v", told, err)
 	}
 	if row := l.row(id); row.State != api.ContainerState_CONTAINER_RUNNING {
 		t.Errorf("the container is %v", row.State)

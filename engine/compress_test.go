@@ -61,6 +61,15 @@ func TestCompressedLogs(t *testing.T) {
 		t.Errorf("what is compressed was compressed again: %v", err)
 	}
 	l.must(l.Remove(l.ctx(), "one", true, false))
+	for options, want := range map[string]bool{"": true, "compress=false": false, "max-file=1": false, "max-file=2": true} { // of driver local
+		row := &api.Container{Spec: &api.ContainerSpec{Log: &api.LogConfig{Driver: "local", Options: map[string]string{}}}}
+		if key, value, ok := strings.Cut(options, "="); ok {
+			row.Spec.Log.Options[key] = value
+		}
+		if s, err := logConfig(row, ""); err != nil || s.compress != want {
+			t.Errorf("driver local, %q: %+v, %v", options, s, err)
+		}
+	}
 	for options, want := range map[string]string{
 		"compress=true": "give max-size", "compress=true max-size=1m": "max-file of at least 2", "compress=sometimes": "neither true nor false",
 		"mode=non-blocking": "only blocking is there", "max-buffer-size=1m": "mode=non-blocking", "max-file=0": "from 1 on", "tags=x": "no such option",

@@ -14,7 +14,7 @@ import (
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
-// Drivers of logs. local is json-file with bounds by default.
+// Drivers of logs. local is json-file with bounds, and compressed, by default.
 const (
 	logJSON  = "json-file"
 	logLocal = "local"
@@ -51,6 +51,9 @@ func logConfig(row *api.Container, dir string) (logSettings, error) {
 		if err := s.set(key, value); err != nil {
 			return s, fmt.Errorf("--log-opt %s=%s: %w", key, value, err)
 		}
+	}
+	if _, said := l.GetOptions()["compress"]; s.Driver == logLocal && !said {
+		s.compress = s.MaxFiles > 1
 	}
 	if s.compress && (s.MaxSize == 0 || s.MaxFiles < 2) {
 		return s, errors.New("--log-opt compress is for files that are full: give max-size, and max-file of at least 2")

@@ -101,6 +101,13 @@ func (e *Engine) inherited(ctx context.Context, from string) ([]*api.MountPoint,
 	return out, nil
 }
 
+// isPercent knows a share of the host's memory, the one size that is no number.
+func isPercent(s string) bool {
+	number, ok := strings.CutSuffix(s, "%")
+	n, err := strconv.ParseUint(number, 10, 8)
+	return ok && err == nil && n >= 1 && n <= 100
+}
+
 // checkTmpfs refuses what could say something about the host, and what the kernel does not know.
 func checkTmpfs(m *api.Mount) error {
 	flags := []string{"exec", "noexec", "suid", "nosuid", "dev", "nodev", "noatime", "relatime"}
@@ -108,6 +115,9 @@ func checkTmpfs(m *api.Mount) error {
 	for _, o := range m.TmpfsOptions {
 		key, value, hasValue := strings.Cut(o, "=")
 		if _, err := strconv.ParseUint(value, 10, 32); hasValue && err == nil && slices.Contains(values, key) {
+			continue
+		}
+		if key == "size" && isPercent(value) {
 			continue
 		}
 		if !hasValue && slices.Contains(flags, key) {

@@ -73,6 +73,8 @@ func TestCheckSettings(t *testing.T) {
 		{"are for tmpfs mounts", mount(&api.Mount{Source: "/x", Target: "/x", TmpfsMode: 0o700})},
 		{"unknown propagation", mount(&api.Mount{Source: "/x", Target: "/x", Propagation: "all"})},
 		{"is for read-only mounts", mount(&api.Mount{Source: "/x", Target: "/x", ReadOnlyRecursion: "readonly"})},
+		{"unknown tmpfs option", mount(&api.Mount{Type: api.Mount_TMPFS, Target: "/x", TmpfsOptions: []string{"size=101%"}})},
+		{"unknown tmpfs option", mount(&api.Mount{Type: api.Mount_TMPFS, Target: "/x", TmpfsOptions: []string{"size=5"}})},
 		{"unknown tmpfs option", mount(&api.Mount{Type: api.Mount_TMPFS, Target: "/x", TmpfsOptions: []string{"huge=always"}})},
 		{"invalid volume name", mount(&api.Mount{Type: api.Mount_VOLUME, Source: "a/b", Target: "/x"})},
 		{"option \"size\" is not known", mount(&api.Mount{Type: api.Mount_VOLUME, Target: "/x", DriverOpts: map[string]string{"size": "1"}})},

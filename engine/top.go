@@ -52,6 +52,7 @@ func (e *Engine) Top(ctx context.Context, ref string, args []string) (*api.TopRe
 	for _, p := range processes {
 		out.Processes = append(out.Processes, topRow(view.Columns, p, now))
 	}
+	e.emit(c, "top", nil)
 	return out, nil
 }
 

@@ -67,7 +67,6 @@ func TestErrors(t *testing.T) {
 		{"network create --gateway 10.9.0.1 --subnet 10.0.0.0/24 n", "no matching subnet for gateway 10.9.0.1", 1},
 		{"network create --aux-address r=10.9.0.1 --subnet 10.0.0.0/24 n", "no matching subnet for aux-address 10.9.0.1", 1},
 		{"network create -d overlay --aux-address r=10.0.0.9 --subnet 10.0.0.0/24 n", "--aux-address is for networks of this node: on an overlay network nothing but Shoal gives addresses", 1},
-		{"network create --attachable n", "--attachable is for overlay networks: a network of this node is open to each of its containers", 1},
 		{"network connect app web", "network app is the cluster's: services are on it, containers by themselves are not", 1},
 		{"network connect --ip ::1 nope web", "ip=::1 is not an address of its family", 1},
 		{"network disconnect nope web", "no such network: nope (see 'shoal network ls')", 1},

@@ -172,7 +172,7 @@ func (o *containerFlags) fillRestart(r *api.CreateContainerRequest) error {
 
 // parseRestart reads no, on-failure[:MAX], always or unless-stopped.
 func parseRestart(s string) (*api.LocalRestartPolicy, error) {
-	name, retries, hasRetries := strings.Cut(s, ":")
+	name, retries, hasRetries := strings.Cut(orElse(s, "no"), ":")
 	p := &api.LocalRestartPolicy{Name: name}
 	if !slices.Contains([]string{"no", "on-failure", "always", "unless-stopped"}, name) {
 		return nil, fmt.Errorf("invalid restart policy '%s': use no, on-failure[:MAX], always or unless-stopped", s)

@@ -31,7 +31,7 @@ func TestAskedMounts(t *testing.T) {
 			t.Errorf("%s became %s: %v %s", text, binds[0], err, diff)
 		}
 	}
-	for _, text := range []string{"/t", "/t:size=1m,mode=1770,exec", "/t:ro,uid=5"} {
+	for _, text := range []string{"/t", "/t:size=1m,mode=1770,exec", "/t:ro,uid=5", "/t:size=10%"} {
 		m, err := parseTmpfs(text)
 		if err != nil {
 			t.Fatal(err)

@@ -40,7 +40,7 @@ func newNetworkCreateCommand(c *cli) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.VarP(&o.driver, "driver", "d", "Driver to manage the Network (bridge, macvlan, ipvlan, overlay)")
-	f.BoolVar(&o.attachable, "attachable", false, "Enable manual container attachment")
+	f.BoolVar(&o.attachable, "attachable", false, "Enable manual container attachment (a network of this node is open to each of its containers in any case)")
 	f.BoolVar(&o.internal, "internal", false, "Restrict external access to the network")
 	f.BoolVar(&o.ipv4, "ipv4", true, "Enable IPv4 address assignment: always on")
 	f.BoolVar(&o.ipv6, "ipv6", false, "Enable or disable IPv6 address assignment (overlay: default true)")
@@ -66,9 +66,6 @@ func (c *cli) createNetwork(cmd *cobra.Command, name string, o *networkCreateFla
 			return "", fmt.Errorf("--aux-address is for networks of this node: on an overlay network nothing but Shoal gives addresses")
 		}
 		return c.createOverlay(cmd.Context(), name, o, ipam, o.ipv6 || !cmd.Flags().Changed("ipv6"))
-	}
-	if o.attachable {
-		return "", fmt.Errorf("--attachable is for overlay networks: a network of this node is open to each of its containers")
 	}
 	d, err := c.client()
 	if err != nil {

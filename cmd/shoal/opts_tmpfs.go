@@ -26,6 +26,8 @@ func parseTmpfs(s string) (*api.Mount, error) {
 func tmpfsOption(m *api.Mount, o string) error {
 	key, value, hasValue := strings.Cut(o, "=")
 	switch {
+	case key == "size" && strings.HasSuffix(value, "%"): // of the host's memory, which the daemon's host knows
+		m.TmpfsOptions = append(m.TmpfsOptions, o)
 	case key == "size" || key == "mode":
 		return setMountField(m, "tmpfs-"+key, value, hasValue)
 	case o == "ro" || o == "rw":

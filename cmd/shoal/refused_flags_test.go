@@ -31,7 +31,7 @@ func TestRefusedFlags(t *testing.T) {
 			t.Errorf("%s: %d, %q, want one line with %q", args, r.code, r.err, want)
 		}
 	}
-	for _, args := range []string{"create --disable-content-trust --isolation default --platform linux box", "create -v /a:/b:cached --mount type=bind,src=/a,target=/c,consistency=delegated box"} {
+	for _, args := range []string{"network create --attachable n", "create --restart= --tmpfs /t:size=10% box", "create --disable-content-trust --isolation default --platform linux box", "create -v /a:/b:cached --mount type=bind,src=/a,target=/c,consistency=delegated box"} {
 		if r := f.run(t, "", strings.Fields(args)...); r.code != 0 {
 			t.Errorf("what asks for nothing else than there is: %s: %+v", args, r)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 
 	units "github.com/docker/go-units"
 	"github.com/spf13/cobra"
@@ -28,9 +27,6 @@ func newSystemUsageCommand(c *cli) *cobra.Command {
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if verbose && f.format != "" {
-				return fmt.Errorf("--verbose has a form of its own: leave it or --format out")
-			}
 			return c.diskUsage(cmd.Context(), f, verbose)
 		},
 	}
@@ -47,6 +43,9 @@ func (c *cli) diskUsage(ctx context.Context, f listFlags, verbose bool) error {
 	u, err := d.Containers.DiskUsage(ctx, &api.DiskUsageRequest{})
 	if err != nil {
 		return err
+	}
+	if verbose && f.format != "" && f.format != "table" {
+		return c.printObject(f.format, usageObject(u))
 	}
 	if verbose {
 		return c.diskUsageDetails(u)
@@ -103,12 +102,12 @@ func volumesUsage(u *api.DiskUsageResponse) row {
 // usageDetails are the tables of --verbose.
 var usageDetails = map[string]listing{
 	"image": {
-		fields: []field{{"Repository", "REPOSITORY"}, {"Tag", "TAG"}, {"ID", "IMAGE ID"}, {"CreatedSince", "CREATED"}, {"Size", "SIZE"}, {"Shared", "SHARED SIZE"}, {"Unique", "UNIQUE SIZE"}, {"Containers", "CONTAINERS"}},
-		table:  "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.Shared}}\t{{.Unique}}\t{{.Containers}}",
+		fields: []field{{"Repository", "REPOSITORY"}, {"Tag", "TAG"}, {"ID", "IMAGE ID"}, {"CreatedSince", "CREATED"}, {"Size", "SIZE"}, {"SharedSize", "SHARED SIZE"}, {"UniqueSize", "UNIQUE SIZE"}, {"Containers", "CONTAINERS"}},
+		table:  "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}",
 	},
 	"container": {
-		fields: append([]field{{"OnlySize", "SIZE"}}, containerListing.fields...),
-		table:  "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.OnlySize}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}",
+		fields: containerListing.fields,
+		table:  "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}",
 	},
 	"volume": {
 		fields: []field{{"Name", "VOLUME NAME"}, {"Links", "LINKS"}, {"Size", "SIZE"}},
@@ -116,19 +115,38 @@ var usageDetails = map[string]listing{
 	},
 }
 
-func (c *cli) diskUsageDetails(u *api.DiskUsageResponse) error {
-	var images, containers, volumes []row
+// usageRows are the rows of --verbose.
+func usageRows(u *api.DiskUsageResponse) (images, containers, volumes []row) {
 	for _, i := range u.Images {
 		images = append(images, imageUsageRow(i))
 	}
 	for _, k := range u.Containers {
 		r := containerRow(k, false)
-		r["OnlySize"] = units.HumanSize(float64(k.SizeRw))
+		r["Size"] = units.HumanSize(float64(k.SizeRw))
 		containers = append(containers, r)
 	}
 	for _, v := range u.Volumes {
-		volumes = append(volumes, row{"Name": v.Volume.GetName(), "Links": v.Containers, "Size": units.HumanSize(float64(v.Size))})
+		r := volumeRow(v.Volume)
+		r["Links"], r["Size"] = strconv.Itoa(int(v.Containers)), units.HumanSize(float64(v.Size))
+		volumes = append(volumes, r)
 	}
+	return images, containers, volumes
+}
+
+// usageObject is what a format of --verbose is about. Nothing is built here, so that nothing is cached of it.
+func usageObject(u *api.DiskUsageResponse) map[string][]row {
+	images, containers, volumes := usageRows(u)
+	o := map[string][]row{"Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": nil}
+	for name, rows := range o {
+		if rows == nil {
+			o[name] = []row{} // in JSON a list, not null
+		}
+	}
+	return o
+}
+
+func (c *cli) diskUsageDetails(u *api.DiskUsageResponse) error {
+	images, containers, volumes := usageRows(u)
 	for i, part := range []struct {
 		title, kind string
 		rows        []row
@@ -146,13 +164,12 @@ func (c *cli) diskUsageDetails(u *api.DiskUsageResponse) error {
 
 func imageUsageRow(u *api.ImageUsage) row {
 	i := u.Image
-	repository, tag := "<none>", "<none>"
+	tag := ""
 	if len(i.GetTags()) > 0 {
-		at := strings.LastIndexByte(i.Tags[0], ':')
-		repository, tag = i.Tags[0][:at], i.Tags[0][at+1:]
+		tag = i.Tags[0]
 	}
-	return row{
-		"Repository": repository, "Tag": tag, "ID": shortHex(i.GetId()), "CreatedSince": ago(i.GetCreatedAt()), "Size": units.HumanSize(float64(i.GetSize())),
-		"Shared": units.HumanSize(float64(i.GetSize() - u.Unique)), "Unique": units.HumanSize(float64(u.Unique)), "Containers": u.Containers,
-	}
+	r := imageRow(i, tag, false)
+	r["Size"], r["Containers"] = units.HumanSize(float64(i.GetSize())), strconv.Itoa(int(u.Containers))
+	r["SharedSize"], r["UniqueSize"] = units.HumanSize(float64(i.GetSize()-u.Unique)), units.HumanSize(float64(u.Unique))
+	return r
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -30,6 +31,20 @@ Local Volumes   2         1         40B       30B (75%)
 		if !strings.Contains(r.out, want) {
 			t.Errorf("no %q in\n%s", want, r.out)
 		}
+	}
+	format := "{{range .Images}}{{.Repository}} {{.UniqueSize}} {{.Containers}};{{end}}{{range .Containers}}{{.Names}} {{.Size}};{{end}}{{range .Volumes}}{{.Name}} {{.Links}} {{.Size}};{{end}}{{len .BuildCache}}"
+	if r := f.run(t, "", "system", "df", "-v", "--format", format); !strings.Contains(r.out, "web 100B;old 300B;data ") || !strings.HasSuffix(r.out, ";0\n") {
+		t.Errorf("%+v", r)
+	}
+	var asked struct {
+		Images     []struct{ Repository, SharedSize string }
+		Containers []struct{ Names, Size string }
+		Volumes    []struct{ Name, Links string }
+		BuildCache []any
+	}
+	r = f.run(t, "", "system", "df", "-v", "--format", "json")
+	if err := json.Unmarshal([]byte(r.out), &asked); err != nil || len(asked.Images) != 2 || asked.Containers[0].Size != "100B" || asked.Volumes[0].Name != "data" || asked.BuildCache == nil {
+		t.Errorf("%v, %+v", err, r)
 	}
 	if r := f.run(t, "", "ps", "--format", "{{.Size}}"); r.out != "100B (virtual 2.1kB)\n" {
 		t.Errorf("%+v", r)

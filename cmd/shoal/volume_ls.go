@@ -61,14 +61,18 @@ func (c *cli) volumeRows(ctx context.Context, f *listFlags) ([]row, error) {
 			continue
 		}
 		if f.filter.exact("driver", v.Driver) && f.filter.matches("name", v.Name) && f.filter.labels("label", v.Labels) {
-			rows = append(rows, row{
-				"Driver": v.Driver, "Name": v.Name, "Scope": orElse(v.Scope, "local"), "Mountpoint": v.Mountpoint, "Labels": labelText(v.Labels), labelsKey: v.Labels,
-				"Links": "N/A", "Size": "N/A", // system df -v knows them
-				"Availability": "N/A", "Group": "N/A", "Status": "N/A", // of cluster volumes, which are not there
-			})
+			rows = append(rows, volumeRow(v))
 		}
 	}
 	return rows, nil
+}
+
+func volumeRow(v *api.Volume) row {
+	return row{
+		"Driver": v.Driver, "Name": v.Name, "Scope": orElse(v.Scope, "local"), "Mountpoint": v.Mountpoint, "Labels": labelText(v.Labels), labelsKey: v.Labels,
+		"Links": "N/A", "Size": "N/A", // system df -v knows them
+		"Availability": "N/A", "Group": "N/A", "Status": "N/A", // of cluster volumes, which are not there
+	}
 }
 
 // usedVolumes are those that a container of this node mounts, running or not.

@@ -35,6 +35,9 @@ func (s *Store) Commit(ctx context.Context, o CommitOptions) (*api.Image, error)
 		s.sweepAfter(ctx, "commit")
 		return nil, fmt.Errorf("commit image: %w", err)
 	}
+	if o.Ref != "" {
+		s.Notify("tag", img.Id, firstTag(img))
+	}
 	return img, nil
 }
 
