@@ -50,9 +50,10 @@ func load(mem []byte) (blob, bool) {
 		return b, false
 	}
 	base := uint64(uintptr(unsafe.Pointer(&mem[0])))
-	for i := uintptr(0); i < uintptr(h.NReloc); i++ {
-		at := *(*uint32)(unsafe.Pointer(&mem[b.relocs()+i*4]))
-		if int(at)+8 > len(mem) {
+	from, to := b.relocs(), b.relocs()+uintptr(h.NReloc)*4
+	for i := from; i < to; i += 4 {
+		at := *(*uint32)(unsafe.Pointer(&mem[i]))
+		if int(at)+8 > len(mem) || uintptr(at) < unsafe.Sizeof(wire.Header{}) || uintptr(at)+8 > from && uintptr(at) < to {
 			return b, false
 		}
 		*(*uint64)(unsafe.Pointer(&mem[at])) += base
