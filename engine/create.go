@@ -9,11 +9,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/shoal-dev/shoal/engine/snapshot"
 	"github.com/shoal-dev/shoal/proto/api"
 )
-
-var errSnapshotExists = snapshot.ErrExists
 
 // Network modes of a container. Networks of its own, or container:ID, are the other possibilities.
 const (

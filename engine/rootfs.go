@@ -26,7 +26,8 @@ func (e *Engine) prepareRootfs(ctx context.Context, c *container) error {
 			return err
 		}
 	}
-	if err := e.cfg.Snapshots.Mount(ctx, c.id, e.rootfs(c.id), snapshot.View{Users: users, Label: c.get().MountLabel}); err != nil {
+	view := snapshot.View{Users: users, Label: c.get().MountLabel}
+	if err := e.withLayers(ctx, c, func() error { return e.cfg.Snapshots.Mount(ctx, c.id, e.rootfs(c.id), view) }); err != nil {
 		return err
 	}
 	return e.reachable(c.get())

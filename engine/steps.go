@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/engine/snapshot"
 )
 
 // step is one thing that a container needs from the host. Prepare may find it done already; release must be
@@ -85,11 +86,24 @@ func (e *Engine) release(c *container, steps []step) error {
 }
 
 func (e *Engine) prepareSnapshot(ctx context.Context, c *container) error {
-	err := e.cfg.Snapshots.Prepare(ctx, c.id, c.img.ChainID)
-	if err != nil && !errors.Is(err, errSnapshotExists) {
+	err := e.withLayers(ctx, c, func() error { return e.cfg.Snapshots.Prepare(ctx, c.id, c.img.ChainID) })
+	if err != nil && !errors.Is(err, snapshot.ErrExists) {
 		return err
 	}
 	return nil
+}
+
+// withLayers tries again, with the image's layers restored, where one of them is missing.
+func (e *Engine) withLayers(ctx context.Context, c *container, try func() error) error {
+	err := try()
+	if !errors.Is(err, snapshot.ErrNotFound) {
+		return err
+	}
+	e.log.Warn("layers of an image are missing: they are unpacked again", "image", c.img.ID, "error", err)
+	if rerr := e.cfg.Images.Restore(ctx, c.img.ID); rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	return try()
 }
 
 func (e *Engine) releaseSnapshot(ctx context.Context, c *container) error {

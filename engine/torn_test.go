@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/shoal-dev/shoal/engine/enginetest"
+	"github.com/shoal-dev/shoal/engine/snapshot"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -61,5 +62,36 @@ func TestTornAutoRemove(t *testing.T) {
 	enginetest.Until(t, "nothing is left", func() bool { return len(l.traces()) == 0 })
 	if _, err := l.Inspect(l.ctx(), "once"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("it is there: %v", err)
+	}
+}
+
+// Layers that are lost are unpacked again when a container needs them: a new one, and one that was there.
+func TestLostLayers(t *testing.T) {
+	l := openLab(t)
+	id := l.run(request("one", patient))
+	l.exec("one", "echo own >/own")
+	l.powerOff()
+	snapshots := filepath.Join(l.dir, "data/snapshots/s")
+	entries, err := os.ReadDir(snapshots)
+	if err != nil || len(entries) != 2 {
+		t.Fatalf("%v, %v", entries, err)
+	}
+	if err := os.RemoveAll(filepath.Join(snapshots, "1")); err != nil { // the image's layer
+		t.Fatal(err)
+	}
+	l.open()
+	if err := l.Start(l.ctx(), id); err != nil {
+		t.Fatal(err)
+	}
+	if out := l.exec("one", "cat /own"); out != "own\n" {
+		t.Errorf("the container's own file: %q", out)
+	}
+	l.run(request("two", patient))
+	c, err := l.find("one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.cfg.Snapshots.Remove(l.ctx(), c.img.ChainID); !errors.Is(err, snapshot.ErrInUse) {
+		t.Errorf("a layer that two containers use is removed: %v", err)
 	}
 }

@@ -80,14 +80,17 @@ func (d *disk) load() error {
 		d.next = max(d.next, n+1)
 	}
 	for _, e := range d.byKey {
-		if e.Parent == "" {
-			continue
-		}
-		p := d.byKey[e.Parent]
-		if p == nil {
-			return fmt.Errorf("snapshot %s: its parent %s is missing", e.Key, e.Parent)
-		}
-		p.children++
+		e.children = d.childrenOf(e.Key)
 	}
 	return nil
+}
+
+// childrenOf counts: a parent may have been lost, and be unpacked again after its children were found.
+func (d *disk) childrenOf(key string) (n int) {
+	for _, e := range d.byKey {
+		if e.Parent == key {
+			n++
+		}
+	}
+	return n
 }

@@ -52,7 +52,7 @@ func (d *disk) place(staged string, info Info) error {
 	if info.Parent != "" && (parent == nil || parent.Active) {
 		return fmt.Errorf("parent %s: %w", info.Parent, ErrNotFound)
 	}
-	e := &entry{Info: info, n: d.next}
+	e := &entry{Info: info, n: d.next, children: d.childrenOf(info.Key)}
 	if err := os.Rename(staged, d.path(e.n)); err != nil {
 		return err
 	}
