@@ -66,7 +66,7 @@ func (f *fleet) look(p string) {
 	if got := f.do("diff", p+"healthy"); !strings.Contains(got, "A /checks\n") {
 		f.t.Errorf("diff shows %q", got)
 	}
-	f.is(p+"healthy", `{{index .HostConfig.PortBindings "90/tcp" 0 "HostPort"}} {{(index .Mounts 0).Driver}}`, f.port(p)+"1 local")
+	f.is(p+"healthy", `{{(index .HostConfig.PortBindings "90/tcp" 0).HostPort}} {{(index .Mounts 0).Driver}}`, f.port(p)+"1 local")
 	f.do("cp", p+"paused:/etc/passwd", filepath.Join(f.t.TempDir(), "passwd"))
 	f.do("commit", p+"counts", "committed:1")
 }
