@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,26 +28,21 @@ func (a *Agent) serveLogs(ctx context.Context) {
 	defer running.Wait()
 	for {
 		addrs, changed := a.managers.watch()
-		wanted := map[string]bool{}
+		for addr, cancel := range streams {
+			if !slices.Contains(addrs, addr) {
+				cancel()
+				delete(streams, addr)
+			}
+		}
 		for _, addr := range addrs {
-			wanted[addr] = true
 			if streams[addr] == nil {
 				sctx, cancel := context.WithCancel(ctx)
 				streams[addr] = cancel
 				running.Go(func() { a.keepLogStream(sctx, addr) })
 			}
 		}
-		for addr, cancel := range streams {
-			if !wanted[addr] {
-				cancel()
-				delete(streams, addr)
-			}
-		}
 		select {
-		case <-ctx.Done():
-			for _, cancel := range streams {
-				cancel()
-			}
+		case <-ctx.Done(): // of all streams, too
 			return
 		case <-changed:
 		}

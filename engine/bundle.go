@@ -32,32 +32,8 @@ func (e *Engine) prepareBundle(_ context.Context, c *container) error {
 
 func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 	row := c.get()
-	var err error
-	o := spec.Options{
-		ID: row.Id, Spec: row.Spec, Image: c.img.Config, RootPath: e.rootfs(c.id), Hostname: row.Hostname,
-		CgroupsPath: e.groupPath(row), Bounding: e.bounding,
-		JoinedNet: joinsContainer(row.NetworkMode), LinkEnv: e.linkEnv(row),
-		Seccomp: e.profiles.get, CustomSeccomp: seccomp.Load,
-		ProcessLabel: row.ProcessLabel, MountLabel: row.MountLabel,
-	}
-	if o.User, err = lookupUser(o.RootPath, row.User, row.Spec.GetGroups()); err != nil {
-		return nil, err
-	}
-	if o.Namespaces, err = e.namespaces(row); err != nil {
-		return nil, err
-	}
-	if o.Mounts, err = e.ociMounts(c); err != nil {
-		return nil, err
-	}
-	for i := range o.Mounts {
-		if o.Mounts[i].Type == "bind" && boundFirst(row, i) {
-			o.Mounts[i].Source = e.boundPath(c.id, i)
-		}
-	}
-	if o.ShmSource, err = e.shmSource(row); err != nil {
-		return nil, err
-	}
-	if o.Devices, o.DeviceRules, err = devices(row.Spec); err != nil {
+	o, err := e.specOptions(c, row)
+	if err != nil {
 		return nil, err
 	}
 	config, err := spec.Build(o)
@@ -74,6 +50,36 @@ func (e *Engine) buildSpec(c *container) (*specs.Spec, error) {
 		config.Linux.RootfsPropagation = rootPropagation(row)
 	}
 	return config, addRates(config.Linux.Resources, row.Spec.GetLimits())
+}
+
+// specOptions resolves on this host what a container was asked for: users, namespaces, mounts, devices.
+func (e *Engine) specOptions(c *container, row *api.Container) (o spec.Options, err error) {
+	o = spec.Options{
+		ID: row.Id, Spec: row.Spec, Image: c.img.Config, RootPath: e.rootfs(c.id), Hostname: row.Hostname,
+		CgroupsPath: e.groupPath(row), Bounding: e.bounding,
+		JoinedNet: joinsContainer(row.NetworkMode), LinkEnv: e.linkEnv(row),
+		Seccomp: e.profiles.get, CustomSeccomp: seccomp.Load,
+		ProcessLabel: row.ProcessLabel, MountLabel: row.MountLabel,
+	}
+	if o.User, err = lookupUser(o.RootPath, row.User, row.Spec.GetGroups()); err != nil {
+		return o, err
+	}
+	if o.Namespaces, err = e.namespaces(row); err != nil {
+		return o, err
+	}
+	if o.Mounts, err = e.ociMounts(c); err != nil {
+		return o, err
+	}
+	for i := range o.Mounts {
+		if o.Mounts[i].Type == "bind" && boundFirst(row, i) {
+			o.Mounts[i].Source = e.boundPath(c.id, i)
+		}
+	}
+	if o.ShmSource, err = e.shmSource(row); err != nil {
+		return o, err
+	}
+	o.Devices, o.DeviceRules, err = devices(row.Spec)
+	return o, err
 }
 
 // makePortable writes a configuration so that other runtimes, and older releases of them, understand it.

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"path/filepath"
@@ -19,10 +20,8 @@ import (
 
 // newRow checks a request and writes it as a row.
 func (e *Engine) newRow(ctx context.Context, req *api.CreateContainerRequest, o CreateOptions, image *Image) (*api.Container, error) {
-	cid := o.ID
-	if cid == "" {
-		cid = id.NewHex()
-	} else if !isID(cid) {
+	cid := cmp.Or(o.ID, id.NewHex())
+	if !isID(cid) {
 		return nil, errorf(ErrInvalid, "container ID %q is not 64 hexadecimal digits", cid)
 	}
 	if req.Name != "" {
@@ -40,10 +39,7 @@ func (e *Engine) newRow(ctx context.Context, req *api.CreateContainerRequest, o 
 		AutoRemove: req.AutoRemove, Restart: req.Restart, TaskId: o.TaskID,
 		Runtime: req.Spec.Runtime, Driver: "overlay",
 		PublishAll: req.PublishAll, PortBindings: req.Ports,
-		User: req.Spec.User, Workdir: spec.Workdir(req.Spec, image.Config),
-	}
-	if row.User == "" {
-		row.User = image.Config.User
+		User: cmp.Or(req.Spec.User, image.Config.User), Workdir: spec.Workdir(req.Spec, image.Config),
 	}
 	if err := e.checkNetwork(req, row); err != nil {
 		return nil, err

@@ -40,17 +40,6 @@ func (o *overlay) assemble(n int, lower []int, v View) (*os.File, error) {
 	if err := privateMounts(); err != nil {
 		return nil, err
 	}
-	place := func(name, from string) error {
-		tree, err := userns.Map(from, v.Users, false)
-		if err != nil {
-			return err
-		}
-		if err := os.Mkdir(name, 0o700); err != nil {
-			tree.Close()
-			return err
-		}
-		return userns.Attach(tree, name)
-	}
 	// The sources are opened by their full paths, before and after the tmpfs covers the directory for temporary files.
 	if err := unix.Mount("tmpfs", o.tmp(), "tmpfs", 0, "mode=700"); err != nil {
 		return nil, fmt.Errorf("mount tmpfs: %w", err)
@@ -61,7 +50,7 @@ func (o *overlay) assemble(n int, lower []int, v View) (*os.File, error) {
 	paths := make([]string, len(lower))
 	for i, l := range lower {
 		paths[i] = strconv.Itoa(l)
-		if err := place(paths[i], o.fsPath(l)); err != nil {
+		if err := mapAt(paths[i], o.fsPath(l), v.Users); err != nil {
 			return nil, err
 		}
 	}
@@ -80,6 +69,19 @@ func (o *overlay) assemble(n int, lower []int, v View) (*os.File, error) {
 		return nil, err
 	}
 	return userns.Map(at, nil, false)
+}
+
+// mapAt makes a directory and mounts from there with other owners.
+func mapAt(name, from string, users *os.File) error {
+	tree, err := userns.Map(from, users, false)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(name, 0o700); err != nil {
+		tree.Close()
+		return err
+	}
+	return userns.Attach(tree, name)
 }
 
 // chownTo gives dir, unless somebody has changed it since, the owner that model has where it is mapped.
