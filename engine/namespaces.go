@@ -27,25 +27,32 @@ func (e *Engine) namespaces(row *api.Container) (spec.Namespaces, error) {
 		if !joinsContainer(mode) {
 			return nil
 		}
-		other, err := e.runningPid(strings.TrimPrefix(mode, "container:"))
-		*into = fmt.Sprintf("/proc/%d/ns/%s", other, kind)
-		return err
+		other, err := e.running(strings.TrimPrefix(mode, "container:"))
+		if err != nil {
+			return err
+		}
+		*into = fmt.Sprintf("/proc/%d/ns/%s", other.Pid, kind)
+		if kind == "net" && other.Netns != "" { // stays what it is when the process ends and its number is given to one of the host
+			*into = other.Netns
+		}
+		return nil
 	}
 	return n, errors.Join(
 		join(row.NetworkMode, "net", &n.Net), join(row.Spec.PidMode, "pid", &n.Pid), join(row.Spec.IpcMode, "ipc", &n.IPC),
 	)
 }
 
-func (e *Engine) runningPid(ref string) (int32, error) {
+// running is a container whose namespaces are to be joined.
+func (e *Engine) running(ref string) (*api.Container, error) {
 	other, err := e.find(ref)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	row := other.get()
 	if !active(row.State) {
-		return 0, errorf(ErrPrecondition, "container %s, whose namespaces are to be joined, is not running: start it first", row.Name)
+		return nil, errorf(ErrPrecondition, "container %s, whose namespaces are to be joined, is not running: start it first", row.Name)
 	}
-	return row.Pid, nil
+	return row, nil
 }
 
 // shmSource is the shared /dev/shm of a container that lets others join, or of the one that is joined.
