@@ -150,6 +150,7 @@ var moments = []struct {
 	{regexp.MustCompile(`[0-9.]+%`), "PERCENT"},
 	{regexp.MustCompile(`(?m)^(root +)[0-9]+( +)[0-9]+( +)[0-9]+`), "${1}PID${2}PPID${3}C"},
 	{regexp.MustCompile(`\b[0-9]{2}:[0-9]{2}( +\?)`), "CLOCK$1"},
+	{regexp.MustCompile(`(?m)^[0-9]+ {4,}`), "PID  "},
 	{regexp.MustCompile(`(?m)^[0-9]+: eth0`), "N: eth0"},
 	{regexp.MustCompile(`\r`), ""},
 	{regexp.MustCompile(` {2,}`), "  "},
