@@ -487,6 +487,11 @@ func TestRemovedNodeStopsItsTasks(t *testing.T) {
 	w.write(func(tx *store.Tx) error { return tx.Nodes().Delete("w1") })
 	w.eventually("the container has ended", func() bool { return w.engine.of("t1").State == api.ContainerState_EXITED })
 	w.eventually("it says so", w.sure.Load)
+	w.eventually("it balances to nobody", func() bool {
+		w.overlay.mu.Lock()
+		defer w.overlay.mu.Unlock()
+		return len(w.overlay.desired.Endpoints)+len(w.overlay.desired.Services) == 0
+	})
 	end()
 	w.daemon("m1")
 	w.eventually("the next daemon is told the same", func() bool { return w.refused.Load() > 0 })

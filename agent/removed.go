@@ -4,6 +4,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -49,7 +51,7 @@ func (a *Agent) refused(ctx context.Context, manager string, err error) {
 	addrs, _ := a.managers.watch()
 	sure := a.refusals.sure(addrs, a.cfg.RemovedAfter)
 	if sure {
-		if err := a.stopTasks(); err != nil {
+		if err := errors.Join(a.stopTasks(), a.leaveNetworks(ctx)); err != nil {
 			a.log.Error("tasks of a cluster that has removed this node were not stopped, will try again", "error", err)
 			sure = false
 		}
@@ -75,5 +77,24 @@ func (a *Agent) stopTasks() error {
 		return nil
 	}
 	a.log.Warn("stopping the tasks of the cluster that has removed this node", "tasks", len(m.Changes))
+	return a.apply(a.life, m)
+}
+
+// leaveNetworks forgets who is where once no task runs here any more: what this node knows of it grows old, and a published port would lead
+// to addresses that others have by then.
+func (a *Agent) leaveNetworks(ctx context.Context) error {
+	rows, err := a.cfg.Engine.Tasks(ctx)
+	if err != nil {
+		return fmt.Errorf("list containers: %w", err)
+	}
+	for _, row := range rows {
+		if row.State == api.ContainerState_CONTAINER_RUNNING || row.State == api.ContainerState_PAUSED {
+			return nil // the next time
+		}
+	}
+	m := &api.AssignmentsMessage{Type: api.AssignmentsMessage_INCREMENTAL, Index: a.index, Changes: a.view.others()}
+	if len(m.Changes) == 0 {
+		return nil
+	}
 	return a.apply(a.life, m)
 }

@@ -97,6 +97,19 @@ func (v *view) all() (tasks []*api.Task) {
 	return tasks
 }
 
+// others are the removals of all services and endpoints.
+func (v *view) others() (out []*api.Assignment) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range v.services {
+		out = append(out, &api.Assignment{Kind: &api.Assignment_Service{Service: s}, Remove: true})
+	}
+	for _, e := range v.endpoints {
+		out = append(out, &api.Assignment{Kind: &api.Assignment_Endpoint{Endpoint: e}, Remove: true})
+	}
+	return out
+}
+
 // revisionOf is the version of its service that a task is of; nil: not known.
 func (v *view) revisionOf(t *api.Task) *api.Revision {
 	v.mu.Lock()

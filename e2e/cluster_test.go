@@ -185,11 +185,17 @@ func leaderOf(t *testing.T, l *hosts.Lab) *hosts.Host {
 func TestRemovedNode(t *testing.T) {
 	l := cluster(t, 2, 1)
 	first, second := l.Hosts[0], l.Hosts[1]
-	run(t, first, "service", "create", "--name", "everywhere", "--mode", "global", "web:1")
+	run(t, first, "service", "create", "--name", "everywhere", "--mode", "global", "-p", "8080:80", "web:1")
 	run(t, second, "run", "-d", "--name", "mine", "--network", "none", "web:1")
 	run(t, first, "node", "rm", "--force", second.Name)
 	eventually(t, "the service's task is stopped", 20*time.Second, func() error {
 		if out := strings.TrimSpace(run(t, second, "ps", "--format", "{{.Names}}")); out != "mine" {
+			return errors.New(out)
+		}
+		return nil
+	})
+	eventually(t, "its published port is closed", 20*time.Second, func() error {
+		if out, err := l.Client.Get(t.Context(), fmt.Sprintf("http://%s/", netip.AddrPortFrom(second.Addr, 8080)), time.Second); err == nil {
 			return errors.New(out)
 		}
 		return nil
