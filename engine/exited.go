@@ -95,7 +95,7 @@ func (e *Engine) exited(c *container, exit runtime.Exit) {
 	}
 	switch {
 	case restart:
-		e.scheduleRestart(c, delay)
+		e.scheduleRestart(c, delay, true)
 	case before.AutoRemove:
 		if err := e.removeLocked(c, true); err != nil {
 			e.log.Error("container was not removed", "container", c.id, "error", err)

@@ -183,12 +183,18 @@ func TestRestartPolicies(t *testing.T) {
 	if err := l.Stop(l.ctx(), stopped, &now, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Stop(l.ctx(), always, &now, ""); err != nil {
-		t.Fatal(err)
+	kept := policy("always", 0, "sleep 1000")
+	for _, id := range []string{always, kept} {
+		if err := l.Stop(l.ctx(), id, &now, ""); err != nil {
+			t.Fatal(err)
+		}
 	}
 	before := l.row(always).StartedAt.AsTime()
 	l.reopen() // as after a reboot: always comes back, what a user stopped does not
 	l.until(always, "started again", func(r *api.Container) bool { return r.StartedAt.AsTime().After(before) })
+	l.until(kept, "started again, which is no restart", func(r *api.Container) bool {
+		return r.State == api.ContainerState_CONTAINER_RUNNING && r.RestartCount == 0
+	})
 	if row := l.row(stopped); row.State != api.ContainerState_EXITED {
 		t.Errorf("a container that a user stopped is %s", stateName(row.State))
 	}

@@ -73,8 +73,8 @@ func (c *container) nextDelay(ran time.Duration) time.Duration {
 	return delay
 }
 
-// scheduleRestart starts a container after a while, unless it is stopped, started or removed before.
-func (e *Engine) scheduleRestart(c *container, delay time.Duration) {
+// scheduleRestart starts a container after a while, unless it is stopped, started or removed before. counts: as one more restart.
+func (e *Engine) scheduleRestart(c *container, delay time.Duration, counts bool) {
 	ctx, cancel := context.WithCancel(e.ctx)
 	c.mu.Lock()
 	c.endRestart = cancel
@@ -86,13 +86,13 @@ func (e *Engine) scheduleRestart(c *container, delay time.Duration) {
 		}
 		defer c.unlock()
 		if ctx.Err() == nil {
-			e.restartNow(c)
+			e.restartNow(c, counts)
 		}
 	})
 }
 
 // restartNow is one attempt; c.op is held. A failure that may pass is tried again.
-func (e *Engine) restartNow(c *container) {
+func (e *Engine) restartNow(c *container, counts bool) {
 	if c.isRemoved() || c.get().State != api.ContainerState_RESTARTING {
 		return
 	}
@@ -100,7 +100,12 @@ func (e *Engine) restartNow(c *container) {
 	c.mu.Lock()
 	c.endRestart = nil
 	c.mu.Unlock()
-	err := c.update(func(row *api.Container) { row.RestartCount++ })
+	err := c.update(func(row *api.Container) {
+		row.RestartCount++
+		if !counts {
+			row.RestartCount = 0
+		}
+	})
 	if err == nil {
 		err = e.startLocked(e.ctx, c)
 	}
@@ -113,7 +118,7 @@ func (e *Engine) restartNow(c *container) {
 		return
 	}
 	if c.update(func(row *api.Container) { row.State = api.ContainerState_RESTARTING }) == nil {
-		e.scheduleRestart(c, c.nextDelay(0))
+		e.scheduleRestart(c, c.nextDelay(0), true)
 	}
 }
 
@@ -133,7 +138,7 @@ func (e *Engine) restartAfterBoot() {
 			e.log.Error("row was not written", "container", c.id, "error", err)
 			continue
 		}
-		e.scheduleRestart(c, 0)
+		e.scheduleRestart(c, 0, row.State == api.ContainerState_RESTARTING) // one that had been stopped begins anew, it did not fail
 	}
 }
 
