@@ -33,6 +33,10 @@ func (e *Engine) ociMounts(c *container) ([]specs.Mount, error) {
 	if joinsContainer(row.NetworkMode) {
 		dir = e.rowDir(strings.TrimPrefix(row.NetworkMode, "container:"))
 	}
+	options := []string{"rbind", "rprivate"}
+	if row.Spec.GetReadOnly() {
+		options = append(options, "ro") // they are files of its root, for the container
+	}
 	for _, name := range etcFiles {
 		target := "/etc/" + name
 		if slices.ContainsFunc(row.Mounts, func(p *api.MountPoint) bool { return p.Destination == target }) {
@@ -42,7 +46,7 @@ func (e *Engine) ociMounts(c *container) ([]specs.Mount, error) {
 			continue
 		}
 		out = append(out, specs.Mount{
-			Destination: target, Type: "bind", Source: filepath.Join(dir, name), Options: []string{"rbind", "rprivate"},
+			Destination: target, Type: "bind", Source: filepath.Join(dir, name), Options: options,
 		})
 	}
 	return out, nil
