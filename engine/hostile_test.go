@@ -44,7 +44,7 @@ func TestAttachedAndGone(t *testing.T) {
 			break
 		}
 	}
-	l.exec(id, "touch /go")
+	l.touch(id, "/go")
 	l.ended(id)
 }
 
