@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -46,6 +47,19 @@ func (e *Engine) signal(ctx context.Context, c *container, sig syscall.Signal) e
 		return nil
 	}
 	return err
+}
+
+// signalTold is signal, and tells of it before anybody tells of an end that comes of it: that waits for c.op.
+func (e *Engine) signalTold(ctx context.Context, c *container, sig syscall.Signal) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
+	if err := e.signal(ctx, c, sig); err != nil {
+		return err
+	}
+	e.announceContainer(c.get(), "kill", map[string]string{"signal": strconv.Itoa(int(sig))})
+	return nil
 }
 
 // killWait is how long a process may take to die of SIGKILL before Stop gives up on it.

@@ -5,7 +5,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -50,18 +49,16 @@ func (e *Engine) stop(ctx context.Context, c *container, timeout *time.Duration,
 	defer cancel()
 	grace := stopGrace(c.get(), timeout)
 	if grace != 0 {
-		if err := e.signal(ctx, c, sig); err != nil {
+		if err := e.signalTold(ctx, c, sig); err != nil {
 			return err
 		}
-		e.announceContainer(c.get(), "kill", map[string]string{"signal": strconv.Itoa(int(sig))})
 		if err := e.waitEnd(ctx, c, run, grace); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 			return err
 		}
 	}
-	if err := e.signal(ctx, c, syscall.SIGKILL); err != nil {
+	if err := e.signalTold(ctx, c, syscall.SIGKILL); err != nil {
 		return err
 	}
-	e.announceContainer(c.get(), "kill", map[string]string{"signal": strconv.Itoa(int(syscall.SIGKILL))})
 	return e.waitKilled(ctx, c, run)
 }
 
