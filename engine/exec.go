@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -46,7 +47,7 @@ func (e *Engine) exec(ctx context.Context, open *api.ExecOpen, tied bool) (runti
 		return nil, errorf(ErrInvalid, "%w", err)
 	}
 	p, err := e.cfg.Runtime.Exec(ctx, c.id, runtime.ExecOptions{
-		Process: process, Stdin: open.Stdin, Privileged: open.Privileged, Tied: tied,
+		Process: process, Stdin: open.Stdin, Privileged: open.Privileged, Tied: tied, Watched: e.sharesPIDs(c),
 		Size: runtime.Size{Width: uint16(open.Size.GetWidth()), Height: uint16(open.Size.GetHeight())},
 	})
 	if err != nil {
@@ -66,3 +67,19 @@ func (e *Engine) exec(ctx context.Context, open *api.ExecOpen, tied bool) (runti
 
 // execExitCode is the code with which `exec` ends when the command cannot be run: Docker's, which knows no 125 here.
 func execExitCode(err error) int { return max(126, startExitCode(err)) }
+
+// sharesPIDs says that another container has joined c's PID namespace.
+func (e *Engine) sharesPIDs(c *container) bool {
+	e.mu.Lock()
+	var joining []string
+	for _, other := range e.containers {
+		if mode := other.get().Spec.GetPidMode(); joinsContainer(mode) {
+			joining = append(joining, strings.TrimPrefix(mode, "container:"))
+		}
+	}
+	e.mu.Unlock()
+	return slices.ContainsFunc(joining, func(ref string) bool {
+		joined, err := e.find(ref)
+		return err == nil && joined == c
+	})
+}

@@ -41,6 +41,7 @@ var selinuxByHand = []command{
 	{"shoal run --rm --security-opt label=type:no_such_t box true; echo $?", `no_such_t.*does not know it\n125$`},
 	{"shoal run --rm --security-opt label=colour:red box true; echo $?", `colour:red.*disable\n125$`},
 	{"[ $(shoal run --rm --pid container:one box cat /proc/self/attr/current | tr -d '\\0') = $(shoal inspect --format '{{.ProcessLabel}}' one) ] && echo the same", `^the same$`},
+	{"shoal run -d --cap-add SYS_PTRACE --name tracer box sleep 1000 >/dev/null; [ $(shoal exec tracer cat /proc/self/attr/current | tr -d '\\0') = $(shoal inspect --format '{{.ProcessLabel}}' tracer) ] && echo across a fork", `^across a fork$`},
 	// Another runtime is told the same.
 	{"shoal run --rm --runtime runc box cat /proc/self/attr/current", `container_t:s0:c\d+,c\d+`},
 	// Users of its own, an image's own /proc, and the daemon's death make no difference.

@@ -67,6 +67,9 @@ type builder struct {
 	tty    reg // the terminal's user side
 	kernel []kernelMount
 
+	late     bool // enters its PID namespace last
+	confined bool // knows what it is to become with execve
+
 	proc    reg    // the host's /proc, if the process is confined
 	command string // to execute in place of argv[0]
 }

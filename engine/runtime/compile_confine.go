@@ -12,6 +12,7 @@ import (
 // confine makes an AppArmor profile or an SELinux label apply from execve on.
 func (b *builder) confine(p *specs.Process) {
 	switch {
+	case b.confined:
 	case p.ApparmorProfile == unconfined && !hasAppArmor():
 	case p.ApparmorProfile != "":
 		b.onExec("set AppArmor profile "+p.ApparmorProfile, "exec "+p.ApparmorProfile)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,29 @@ import (
 	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/engine/shim/wire"
 )
+
+// CVE-2016-9962 by mechanism: while a process comes into a container that may trace processes, nothing of the host is seen
+// through it.
+func TestNewcomersBringNothingAlong(t *testing.T) {
+	const tries = 50
+	canary := filepath.Join(t.TempDir(), "canary")
+	if err := os.WriteFile(canary, []byte("of the host\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// It looks through every process that comes next, without starting any itself.
+	script := fmt.Sprintf("echo ready; while :; do for p in /proc/[0-9]*; do { read x < $p/root%s && echo SEEN $x; } 2>/dev/null; done; done", canary)
+	b := newBox(t, sh(script), func(s *specs.Spec) {
+		caps := append(s.Process.Capabilities.Bounding, "CAP_SYS_PTRACE")
+		s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps}
+	}).start()
+	enginetest.Until(t, "it runs", func() bool { return b.logged() != "" })
+	for range tries {
+		b.exec(ExecOptions{Process: b.process("true")}, "")
+	}
+	if strings.Contains(b.logged(), "SEEN") {
+		t.Errorf("seen in %d of %d: a file of the host", strings.Count(b.logged(), "SEEN"), tries)
+	}
+}
 
 // CVE-2024-21626 for processes that come later: none has a working directory outside, whatever is open meanwhile.
 func TestExecDirectoryIsInside(t *testing.T) {

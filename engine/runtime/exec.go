@@ -100,7 +100,11 @@ func compileExec(in input, o ExecOptions, layout int) ([]byte, error) {
 		b.hdr.Flags |= wire.FlagTTY
 		b.hdr.Width, b.hdr.Height = o.Size.Width, o.Size.Height
 	}
+	b.late = b.isWatched(o.Watched)
 	b.enterContainer(o.Process.OOMScoreAdj)
+	if b.late {
+		b.newcomer(o.Process)
+	}
 	if o.Process.Terminal {
 		b.terminal(o.Process.User, false)
 	}
@@ -123,7 +127,7 @@ func (b *builder) enterContainer(oom *int) {
 	ns := b.ns
 	b.enterCgroups(b.in.groups)
 	for _, flag := range []int{unix.CLONE_NEWNET, unix.CLONE_NEWIPC, unix.CLONE_NEWUTS, unix.CLONE_NEWPID} {
-		if ns.all&flag != 0 {
+		if ns.all&flag != 0 && !(b.late && flag == unix.CLONE_NEWPID) {
 			b.join("", flag)
 		}
 	}
@@ -131,7 +135,11 @@ func (b *builder) enterContainer(oom *int) {
 	b.oomScore(oom)
 	// All at once: the right to look at the first process, which has not executed anything yet when a hook comes, is gone
 	// with the first step into its user namespace.
-	if own := ns.all & (unix.CLONE_NEWCGROUP | unix.CLONE_NEWUSER | unix.CLONE_NEWTIME | unix.CLONE_NEWNS); own != 0 {
+	own := ns.all & (unix.CLONE_NEWCGROUP | unix.CLONE_NEWUSER | unix.CLONE_NEWTIME | unix.CLONE_NEWNS)
+	if b.late {
+		own |= unix.CLONE_NEWPID
+	}
+	if own != 0 {
 		b.do("enter the container's namespaces", unix.SYS_SETNS, reg(wire.RegPidfd), own)
 	}
 	b.do("", unix.SYS_CLOSE, reg(wire.RegPidfd))

@@ -96,6 +96,7 @@ type ExecOptions struct {
 	Privileged bool
 	Size       Size
 	Tied       bool // the process is killed when this daemon dies; another runtime's is not
+	Watched    bool // another container is in the same PID namespace
 }
 
 // Process is an exec session.
