@@ -15,6 +15,7 @@ has xz xz-utils
 has zstd zstd
 has nft nftables
 has bridge iproute2
+has ps procps
 has runc runc
 has checkpolicy checkpolicy
 has docker-registry docker-registry

@@ -8,6 +8,7 @@ has git git
 has protoc protobuf-compiler
 [ -e /usr/include/google/protobuf/duration.proto ] || need+=(libprotobuf-dev) # timestamp.proto and its like
 has nft nftables
+has ps procps                       # what `top` is compared with
 has ip iproute2
 has unshare util-linux
 has shellcheck shellcheck

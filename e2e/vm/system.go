@@ -44,7 +44,7 @@ func system(k kernel, init string) (tree, error) {
 	if err := addBusybox(t); err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"nft", "ip", "bridge", "runc", "docker-registry", "dash"} {
+	for _, name := range []string{"nft", "ip", "bridge", "runc", "docker-registry", "dash", "ps"} {
 		if err := addProgram(t, name); err != nil {
 			return nil, err
 		}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/shoal-dev/shoal/internal/poll"
 )
 
 func titles(v *View) string {
@@ -119,11 +121,12 @@ func TestLikePs(t *testing.T) {
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	pid := strconv.Itoa(cmd.Process.Pid)
-	for range 500 { // until it is asleep: before, it is a copy of this test
-		if p, err := Read(cmd.Process.Pid); err == nil && p.Command == "sleep" && waiting(p) != "-" && p.State == 'S' {
-			break
-		}
-		time.Sleep(time.Millisecond)
+	asleep := poll.Until(time.Minute, func() bool { // before, it is a copy of this test
+		p, err := Read(cmd.Process.Pid)
+		return err == nil && p.Command == "sleep" && waiting(p) != "-" && p.State == 'S'
+	})
+	if !asleep {
+		t.Fatal("sleep does not sleep")
 	}
 	for _, args := range []string{"-f", "-F", "-l", "-fl", "-j", "u", "l", "j", "-o pid,stat,s,pri,opri,ni,cls,rtprio,nlwp,vsz,sz,rss,f,tpgid,cmd,ucmd,euser,egroup,tname,bsdstart,thcount"} {
 		want, err := exec.Command("ps", append(strings.Fields(args), "-ww", "-p", pid)...).Output()
