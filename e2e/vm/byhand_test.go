@@ -54,16 +54,23 @@ var byHand = []command{
 func TestByHand(t *testing.T) {
 	needVM(t)
 	t.Parallel()
+	began := time.Now()
+	try(t, startHost(t, Config{Name: "hand"}, testDisk), byHand)
+	t.Logf("%d commands in %s", len(byHand), time.Since(began).Round(time.Second))
+}
+
+// startHost boots a machine whose daemon runs and knows the image box. First is a script that comes before the daemon.
+func startHost(t *testing.T, cfg Config, first string) *Machine {
+	t.Helper()
 	k, root := newSystem(t)
 	root.program("bin/shoal", bin+"/shoal")
 	root.copy("box.tar", boxImage(t), 0o644)
-	m := start(t, Config{Name: "hand", Kernel: k.image(), Root: pack(t, root), Memory: 768, CPUs: 2})
-	began := time.Now()
-	output(t, m, "%s", testDisk)
+	cfg.Kernel, cfg.Root, cfg.Memory, cfg.CPUs = k.image(), pack(t, root), 768, 2
+	m := start(t, cfg)
+	output(t, m, "%s", first)
 	output(t, m, "%s", startDaemon)
 	output(t, m, "shoal image import --change 'ENV PATH=/bin' - box </box.tar")
-	try(t, m, byHand)
-	t.Logf("%d commands in %s", len(byHand), time.Since(began).Round(time.Second))
+	return m
 }
 
 // try types commands one after the other.

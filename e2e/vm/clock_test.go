@@ -22,12 +22,8 @@ var whileTheClockJumps = []command{
 func TestClock(t *testing.T) {
 	needVM(t)
 	t.Parallel()
-	k, root := newSystem(t)
-	root.program("bin/shoal", bin+"/shoal")
-	root.copy("box.tar", boxImage(t), 0o644)
-	m := start(t, Config{Name: "clock", Kernel: k.image(), Root: pack(t, root), Memory: 768, CPUs: 2, Number: 1, Switch: freePort(t)})
-	output(t, m, "%s", startDaemon)
-	output(t, m, "shoal image import --change 'ENV PATH=/bin' - box </box.tar; shoal cluster init --advertise-addr %s; shoal service create --name web --replicas 1 box sleep 100000", m.Addr())
+	m := startHost(t, Config{Name: "clock", Number: 1, Switch: freePort(t)}, "true")
+	output(t, m, "shoal cluster init --advertise-addr %s; shoal service create --name web --replicas 1 box sleep 100000", m.Addr())
 	output(t, m, "shoal run -d --name tick --health-cmd 'echo x >>/checks' --health-interval 300ms box sh -c 'while :; do echo tick; sleep 0.2; done'; "+
 		"shoal run -d --name again --restart always box sh -c 'sleep 0.2; exit 1'; until shoal ps | grep -q healthy; do sleep 0.1; done")
 	for _, jump := range []string{"+ 864000", "- 864000 - 1800"} {

@@ -44,14 +44,7 @@ var nfsByHand = []command{
 func TestNFS(t *testing.T) {
 	needVM(t)
 	t.Parallel()
-	k, root := newSystem(t)
-	root.program("bin/shoal", bin+"/shoal")
-	root.copy("box.tar", boxImage(t), 0o644)
-	m := start(t, Config{Name: "nfs", Kernel: k.image(), Root: pack(t, root), Memory: 768, CPUs: 2})
 	began := time.Now()
-	output(t, m, "%s", nfsServer)
-	output(t, m, "%s", startDaemon)
-	output(t, m, "shoal image import --change 'ENV PATH=/bin' - box </box.tar")
-	try(t, m, nfsByHand)
+	try(t, startHost(t, Config{Name: "nfs"}, nfsServer), nfsByHand)
 	t.Logf("%d commands in %s", len(nfsByHand), time.Since(began).Round(time.Second))
 }

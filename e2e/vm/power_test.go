@@ -58,12 +58,7 @@ user a & user b & wait`
 func TestPowerCut(t *testing.T) {
 	needVM(t)
 	t.Parallel()
-	k, root := newSystem(t)
-	root.program("bin/shoal", bin+"/shoal")
-	root.copy("box.tar", boxImage(t), 0o644)
-	m := start(t, Config{Name: "power", Kernel: k.image(), Root: pack(t, root), Memory: 768, CPUs: 2})
-	output(t, m, "%s", startDaemon)
-	output(t, m, "shoal image import --change 'ENV PATH=/bin' - box </box.tar")
+	m := startHost(t, Config{Name: "power"}, "true")
 	empty := output(t, m, powerTraces)
 	try(t, m, beforeTheCut)
 	powerCut(t, m)
