@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/shoal-dev/shoal/engine/enginetest"
 	"github.com/shoal-dev/shoal/engine/snapshot"
@@ -43,6 +44,21 @@ func TestTornFiles(t *testing.T) {
 	}
 	if torn < 4 {
 		t.Errorf("only %d files were emptied: %v", torn, files)
+	}
+}
+
+// A container whose row as created is damaged, but not the one as it is, can be stopped and started.
+func TestDamagedRowAsCreated(t *testing.T) {
+	l := openLab(t)
+	r := request("one", patient)
+	r.Restart = &api.LocalRestartPolicy{Name: "always"}
+	id := l.run(r)
+	if err := os.Remove(filepath.Join(l.dir, "data/containers", id, createdFile)); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Duration(0)
+	if err := errors.Join(l.Stop(l.ctx(), id, &now, ""), l.Start(l.ctx(), id)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -5,6 +5,8 @@ package engine
 import (
 	"path/filepath"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -26,8 +28,8 @@ func (c *container) saveWish(row *api.Container) error {
 	}
 	path := filepath.Join(c.dir, createdFile)
 	created := &api.Container{}
-	if err := loadMessage(path, created); err != nil {
-		return err
+	if loadMessage(path, created) != nil { // damaged: the row as it is now says all that it said
+		created = proto.CloneOf(row)
 	}
 	created.State, created.StartedAt, created.StoppedByUser = row.State, row.StartedAt, row.StoppedByUser
 	if err := saveMessage(path, created, true); err != nil {

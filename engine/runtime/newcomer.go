@@ -13,7 +13,8 @@ import (
 )
 
 // isWatched says that somebody in the container's PID namespace may trace processes that come to it: the container itself
-// (CAP_SYS_PTRACE), or others that have joined it (shared) or that it has joined. With users of its own nobody may, before the newcomer is one of them.
+// (CAP_SYS_PTRACE), or others that have joined it (shared) or that it has joined. With users of its own nobody may, before the
+// newcomer is one of them.
 func (b *builder) isWatched(shared bool) bool {
 	if b.ns.all&unix.CLONE_NEWPID == 0 || b.userns {
 		return false
