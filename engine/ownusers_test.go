@@ -74,6 +74,17 @@ func TestOwnUsers(t *testing.T) {
 	}
 }
 
+// Clocks of its own and users of its own go together.
+func TestOwnUsersAndClocks(t *testing.T) {
+	l := openLab(t)
+	r := ownUsers("clocks", "auto", NetworkNone)
+	r.Spec.TimeOffsets = map[string]string{"boottime": "1000000"}
+	id := l.ready(r)
+	if got := l.exec(id, "cat /proc/self/timens_offsets"); !strings.Contains(strings.Join(strings.Fields(got), " "), "boottime 1000000 0") {
+		t.Errorf("offsets: %q", got)
+	}
+}
+
 func TestOwnUsersOfATask(t *testing.T) {
 	l := openLab(t)
 	r := ownUsers("task", "auto", NetworkExternal)

@@ -134,9 +134,21 @@ func (b *builder) timeNamespace() {
 		}
 	}
 	if t.Len() > 0 {
-		b.writeFile("set time offsets", "/proc/self/timens_offsets", t.String())
+		b.setTimeOffsets(t.String())
 	}
 	b.enterOwnTime()
+}
+
+// setTimeOffsets: the files in /proc of a process that cannot be dumped are the host's root's, which a child in a user namespace of
+// its own is not. It is the first in its PID namespace: nobody sees it while it can be.
+func (b *builder) setTimeOffsets(text string) {
+	if b.userns {
+		b.do("", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1)
+	}
+	b.writeFile("set time offsets", "/proc/self/timens_offsets", text)
+	if b.userns {
+		b.do("", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
+	}
 }
 
 // enterOwnTime: what unshare made is for children only. Newer kernels let execve enter it (6.3), to older ones it must be said.
