@@ -97,13 +97,17 @@ func (l *lab) tracked(port uint16) (n int) {
 	return n
 }
 
-// say sends a datagram and returns the answer, "" if there is none.
+// say sends a datagram and returns the answer, "" if there is none. UDP promises nothing, so it asks again now and then.
 func say(c net.Conn, patience time.Duration) string {
 	buf := make([]byte, 100)
-	c.Write([]byte("?"))
-	c.SetReadDeadline(time.Now().Add(patience))
-	n, _ := c.Read(buf)
-	return strings.TrimSpace(string(buf[:n]))
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		c.Write([]byte("?"))
+		c.SetReadDeadline(time.Now().Add(min(time.Second, patience)))
+		if n, _ := c.Read(buf); n > 0 {
+			return strings.TrimSpace(string(buf[:n]))
+		}
+	}
+	return ""
 }
 
 // What connection tracking takes for no part of its connection would reach the client from the container's own address. It would

@@ -53,7 +53,10 @@ func (m *Manager) make(p *plug, name string, inside *netlink.Handle, ns netns.Ns
 		return err
 	}
 	m.cfg.FaultPoint("network.named")
-	return configure(link, p.ep, inside)
+	if err := configure(link, p.ep, inside); err != nil || p.network.Driver != Bridge {
+		return err
+	}
+	return m.introduce(p, link, inside)
 }
 
 func (p *plug) isWhole(in, old netlink.Link) bool {

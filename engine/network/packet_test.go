@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -163,10 +162,13 @@ func (s *space) ask(network, addr string, patience time.Duration) (string, error
 		return "", err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
 	if network == "udp" {
-		io.WriteString(c, "?")
+		if answer := say(c, patience); answer != "" {
+			return answer, nil
+		}
+		return "", os.ErrDeadlineExceeded
 	}
+	c.SetDeadline(time.Now().Add(patience))
 	line, err := bufio.NewReader(c).ReadString('\n')
 	return strings.TrimSpace(line), err
 }
