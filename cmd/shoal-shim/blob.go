@@ -88,11 +88,15 @@ func (b *blob) join(i uint32) *wire.Join {
 	return (*wire.Join)(unsafe.Pointer(&b.mem[b.joinsAt()+uintptr(i)*unsafe.Sizeof(wire.Join{})]))
 }
 
-func (b *blob) text(s wire.Span) string {
+// text is a string of the blob, and outlives it.
+func (b *blob) text(s wire.Span) string { return string(b.view(s)) }
+
+// view is a string of the blob where it is: it must not be used after free.
+func (b *blob) view(s wire.Span) []byte {
 	if int(s.Off)+int(s.Len) > len(b.mem) {
-		return ""
+		return nil
 	}
-	return string(b.mem[s.Off : s.Off+s.Len])
+	return b.mem[s.Off : s.Off+s.Len]
 }
 
 // behind is the text that follows another one's NUL.

@@ -76,7 +76,11 @@ func (s *shim) accept() {
 
 func (s *shim) adopt(fd int) *conn {
 	nonBlocking(fd)
-	c := &conn{fd: fd, sendFD: noFD}
+	c := s.spareConn
+	if s.spareConn = nil; c == nil {
+		c = new(conn)
+	}
+	*c = conn{fd: fd, sendFD: noFD, out: c.out[:0]}
 	s.conns = append(s.conns, c)
 	return c
 }
@@ -86,7 +90,8 @@ func (c *conn) close() {
 	closeFD(&c.sendFD)
 	c.dropFDs()
 	c.dropBody()
-	c.dead, c.attached, c.waiting, c.out = true, false, false, nil
+	c.dead, c.attached, c.waiting, c.out = true, false, false, c.out[:0]
+	c.trim()
 }
 
 func (c *conn) dropFDs() {
@@ -130,6 +135,11 @@ func (c *conn) flush() {
 		closeFD(&c.sendFD)
 		c.out = c.out[:copy(c.out, c.out[n:])]
 	}
+	c.trim()
+}
+
+// trim keeps no more than a little memory for the next answer.
+func (c *conn) trim() {
 	if cap(c.out) > 4096 {
 		c.out = nil
 	}

@@ -38,7 +38,11 @@ func (s *shim) runExec(c *conn, mem []byte, arg uint16) {
 		c.fail(wire.CodeNotRunning, "container is not running")
 		return
 	}
-	x := &session{conn: c, blob: b, tty: noFD, tied: arg == wire.ExecTied}
+	x := s.spareExec
+	if s.spareExec = nil; x == nil {
+		x = new(session)
+	}
+	*x = session{conn: c, blob: b, tty: noFD, tied: arg == wire.ExecTied}
 	stdio := c.fds
 	if c.nfds < 3 {
 		null, e := open("/dev/null", syscall.O_RDWR, 0)
@@ -127,5 +131,5 @@ func (s *shim) execExited(x *session, code int) {
 		}
 	}
 	clear(s.execs[n:])
-	s.execs = s.execs[:n]
+	s.execs, s.spareExec = s.execs[:n], x
 }

@@ -43,7 +43,7 @@ func (s *shim) launch(b *blob, stdio [3]int, pidfd int) (c child, why string) {
 	defer func() { closeOpens(b) }()
 	for i := uint32(0); i < h.NOpen; i++ {
 		o := b.open(i)
-		fd, e := open(b.text(o.Path), int(o.Flags), 0)
+		fd, e := open(b.view(o.Path), int(o.Flags), 0)
 		if e != 0 {
 			return fail("open "+b.text(o.Path), e)
 		}
@@ -116,14 +116,14 @@ func closeOpens(b *blob) {
 
 // nsTypes are the namespaces a thread of ours may enter and leave again.
 var nsTypes = [...]struct {
-	flag uint32
-	name string
+	flag      uint32
+	name, own string
 }{
-	{syscall.CLONE_NEWNET, "net"},
-	{syscall.CLONE_NEWIPC, "ipc"},
-	{syscall.CLONE_NEWUTS, "uts"},
-	{0x02000000, "cgroup"},
-	{syscall.CLONE_NEWPID, "pid"},
+	{syscall.CLONE_NEWNET, "net", "/proc/thread-self/ns/net"},
+	{syscall.CLONE_NEWIPC, "ipc", "/proc/thread-self/ns/ipc"},
+	{syscall.CLONE_NEWUTS, "uts", "/proc/thread-self/ns/uts"},
+	{0x02000000, "cgroup", "/proc/thread-self/ns/cgroup"},
+	{syscall.CLONE_NEWPID, "pid", "/proc/thread-self/ns/pid"},
 }
 
 // enter joins the namespaces that the child has to be born into and returns
@@ -135,30 +135,31 @@ func (s *shim) enter(b *blob, pidfd int) (back [len(nsTypes)]int, what string, e
 		for n < len(nsTypes)-1 && nsTypes[n].flag != j.Type {
 			n++
 		}
-		path := b.text(j.Path)
-		what = "enter namespace " + nsTypes[n].name + " " + path
-		own, e := open("/proc/thread-self/ns/"+nsTypes[n].name, syscall.O_RDONLY, 0)
-		if e != 0 {
-			return back, what, e
-		}
-		fd := pidfd
-		if path != "" {
-			if fd, e = open(path, syscall.O_RDONLY, 0); e != 0 {
+		own, e := open(nsTypes[n].own, syscall.O_RDONLY, 0)
+		if e == 0 {
+			if e = join(b.view(j.Path), pidfd, j.Type); e != 0 {
 				closeFD(&own)
-				return back, what, e
 			}
 		}
-		_, _, e = syscall.RawSyscall(sysSetns, uintptr(fd), uintptr(j.Type), 0)
-		if path != "" {
-			closeFD(&fd)
-		}
 		if e != 0 {
-			closeFD(&own)
-			return back, what, e
+			return back, "enter namespace " + nsTypes[n].name + " " + b.text(j.Path), e
 		}
 		back[n] = own
 	}
 	return back, "", 0
+}
+
+// join enters the namespace at a path, or without one that of a process.
+func join(path []byte, pidfd int, kind uint32) (e syscall.Errno) {
+	fd := pidfd
+	if len(path) > 0 {
+		if fd, e = open(path, syscall.O_RDONLY, 0); e != 0 {
+			return e
+		}
+		defer closeFD(&fd)
+	}
+	_, _, e = syscall.RawSyscall(sysSetns, uintptr(fd), uintptr(kind), 0)
+	return e
 }
 
 // receive reads one message of a child and the descriptor it may carry.
@@ -200,7 +201,7 @@ func writeMaps(b *blob, pid int) (string, syscall.Errno) {
 		path := "/proc/" + itoa(int64(pid)) + "/" + m.file
 		fd, e := open(path, syscall.O_WRONLY, 0)
 		if e == 0 {
-			e = writeAll(fd, []byte(b.text(m.text)))
+			e = writeAll(fd, b.view(m.text))
 			closeFD(&fd)
 		}
 		if e != 0 {

@@ -179,6 +179,7 @@ func (s *shim) forget(c *conn) {
 		}
 		c.exec.conn = nil
 	}
+	s.spareConn = c
 }
 
 // finished is true when the container has stopped, its end is on disk and no

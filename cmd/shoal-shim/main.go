@@ -64,6 +64,8 @@ type shim struct {
 	log          logFile
 	conns        []*conn
 	execs        []*session
+	spareConn    *conn    // nobody's any more, for the next one
+	spareExec    *session // the same
 	blob         blob
 	warnings     []byte
 	oomPath      string

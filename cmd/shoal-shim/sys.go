@@ -49,8 +49,16 @@ func closeFD(fd *int) {
 	}
 }
 
-func open(path string, flags int, mode uint32) (int, syscall.Errno) {
-	p := cstring(path)
+// pathBuf holds the path of an open. It is one for the whole program, which is one thread: a shim that allocated something for
+// every exec would grow for as long as its container has health checks, and forks take longer the more there is to copy.
+var pathBuf [4097]byte
+
+func open[T string | []byte](path T, flags int, mode uint32) (int, syscall.Errno) {
+	if len(path) >= len(pathBuf) {
+		return noFD, syscall.ENAMETOOLONG
+	}
+	p := pathBuf[:copy(pathBuf[:], path)+1]
+	p[len(path)] = 0
 	for {
 		fd, _, e := syscall.Syscall6(syscall.SYS_OPENAT, atCwd, uintptr(unsafe.Pointer(&p[0])),
 			uintptr(flags|syscall.O_CLOEXEC), uintptr(mode), 0, 0)

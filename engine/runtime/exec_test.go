@@ -169,3 +169,30 @@ func TestExecAsksShim(t *testing.T) {
 		t.Errorf("headers of %d and %d bytes: %v, %v", len(first), len(now), first, now)
 	}
 }
+
+// There is one shim per container, and a container with health checks has an exec every few seconds for as long as it lives.
+func TestExecsLeaveNothingInTheShim(t *testing.T) {
+	b := newBox(t, sh("sleep 100")).start()
+	sup := must(b.rt.place(b.opts.ID).supervised())(t)
+	execs := func(n int) {
+		for range n {
+			b.exec(ExecOptions{Process: b.process("true")}, "")
+		}
+	}
+	execs(20)
+	before := privateKB(t, sup.shim.pid)
+	execs(300)
+	if after := privateKB(t, sup.shim.pid); after > before+150 {
+		t.Errorf("the shim's own memory was %d kB and is %d kB after 300 execs", before, after)
+	}
+}
+
+func privateKB(t *testing.T, pid int) (kB int) {
+	t.Helper()
+	text := string(must(os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)))(t))
+	_, line, _ := strings.Cut(text, "RssAnon:")
+	if _, err := fmt.Sscanf(line, "%d kB", &kB); err != nil {
+		t.Fatal(err)
+	}
+	return kB
+}
