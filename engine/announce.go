@@ -69,10 +69,16 @@ func (e *Engine) announceVolumes(row *api.Container, action string) {
 	}
 }
 
+// publish hands an event to those who look at containers' rows; it is not in the journal.
+func (e *Engine) publish(row *api.Container, action string, attributes map[string]string) {
+	e.events.publish(Event{Time: time.Now(), Action: action, Container: row, Attributes: attributes})
+}
+
+// emit is publish, and the journal has it too, as Docker's clients know it.
 func (e *Engine) emit(c *container, action string, attributes map[string]string) {
 	row := c.get()
-	e.events.publish(Event{Time: time.Now(), Action: action, Container: row, Attributes: attributes})
-	switch action { // in the journal they are as Docker's clients know them
+	e.publish(row, action, attributes)
+	switch action {
 	case "health_status":
 		action, attributes = action+": "+attributes["health"], nil
 	case "exec_create":

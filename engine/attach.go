@@ -79,10 +79,18 @@ func (a *Attachment) Stream(ctx context.Context) (runtime.Stream, error) {
 	}
 }
 
-// Exit waits for the end of the run that is attached to. The row it returns holds the exit code, also when the container
-// is removed at its end.
-func (a *Attachment) Exit(ctx context.Context) (row *api.Container, err error) {
-	return a.c.awaitEnd(ctx, a.seen)
+// Exit waits for the end of the run that is attached to, and for the removal of a container that is removed at its end: its name
+// is free then. The row it returns holds the exit code.
+func (a *Attachment) Exit(ctx context.Context) (*api.Container, error) {
+	row, err := a.c.awaitEnd(ctx, a.seen)
+	if err != nil || !row.AutoRemove {
+		return row, err
+	}
+	if err := a.c.lock(ctx); err != nil { // which exited holds until it has removed, or has failed to
+		return nil, err
+	}
+	a.c.unlock()
+	return row, nil
 }
 
 // stopWaiting withdraws a wish to attach; a connection that is there, or being made, is closed.

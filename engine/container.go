@@ -121,6 +121,12 @@ func (c *container) stopping(n int) {
 	c.stops += n
 }
 
+func (c *container) isStopping() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stops > 0
+}
+
 // update changes the row in memory and on disk. Memory changes even if the disk refuses.
 func (c *container) update(change func(*api.Container)) error {
 	c.mu.Lock()

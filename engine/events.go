@@ -13,7 +13,8 @@ import (
 // whoever must not miss anything reads the rows.
 type Event struct {
 	Time time.Time
-	// Action: create, start, pause, unpause, kill, die, oom, stop, restart, destroy, health_status, exec_create, exec_die.
+	// Action: create, start, pause, unpause, die, oom, restart, rename, update, destroy, health_status and others. What changes no row
+	// (kill, stop, attach) is in the journal only.
 	Action     string
 	Container  *api.Container // the row after the event; not to be changed
 	Attributes map[string]string

@@ -57,12 +57,29 @@ func (e *Engine) exec(ctx context.Context, open *api.ExecOpen, tied bool) (runti
 	what := strings.Join(open.Command, " ")
 	e.emit(c, "exec_create", map[string]string{"command": what})
 	e.announceContainer(c.get(), "exec_start: "+what, nil)
+	told := make(chan struct{})
 	e.start(func(ctx context.Context) {
+		defer close(told)
 		if exit, err := p.Wait(ctx); err == nil {
+			e.cfg.FaultPoint("exec.ended")
 			e.announceContainer(c.get(), "exec_die", map[string]string{"exitCode": strconv.Itoa(exit.Code)})
 		}
 	})
-	return p, nil
+	return &toldProcess{Process: p, told: told}, nil
+}
+
+// toldProcess is a process whose end is told of before who waits for it goes on.
+type toldProcess struct {
+	runtime.Process
+	told <-chan struct{}
+}
+
+func (p *toldProcess) Wait(ctx context.Context) (runtime.Exit, error) {
+	exit, err := p.Process.Wait(ctx)
+	if err == nil {
+		<-p.told
+	}
+	return exit, err
 }
 
 // execExitCode is the code with which `exec` ends when the command cannot be run: Docker's, which knows no 125 here.

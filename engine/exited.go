@@ -78,7 +78,7 @@ func (e *Engine) exited(c *container, exit runtime.Exit) {
 	c.stopHealth()
 	before := c.get()
 	restart, delay := e.restartDecision(c, exit)
-	stopped := e.finishRun(c, func(row *api.Container) {
+	e.finishRun(c, exit, func(row *api.Container) {
 		row.State = api.ContainerState_EXITED
 		if restart {
 			row.State = api.ContainerState_RESTARTING
@@ -89,10 +89,7 @@ func (e *Engine) exited(c *container, exit runtime.Exit) {
 		row.Health = ""
 	})
 	e.refreshLinks(c.id)
-	e.announceEnd(c, before, exit)
-	if stopped {
-		e.emit(c, "stop", nil)
-	}
+	e.publishEnd(c, exit)
 	switch {
 	case restart:
 		e.scheduleRestart(c, delay, true)
@@ -103,35 +100,55 @@ func (e *Engine) exited(c *container, exit runtime.Exit) {
 	}
 }
 
-// finishRun releases what a run held and tells those who wait for its end; end is how the row changes by it. It says whether
-// somebody is stopping the container.
-func (e *Engine) finishRun(c *container, end func(*api.Container)) (stopped bool) {
+// finishRun releases what a run held, writes its end into the journal and tells those who wait for the end, in this order: whoever
+// has waited finds the events. end is how the row changes.
+func (e *Engine) finishRun(c *container, exit runtime.Exit, end func(*api.Container)) {
+	before := c.get()
 	// Written down before anything is released: that takes the runtime's own note of the end with it.
 	err := c.noteEnd(end)
 	e.cfg.FaultPoint("end.noted")
 	left := e.release(c, e.startSteps())
+	e.announceEnd(c, before, exit)
 	err = errors.Join(err, left, c.update(func(row *api.Container) {
 		end(row)
 		if left != nil && row.Error == "" {
 			row.Error = left.Error()
 		}
 		c.end(row)
-		stopped = c.stops > 0 // who stops it goes on from here
 	}))
 	e.cfg.FaultPoint("end.row")
 	if err != nil {
 		e.log.Error("container's end was not handled completely", "container", c.id, "error", err)
 	}
-	return stopped
 }
 
-// announceEnd tells of an end; before is the row of the run.
-func (e *Engine) announceEnd(c *container, before *api.Container, exit runtime.Exit) {
-	if exit.OOMKilled {
-		e.emit(c, "oom", nil)
-	}
+// endings are the events of an end, in order.
+func endings(before *api.Container, exit runtime.Exit) []Event {
 	ran := max(0, exit.At.Sub(before.StartedAt.AsTime()))
-	e.emit(c, "die", map[string]string{"exitCode": strconv.Itoa(exit.Code), "execDuration": strconv.Itoa(int(ran.Seconds()))})
+	die := Event{Action: "die", Attributes: map[string]string{
+		"exitCode": strconv.Itoa(exit.Code), "execDuration": strconv.Itoa(int(ran.Seconds())),
+	}}
+	if exit.OOMKilled {
+		return []Event{{Action: "oom"}, die}
+	}
+	return []Event{die}
+}
+
+// announceEnd writes an end into the journal; before is the row of the run.
+func (e *Engine) announceEnd(c *container, before *api.Container, exit runtime.Exit) {
+	for _, ev := range endings(before, exit) {
+		e.announceContainer(before, ev.Action, ev.Attributes)
+	}
 	e.announceNetworks(before, "disconnect")
 	e.announceVolumes(before, "unmount")
+	if c.isStopping() {
+		e.announceContainer(before, "stop", nil)
+	}
+}
+
+// publishEnd tells those of an end who look at the row when they hear of it, and therefore hear of it later than the journal.
+func (e *Engine) publishEnd(c *container, exit runtime.Exit) {
+	for _, ev := range endings(c.get(), exit) {
+		e.publish(c.get(), ev.Action, ev.Attributes)
+	}
 }

@@ -4,7 +4,6 @@ package engine
 
 import (
 	"context"
-	"strconv"
 	"syscall"
 )
 
@@ -35,10 +34,9 @@ func (e *Engine) Kill(ctx context.Context, ref, signal string) error {
 			return err
 		}
 	}
-	if err := e.signal(ctx, c, sig); err != nil {
+	if err := e.signalTold(ctx, c, sig); err != nil {
 		return err
 	}
-	e.emit(c, "kill", map[string]string{"signal": strconv.Itoa(int(sig))})
 	if sig == syscall.SIGKILL { // nobody can refuse it: what follows finds the container as it will stay
 		return e.waitKilled(ctx, c, run)
 	}

@@ -104,7 +104,6 @@ func (e *Engine) removeLocked(c *container, volumes bool) error {
 			e.log.Error("the layers of a removed image are still there", "image", id, "error", err)
 		}
 	}
-	e.emit(c, "destroy", nil)
 	return nil
 }
 
@@ -128,7 +127,7 @@ func (e *Engine) finishRemoval(c *container, volumes bool) error {
 	return os.RemoveAll(c.dir)
 }
 
-// forget takes a container out of memory and wakes those who wait for that.
+// forget takes a container out of memory, tells of it and wakes those who wait for that, in this order.
 func (e *Engine) forget(c *container) {
 	e.mu.Lock()
 	delete(e.containers, c.id)
@@ -138,6 +137,7 @@ func (e *Engine) forget(c *container) {
 		delete(e.names, c.get().Name)
 	}
 	e.mu.Unlock()
+	e.emit(c, "destroy", nil)
 	c.mu.Lock()
 	c.removed = true
 	c.notify()

@@ -49,12 +49,16 @@ func (e *Engine) signal(ctx context.Context, c *container, sig syscall.Signal) e
 	return err
 }
 
-// signalTold is signal, and tells of it before anybody tells of an end that comes of it: that waits for c.op.
+// signalTold is signal, and tells of it before anybody tells of an end that comes of it: that waits for c.op. To a container that
+// has ended meanwhile nothing is sent, and nothing is told.
 func (e *Engine) signalTold(ctx context.Context, c *container, sig syscall.Signal) error {
 	if err := c.lock(ctx); err != nil {
 		return err
 	}
 	defer c.unlock()
+	if !active(c.get().State) {
+		return nil
+	}
 	if err := e.signal(ctx, c, sig); err != nil {
 		return err
 	}
