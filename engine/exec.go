@@ -44,7 +44,7 @@ func (e *Engine) exec(ctx context.Context, open *api.ExecOpen, tied bool) (runti
 	}
 	process, err := spec.Exec(config, open, user, e.bounding)
 	if err != nil {
-		return nil, errorf(ErrInvalid, "%w", err)
+		return nil, &StartError{Container: c.id, ExitCode: execExitCode(err), Err: invalid(err)}
 	}
 	p, err := e.cfg.Runtime.Exec(ctx, c.id, runtime.ExecOptions{
 		Process: process, Stdin: open.Stdin, Privileged: open.Privileged, Tied: tied, Watched: e.sharesPIDs(c),

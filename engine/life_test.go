@@ -80,7 +80,7 @@ func TestRefusals(t *testing.T) {
 	for _, c := range []struct {
 		script string
 		code   int
-	}{{"nope", 127}, {"/etc/passwd", 126}} {
+	}{{"nope", 127}, {"", 127}, {"/etc/passwd", 126}} {
 		r := request("", "")
 		r.Spec.Args = []string{c.script}
 		id := l.create(r)
@@ -90,6 +90,23 @@ func TestRefusals(t *testing.T) {
 		}
 		if row := l.row(id); row.ExitCode != int32(c.code) || row.Error == "" {
 			t.Errorf("%s: row %v", c.script, row)
+		}
+	}
+	id := l.run(request("", "sleep 1000"))
+	for _, c := range []struct {
+		open *api.ExecOpen
+		code int
+	}{
+		{&api.ExecOpen{Command: []string{"nope"}}, 127},
+		{&api.ExecOpen{Command: []string{""}}, 127},
+		{&api.ExecOpen{Command: []string{"/etc/passwd"}}, 126},
+		{&api.ExecOpen{Command: []string{"true"}, Workdir: "nope"}, 126},
+		{&api.ExecOpen{Command: []string{"true"}, User: "nobody"}, 126},
+	} {
+		c.open.Ref = id
+		var start *StartError
+		if _, err := l.Exec(l.ctx(), c.open); !errors.As(err, &start) || start.ExitCode != c.code {
+			t.Errorf("exec %v: %v, want exit code %d", c.open, err, c.code)
 		}
 	}
 }

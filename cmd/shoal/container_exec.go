@@ -71,7 +71,7 @@ func (c *cli) exec(ctx context.Context, o *execFlags, args []string) error {
 		return execError(err)
 	}
 	if open.Detach {
-		return execError(waitStarted(s))
+		return detachedError(waitStarted(s))
 	}
 	if !open.Tty {
 		st.o.signal = func(name string) error {
@@ -95,6 +95,14 @@ func waitStarted(s bidi) error {
 			return endOfSession(m.GetExit(), nil)
 		}
 	}
+}
+
+// detachedError is what Docker makes of a command that cannot be started where nobody waits for its code: an error as any other.
+func detachedError(err error) error {
+	if exit, ok := err.(*exitError); ok && exit.err != nil {
+		return exit.err
+	}
+	return err
 }
 
 // execError gives a command that cannot be started the codes that a shell would give.

@@ -132,6 +132,9 @@ func TestExec(t *testing.T) {
 	if r := f.run(t, "", "exec", "-d", "web", "sleep"); r.code != 0 || r.out != "" {
 		t.Errorf("detached: %+v", r)
 	}
+	if r := f.run(t, "", "exec", "-d", "web", "nothing"); r.code != 1 || r.err != "shoal: command not found: nothing\n" {
+		t.Errorf("detached, and there is no such command: %+v", r)
+	}
 }
 
 func TestDetachKeys(t *testing.T) {

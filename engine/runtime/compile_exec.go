@@ -35,7 +35,7 @@ func (b *builder) exec(p *specs.Process) {
 	argv, envp := b.strings(p.Args), b.strings(p.Env)
 	b.do("drop all other descriptors", unix.SYS_CLOSE_RANGE, 3, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 	b.do("", wire.DoSignals)
-	if strings.Contains(name, "/") || name == "" {
+	if strings.Contains(name, "/") {
 		b.do(fmt.Sprintf("exec: %q", name), wire.DoExec, name, argv, envp)
 		b.do(fmt.Sprintf("exec: %q", name), wire.DoExecFail)
 		return
@@ -44,7 +44,11 @@ func (b *builder) exec(p *specs.Process) {
 		if dir == "" {
 			dir = "."
 		}
-		b.do(fmt.Sprintf("exec: %q", name), wire.DoExec, path.Join(dir, name), argv, envp)
+		file := path.Join(dir, name)
+		if name == "" {
+			file = "" // not the directory: the kernel finds no such file
+		}
+		b.do(fmt.Sprintf("exec: %q", name), wire.DoExec, file, argv, envp)
 	}
 	b.do(fmt.Sprintf("exec: %q: executable file not found in $PATH", name), wire.DoExecFail).ignore()
 }

@@ -74,11 +74,13 @@ func TestExecPrivileged(t *testing.T) {
 
 func TestExecThatCannotRun(t *testing.T) {
 	b := newBox(t, sh("sleep 100")).start()
-	_, err := b.rt.Exec(b.ctx(), b.opts.ID, ExecOptions{Process: b.process("nope")})
-	if !errors.Is(err, ErrNoCommand) || !strings.Contains(err.Error(), "executable file not found in $PATH") {
-		t.Errorf("got %v", err)
+	for _, name := range []string{"nope", ""} {
+		_, err := b.rt.Exec(b.ctx(), b.opts.ID, ExecOptions{Process: b.process(name)})
+		if !errors.Is(err, ErrNoCommand) || !strings.Contains(err.Error(), fmt.Sprintf("exec: %q: executable file not found in $PATH", name)) {
+			t.Errorf("%q: got %v", name, err)
+		}
 	}
-	_, err = b.rt.Exec(b.ctx(), b.opts.ID, ExecOptions{Process: b.process("/etc/passwd")})
+	_, err := b.rt.Exec(b.ctx(), b.opts.ID, ExecOptions{Process: b.process("/etc/passwd")})
 	if !errors.Is(err, ErrNotRunnable) {
 		t.Errorf("got %v", err)
 	}

@@ -75,6 +75,7 @@ func TestCommandsThatCannotRun(t *testing.T) {
 		text string
 	}{
 		{[]string{"nope"}, ErrNoCommand, 127, `exec: "nope": executable file not found in $PATH`},
+		{[]string{""}, ErrNoCommand, 127, `exec: "": executable file not found in $PATH`},
 		{[]string{"/bin/nope"}, ErrNoCommand, 127, `exec: "/bin/nope": no such file or directory`},
 		{[]string{"/etc/passwd"}, ErrNotRunnable, 126, `exec: "/etc/passwd": permission denied`},
 		{[]string{"/etc"}, ErrNotRunnable, 126, `exec: "/etc": permission denied`},

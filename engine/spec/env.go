@@ -82,9 +82,6 @@ func Command(s *api.ContainerSpec, img ocispec.ImageConfig) ([]string, error) {
 	if len(argv) == 0 {
 		return nil, fmt.Errorf("no command specified: the image has neither ENTRYPOINT nor CMD")
 	}
-	if argv[0] == "" {
-		return nil, fmt.Errorf("the command is an empty string")
-	}
 	return argv, nil
 }
 

@@ -13,7 +13,7 @@ import (
 // Exec makes the process of an exec session from the configuration of the container it joins.
 // User is nil for the container's own.
 func Exec(container *specs.Spec, e *api.ExecOpen, user *User, bounding []string) (*specs.Process, error) {
-	if len(e.GetCommand()) == 0 || e.GetCommand()[0] == "" {
+	if len(e.GetCommand()) == 0 {
 		return nil, fmt.Errorf("exec: no command given")
 	}
 	p := *container.Process
