@@ -42,18 +42,10 @@ func TestFiveHosts(t *testing.T) {
 			published(t, l, h, h.Addr6, l.Client.Addr6)
 		}
 	})
+	t.Run("logs of all tasks", func(t *testing.T) { listening(t, first, "web", 6) })
 	t.Run("by name from inside a container", func(t *testing.T) {
 		byName(t, worker, "http://web/")
 		byName(t, worker, "http://tasks.web/")
-	})
-	t.Run("logs of all tasks", func(t *testing.T) {
-		eventually(t, "what all have written", 10*time.Second, func() error { // which a task that runs may be about to do
-			out := run(t, first, "service", "logs", "web")
-			if n := strings.Count(out, "listening on"); n != 6 {
-				return fmt.Errorf("%d of 6 tasks' logs came:\n%s", n, out)
-			}
-			return nil
-		})
 	})
 	t.Run("followed logs have the tasks of an update", func(t *testing.T) { followed(t, first, l.Hosts[1]) })
 	t.Run("nothing differs from what is wanted", func(t *testing.T) {
@@ -67,6 +59,18 @@ func TestFiveHosts(t *testing.T) {
 		}
 	})
 	t.Run("leader and worker die together", func(t *testing.T) { twoDeaths(t, l) })
+}
+
+// listening waits until all tasks of a service have said that they listen: one that runs may be about to.
+func listening(t *testing.T, h *hosts.Host, service string, tasks int) {
+	t.Helper()
+	eventually(t, "what all tasks of "+service+" have written", 10*time.Second, func() error {
+		out := run(t, h, "service", "logs", service)
+		if n := strings.Count(out, "listening on"); n != tasks {
+			return fmt.Errorf("%d of %d tasks' logs came:\n%s", n, tasks, out)
+		}
+		return nil
+	})
 }
 
 func followed(t *testing.T, first, follower *hosts.Host) {

@@ -30,6 +30,8 @@ func TestNetworkThroughChanges(t *testing.T) {
 	run(t, first, "network", "create", "-d", "overlay", "app")
 	run(t, first, "service", "create", "--name", "web", "--replicas", "4", "--network", "name=app,alias=www", "-p", "8080:80", "--env", "TASK={{.Task.Name}}", "web:1")
 	run(t, first, "service", "create", "--name", "away", "--replicas", "2", "--constraint", "node.hostname!="+first.Name, "-p", "8081:80", "--env", "TASK={{.Node.Hostname}}", "web:1")
+	listening(t, first, "web", 4)
+	listening(t, first, "away", 2)
 	for _, h := range l.Hosts {
 		published(t, l, h, h.Addr, l.Client.Addr)
 	}
@@ -80,6 +82,7 @@ func TestUpdateToAnotherNetwork(t *testing.T) {
 	run(t, first, "network", "create", "-d", "overlay", "new")
 	run(t, first, "service", "create", "--name", "client", "--network", "old", "--network", "new", "--constraint", "node.hostname=="+first.Name, "web:1")
 	run(t, first, "service", "create", "--name", "moves", "--replicas", "2", "--network", "old", "--update-delay", "2s", "web:1")
+	listening(t, first, "moves", 2)
 	client := strings.Fields(run(t, first, "ps", "-q", "--filter", "label=shoal.service.name=client"))[0]
 	vip := strings.Split(strings.Fields(run(t, first, "service", "inspect", "-f", "{{range .Endpoint.VirtualIPs}}{{.Addr}} {{end}}", "moves"))[0], "/")[0]
 
