@@ -93,9 +93,18 @@ func printTable(w io.Writer, l listing, text string, rows []row) error {
 	for _, f := range l.fields {
 		header[f.name] = f.header
 	}
-	tw := tabwriter.NewWriter(w, 10, 1, 3, ' ', 0)
-	if err := printRows(tw, l, text, append([]row{header}, rows...)); err != nil {
+	t, err := parseTemplate(text)
+	if err != nil {
 		return err
+	}
+	tw := tabwriter.NewWriter(w, 10, 1, 3, ' ', 0)
+	if err := printRow(tw, l, t.ExecuteHeader, header); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if err := printRow(tw, l, t.Execute, r); err != nil {
+			return err
+		}
 	}
 	return tw.Flush()
 }
@@ -106,13 +115,20 @@ func printRows(w io.Writer, l listing, text string, rows []row) error {
 		return err
 	}
 	for _, r := range rows {
-		var line bytes.Buffer
-		if err := t.Execute(&line, r); err != nil {
-			return templateError(err, l.names())
+		if err := printRow(w, l, t.Execute, r); err != nil {
+			return err
 		}
-		fmt.Fprintln(w, line.String())
 	}
 	return nil
+}
+
+func printRow(w io.Writer, l listing, execute func(io.Writer, any) error, r row) error {
+	var line bytes.Buffer
+	if err := execute(&line, r); err != nil {
+		return templateError(err, l.names())
+	}
+	_, err := fmt.Fprintln(w, line.String())
+	return err
 }
 
 // names are the fields as a template writes them.

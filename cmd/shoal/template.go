@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -13,8 +12,8 @@ import (
 // package finds methods by name, so the linker must keep every method of everything, which is 2.5 MB of this program.
 // What is executed is data only (maps, lists, text, numbers), and that takes a few lines.
 
-// goTemplate is a parsed template.
-type goTemplate struct{ root *parse.ListNode }
+// goTemplate is a parsed template, by name those that it defines, and by "" itself.
+type goTemplate struct{ trees map[string]*parse.Tree }
 
 // parseTemplate reads a --format template. As in Docker's, \t and \n stand for themselves.
 func parseTemplate(text string) (*goTemplate, error) {
@@ -27,24 +26,25 @@ func parseTemplate(text string) (*goTemplate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--format: %s", strings.TrimPrefix(err.Error(), "template: :"))
 	}
-	if len(trees) > 1 {
-		return nil, errors.New("--format: templates within a template are not supported")
-	}
-	t := &goTemplate{}
-	if tree := trees[""]; tree != nil {
-		t.root = tree.Root
-	}
-	return t, nil
+	return &goTemplate{trees}, nil
 }
 
 // Execute writes the template's text for one value.
-func (t *goTemplate) Execute(w io.Writer, data any) error {
-	if t.root == nil {
+func (t *goTemplate) Execute(w io.Writer, data any) error { return t.execute(w, data, templateFuncs()) }
+
+// ExecuteHeader writes a table's first line; data holds the columns' names.
+func (t *goTemplate) ExecuteHeader(w io.Writer, data any) error {
+	return t.execute(w, data, headerFuncs())
+}
+
+func (t *goTemplate) execute(w io.Writer, data any, funcs map[string]templateFunc) error {
+	tree := t.trees[""]
+	if tree == nil { // nothing but definitions
 		return nil
 	}
 	var b bytes.Buffer
-	e := &evaluation{w: &b, funcs: templateFuncs(), vars: []variable{{"$", data}}}
-	if err := e.list(data, t.root); err != nil {
+	e := &evaluation{w: &b, funcs: funcs, trees: t.trees, vars: []variable{{"$", data}}}
+	if err := e.list(data, tree.Root); err != nil {
 		return err
 	}
 	_, err := w.Write(b.Bytes())

@@ -14,8 +14,13 @@ import (
 type evaluation struct {
 	w     *bytes.Buffer
 	funcs map[string]templateFunc
-	vars  []variable // innermost last
+	trees map[string]*parse.Tree // the templates that {{template}} may name
+	vars  []variable             // innermost last
+	depth int                    // how many templates this one is within
 }
+
+// maxDepth is how far templates may go within each other: one that names itself would go on for ever.
+const maxDepth = 10000
 
 type variable struct {
 	name  string
@@ -59,6 +64,8 @@ func (e *evaluation) node(dot any, n parse.Node) error {
 		return e.branch(dot, &n.BranchNode, func(v any) any { return v })
 	case *parse.RangeNode:
 		return e.rangeOver(dot, n)
+	case *parse.TemplateNode:
+		return e.template(dot, n)
 	case *parse.BreakNode:
 		return errBreak
 	case *parse.ContinueNode:
@@ -67,6 +74,23 @@ func (e *evaluation) node(dot any, n parse.Node) error {
 		return fmt.Errorf("%s is not supported", n)
 	}
 	return nil
+}
+
+// template runs another one; the value that it is given is all it knows.
+func (e *evaluation) template(dot any, n *parse.TemplateNode) error {
+	v, err := e.pipe(dot, n.Pipe)
+	if err != nil {
+		return err
+	}
+	tree := e.trees[n.Name]
+	switch {
+	case tree == nil:
+		return fmt.Errorf("template %q is not defined", n.Name)
+	case e.depth == maxDepth:
+		return fmt.Errorf("template %q goes on for ever: it is within itself %d times", n.Name, maxDepth)
+	}
+	inner := &evaluation{w: e.w, funcs: e.funcs, trees: e.trees, vars: []variable{{"$", v}}, depth: e.depth + 1}
+	return inner.list(v, tree.Root)
 }
 
 // branch is if and with; inner gives the dot of its body.
@@ -115,7 +139,7 @@ func (e *evaluation) rangeOver(dot any, n *parse.RangeNode) error {
 	return nil
 }
 
-// elements are what range goes over; those of a map in the order of its keys.
+// elements are what range goes over; those of a map in the order of its keys, those of a number n from 0 to n-1.
 func elements(v any) (keys, values []any, err error) {
 	r := reflect.ValueOf(v)
 	switch r.Kind() {
@@ -124,6 +148,8 @@ func elements(v any) (keys, values []any, err error) {
 		for i := range r.Len() {
 			keys, values = append(keys, i), append(values, r.Index(i).Interface())
 		}
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return upTo(asInt(r))
 	case reflect.Map:
 		sorted := r.MapKeys()
 		slices.SortFunc(sorted, func(a, b reflect.Value) int { return compareText(a.String(), b.String()) })
@@ -132,6 +158,27 @@ func elements(v any) (keys, values []any, err error) {
 		}
 	default:
 		return nil, nil, fmt.Errorf("range can't iterate over %v", v)
+	}
+	return keys, values, nil
+}
+
+// maxRange is how far range counts.
+const maxRange = 1 << 20
+
+func asInt(r reflect.Value) int64 {
+	if r.CanInt() {
+		return r.Int()
+	}
+	return int64(min(r.Uint(), maxRange+1))
+}
+
+// upTo are the numbers below n.
+func upTo(n int64) (keys, values []any, err error) {
+	if n > maxRange {
+		return nil, nil, fmt.Errorf("range counts to %d at most", maxRange)
+	}
+	for i := range int(n) {
+		keys, values = append(keys, i), append(values, i)
 	}
 	return keys, values, nil
 }

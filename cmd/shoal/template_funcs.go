@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"unicode"
 )
 
 // templateFunc gets its arguments evaluated.
@@ -18,12 +19,16 @@ func templateFuncs() map[string]templateFunc {
 		"json":     one(func(v any) (any, error) { return templateJSON(v) }),
 		"split":    text2(func(s, sep string) any { return strings.Split(s, sep) }),
 		"join":     joinFunc,
-		"title":    text1(title),
+		"title":    text1(titleWords),
 		"lower":    text1(strings.ToLower),
 		"upper":    text1(strings.ToUpper),
 		"pad":      padFunc,
 		"truncate": truncateFunc,
 		"label":    labelFunc,
+
+		"html":     escaped(escapeHTML),
+		"js":       escaped(escapeJS),
+		"urlquery": escaped(escapeURL),
 
 		"and":     lastArg,
 		"or":      lastArg,
@@ -41,6 +46,33 @@ func templateFuncs() map[string]templateFunc {
 		"gt":      ordering(func(c int) bool { return c > 0 }),
 		"ge":      ordering(func(c int) bool { return c >= 0 }),
 	}
+}
+
+// headerFuncs are those of a table's first line, in which a column's name stands as it is whatever its values become.
+func headerFuncs() map[string]templateFunc {
+	funcs := templateFuncs()
+	for _, name := range []string{"json", "split", "join", "title", "lower", "upper", "pad", "truncate"} {
+		funcs[name] = func(args []any) (any, error) {
+			if len(args) == 0 {
+				return nil, errArguments
+			}
+			return args[0], nil
+		}
+	}
+	return funcs
+}
+
+// titleWords begins every word with a capital letter.
+func titleWords(s string) string {
+	before := ' '
+	return strings.Map(func(r rune) rune {
+		begins := !unicode.IsLetter(before) && !unicode.IsDigit(before) && before != '_' && before != '\''
+		before = r
+		if begins {
+			return unicode.ToTitle(r)
+		}
+		return r
+	}, s)
 }
 
 var errArguments = errors.New("wrong number or kind of arguments")
@@ -102,7 +134,7 @@ func joinFunc(args []any) (any, error) {
 	}
 	sep, ok := args[1].(string)
 	_, values, err := elements(args[0])
-	if !ok || err != nil {
+	if !ok || err != nil || isNumber(reflect.ValueOf(args[0])) {
 		return nil, errArguments
 	}
 	parts := make([]string, len(values))

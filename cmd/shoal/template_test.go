@@ -13,12 +13,13 @@ func TestTemplates(t *testing.T) {
 		"Name": "web", "Count": 3, "Big": int64(1 << 40), "Ratio": 0.5, "Yes": true, "No": false, "Empty": "", "Nothing": nil, "Unsigned": uint32(7),
 		"List": []any{"a", "b", "c"}, "Words": []string{"x", "y"}, "Map": map[string]string{"k": "v", "a": "b"},
 		"Spec":   map[string]any{"Mode": map[string]any{"Replicas": uint64(4)}, "List": []any{map[string]any{"Name": "one"}, map[string]any{"Name": "two"}}},
-		"Fields": fields{"Image": "web:1"},
+		"Fields": fields{"Image": "web:1"}, "Html": "<a href=\"x&y\">it's \\ \x00\n\u00e9\u2028\U0001F600=</a>",
 	}
 	funcs := template.FuncMap{
-		"json": templateJSON, "split": strings.Split, "lower": strings.ToLower, "upper": strings.ToUpper, "truncate": cut, "title": title,
-		"join": func(l []string, sep string) string { return strings.Join(l, sep) },
-		"pad":  func(s string, a, b int) string { return strings.Repeat(" ", a) + s + strings.Repeat(" ", b) },
+		"json": templateJSON, "split": strings.Split, "lower": strings.ToLower, "upper": strings.ToUpper, "truncate": cut,
+		"title": strings.Title, //lint:ignore SA1019 it is what Docker has
+		"join":  func(l []string, sep string) string { return strings.Join(l, sep) },
+		"pad":   func(s string, a, b int) string { return strings.Repeat(" ", a) + s + strings.Repeat(" ", b) },
 	}
 	for _, text := range []string{
 		"plain", "", "{{.Name}}", "{{ .Name }}: {{- .Count }}", "{{.Spec.Mode.Replicas}}", "{{.Fields.Image}}", "{{.Nothing}}", "{{.List}}", "{{.Ratio}} {{.Big}}",
@@ -52,18 +53,20 @@ func TestTemplates(t *testing.T) {
 func TestTemplateErrors(t *testing.T) {
 	data := map[string]any{"Name": "web", "List": []any{"a"}, labelsKey: map[string]string{"k": "v"}}
 	for text, want := range map[string]string{
-		"{{.Nope}}":                   "there is no field .Nope",
-		"{{.Name.Nope}}":              "there is no field .Nope",
-		"{{.Name 1}}":                 "can't give arguments to .Name: it is no function",
-		"{{index .List 4}}":           "index: index 4 is out of range: there are 1",
-		"{{upper .List}}":             "upper: wrong number or kind of arguments",
-		"{{range .Name}}{{end}}":      "range can't iterate over web",
-		"{{lt .Name 3}}":              "lt: can't compare web with 3",
-		"{{nope .Name}}":              `--format: 1: function "nope" not defined`,
-		"{{.Name":                     "--format: 1: unclosed action",
-		"{{define \"x\"}}y{{end}}":    "--format: templates within a template are not supported",
-		"{{template \"x\"}}":          `{{template "x"}} is not supported`,
-		"{{with $x := .Name}}{{end}}": "",
+		"{{.Nope}}":                "there is no field .Nope",
+		"{{.Name.Nope}}":           "there is no field .Nope",
+		"{{.Name 1}}":              "can't give arguments to .Name: it is no function",
+		"{{index .List 4}}":        "index: index 4 is out of range: there are 1",
+		"{{upper .List}}":          "upper: wrong number or kind of arguments",
+		"{{range .Name}}{{end}}":   "range can't iterate over web",
+		"{{lt .Name 3}}":           "lt: can't compare web with 3",
+		"{{nope .Name}}":           `--format: 1: function "nope" not defined`,
+		"{{.Name":                  "--format: 1: unclosed action",
+		"{{template \"x\"}}":       `template "x" is not defined`,
+		"{{range 2000000}}{{end}}": "range counts to 1048576 at most",
+		"{{html}}":                 "html: wrong number or kind of arguments",
+		"{{define \"x\"}}{{template \"x\"}}{{end}}{{template \"x\"}}": `template "x" goes on for ever: it is within itself 10000 times`,
+		"{{with $x := .Name}}{{end}}":                                 "",
 	} {
 		parsed, err := parseTemplate(text)
 		if err == nil {
@@ -80,4 +83,17 @@ func textOf(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// A table's first line names its columns as they are, whatever is done to the values below.
+func TestTemplateHeader(t *testing.T) {
+	l := listing{fields: []field{{"Name", "NAME"}, {"Image", "IMAGE"}}}
+	var got bytes.Buffer
+	text := `{{lower .Image}} {{title .Name}} {{json .Name}} {{truncate .Name 1}} {{pad .Name 1 1}}{{join (split .Name "w") "-"}}`
+	if err := printTable(&got, l, text, []row{{"Name": "web", "Image": "A:1"}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "IMAGE NAME NAME NAME NAMENAME\n" + "a:1 Web \"web\" w  web -eb\n"; got.String() != want {
+		t.Errorf("got %q, want %q", &got, want)
+	}
 }
