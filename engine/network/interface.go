@@ -52,6 +52,7 @@ func (m *Manager) make(p *plug, name string, inside *netlink.Handle, ns netns.Ns
 	if err := inside.LinkSetName(link, name); err != nil {
 		return err
 	}
+	link.Attrs().Name = name
 	m.cfg.FaultPoint("network.named")
 	if err := configure(link, p.ep, inside); err != nil || p.network.Driver != Bridge {
 		return err
@@ -92,12 +93,15 @@ func configure(link netlink.Link, ep *api.NetworkEndpoint, inside *netlink.Handl
 		if err != nil {
 			return err
 		}
-		if err := addAddr(inside, link, p); err != nil {
+		if err := addAddr(inside, link, p); err != nil && !isOff(p.Addr(), err) {
 			return err
 		}
 	}
 	return setUp(inside, link)
 }
+
+// isOff says that an address was refused because the container has switched IPv6 off (net.ipv6.conf.*.disable_ipv6).
+func isOff(a netip.Addr, err error) bool { return a.Is6() && errors.Is(err, unix.EACCES) }
 
 // forgets is more than the kernel takes to remove a namespace and what is in it.
 const forgets = 5 * time.Second

@@ -29,7 +29,7 @@ func (m *Manager) introduce(p *plug, in netlink.Link, inside *netlink.Handle) er
 		if err == nil {
 			err = hint(inside, in, a, p.host.Attrs().HardwareAddr)
 		}
-		if err != nil {
+		if err != nil && hasFamily(inside, in, a) {
 			return err
 		}
 	}

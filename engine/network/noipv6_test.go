@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/proto/api"
 )
 
 // Many administrators switch IPv6 off on all interfaces of a host, those to come as well.
@@ -49,6 +51,33 @@ func TestKernelLosesIPv6(t *testing.T) {
 			}
 		}
 	}
+	l.stop("a")
+	l.wantNothingLeft()
+}
+
+// A container may have none of its own accord: --sysctl net.ipv6.conf.all.disable_ipv6=1.
+func TestContainerWithoutIPv6(t *testing.T) {
+	l := newLab(t)
+	l.create(&api.LocalNetwork{Name: "more", Ipv6: true})
+	a := newSpace(t, "a")
+	off := func() error {
+		return errors.Join(writeSysctl("net/ipv6/conf/all/disable_ipv6", "1"), writeSysctl("net/ipv6/conf/default/disable_ipv6", "1"))
+	}
+	if err := a.do(off); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.try("a", a.path, []string{Bridge, "more"}, port(8080, 80)); err != nil {
+		t.Fatal(err)
+	}
+	a.serve("a", 80)
+	l.outside.wantAnswer("tcp", hostAddr4+":8080", "a")
+	row := l.rows["a"]
+	row.Endpoints = row.Endpoints[1:] // it leaves the network that has led outside
+	l.rows["a"] = row
+	if err := l.m.Attach(t.Context(), row); err != nil {
+		t.Fatal(err)
+	}
+	l.outside.wantAnswer("tcp", hostAddr4+":8080", "a")
 	l.stop("a")
 	l.wantNothingLeft()
 }

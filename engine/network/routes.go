@@ -33,12 +33,23 @@ func defaultRoutes(inside *netlink.Handle, endpoints []*api.NetworkEndpoint) err
 				continue
 			}
 			done[addr.Is4()] = true
-			if err := inside.RouteAdd(defaultRoute(links[i], addr)); err != nil && !errors.Is(err, unix.EEXIST) {
+			err = inside.RouteAdd(defaultRoute(links[i], addr))
+			if err != nil && !errors.Is(err, unix.EEXIST) && hasFamily(inside, links[i], addr) {
 				return fmt.Errorf("add default route via %s: %w", gw, err)
 			}
 		}
 	}
 	return nil
+}
+
+// hasFamily says whether an interface has an address of a gateway's family: a container may have switched IPv6 off.
+func hasFamily(inside *netlink.Handle, l netlink.Link, gw netip.Addr) bool {
+	family := unix.AF_INET6
+	if gw.Is4() {
+		family = unix.AF_INET
+	}
+	addrs, err := retryDump(func() ([]netlink.Addr, error) { return inside.AddrList(l, family) })
+	return err != nil || len(addrs) > 0
 }
 
 // defaultRoute leads through a gateway or, if that is 0.0.0.0 or ::, through the interface itself.
