@@ -172,9 +172,7 @@ func (c *container) notify() {
 // await blocks until cond holds. cond runs with c.mu held.
 func (c *container) await(ctx context.Context, cond func() bool) error {
 	for {
-		c.mu.Lock()
-		done, changed := cond(), c.changed
-		c.mu.Unlock()
+		done, changed := c.holds(cond)
 		if done {
 			return nil
 		}
@@ -184,6 +182,13 @@ func (c *container) await(ctx context.Context, cond func() bool) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// holds says whether cond does, and what is closed when that may change.
+func (c *container) holds(cond func() bool) (bool, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return cond(), c.changed
 }
 
 // active says whether a container has a process.

@@ -196,6 +196,10 @@ func (m *Manager) notTheLeader() error {
 // UnaryInterceptor checks a request and takes it to the leader if need be. Both servers, that of the cluster port and
 // that of the local socket, use it.
 func (m *Manager) UnaryInterceptor(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	return m.rescued(info.FullMethod, func() (any, error) { return m.unary(ctx, req, info, handle) })
+}
+
+func (m *Manager) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	c := identify(ctx)
 	if err := m.misdirected(ctx, c, info.FullMethod); err != nil {
 		return nil, err
@@ -232,7 +236,10 @@ func (m *Manager) StreamInterceptor(srv any, s grpc.ServerStream, info *grpc.Str
 	if err := m.authorize(c, info.FullMethod); err != nil {
 		return err
 	}
-	return handle(srv, stream{s, withCaller(s.Context(), c)})
+	_, err := m.rescued(info.FullMethod, func() (any, error) {
+		return nil, handle(srv, stream{s, withCaller(s.Context(), c)})
+	})
+	return err
 }
 
 type stream struct {

@@ -47,6 +47,7 @@ type Config struct {
 	Version       string
 	Commit        string
 	RaftTick      time.Duration // scales Raft's timeouts; 0 is the default
+	FaultPoint    func(string)  // engine.Config's, for tests
 	Logger        *slog.Logger
 }
 
@@ -114,7 +115,7 @@ func (n *Node) serve(ctx context.Context, srv *grpc.Server, l net.Listener) erro
 	}
 	var g errgroup.Group
 	g.Go(func() error { return n.keep(ctx) })
-	s := newSplit(l, func(c net.Conn) { server.ServeExec(ctx, n.engine, c) })
+	s := newSplit(l, func(c net.Conn) { server.ServeExec(ctx, n.engine, n.log, c) })
 	g.Go(s.run)
 	g.Go(func() error { return srv.Serve(s) })
 	if err := notifyReady(); err != nil {
@@ -165,6 +166,7 @@ func (n *Node) openEngine(ctx context.Context) error {
 	opened, err := engine.Open(ctx, engine.Config{
 		DataDir: n.cfg.DataDir, RunDir: n.cfg.RunDir, CgroupParent: n.cfg.CgroupParent, Hostname: n.cfg.Hostname,
 		ShimPath: shimPath, Logger: n.log, CDISpecDirs: n.cfg.CDISpecDirs, SELinux: n.cfg.SELinux,
+		FaultPoint: n.cfg.FaultPoint,
 	})
 	if err != nil {
 		return fmt.Errorf("open engine: %w", err)
@@ -178,7 +180,7 @@ func (n *Node) localServer() *grpc.Server {
 	srv := grpc.NewServer(
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.UnknownServiceHandler(passOn(n.manager)),
-		grpc.UnaryInterceptor(wholeRequest), grpc.StreamInterceptor(wholeStream),
+		grpc.ChainUnaryInterceptor(n.rescueRequest, wholeRequest), grpc.ChainStreamInterceptor(n.rescueStream, wholeStream),
 		grpc.MaxRecvMsgSize(maxMessage),
 	)
 	api.RegisterLocalServer(srv, &local{node: n})

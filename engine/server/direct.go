@@ -4,8 +4,11 @@ package server
 
 import (
 	"context"
+	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -15,13 +18,14 @@ import (
 
 	"github.com/shoal-dev/shoal/engine"
 	"github.com/shoal-dev/shoal/internal/execwire"
+	"github.com/shoal-dev/shoal/internal/rescue"
 	"github.com/shoal-dev/shoal/proto/api"
 	"github.com/shoal-dev/shoal/proto/known"
 )
 
 // ServeExec answers one connection that speaks execwire, until its exec has ended, its client has left or ctx ends. A
 // read deadline that the connection has is for the preface. It is the call Exec with other clothes: what holds for that holds here.
-func ServeExec(ctx context.Context, e *engine.Engine, c net.Conn) {
+func ServeExec(ctx context.Context, e *engine.Engine, log *slog.Logger, c net.Conn) {
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	preface := make([]byte, len(execwire.Preface))
@@ -35,7 +39,12 @@ func ServeExec(ctx context.Context, e *engine.Engine, c net.Conn) {
 	if s.write(execwire.Hello, nil) != nil {
 		return
 	}
-	if err := (&containers{engine: e}).Exec(s); err != nil {
+	err := rescue.Call(log, "Exec", func() error { return (&containers{engine: e}).Exec(s) })
+	var panicked *rescue.Panicked
+	if errors.As(err, &panicked) && !s.ready.Load() {
+		s.Send(ready) // the command may run: a refusal alone would say that nothing has been done, and have it asked for again
+	}
+	if err != nil {
 		s.write(execwire.Refused, []byte(status.Convert(toStatus(err)).Message()))
 	}
 }
@@ -46,6 +55,7 @@ type direct struct {
 	ctx               context.Context
 	left              func()
 	conn              net.Conn
+	ready             atomic.Bool // the client knows that the command runs
 }
 
 func (s *direct) Context() context.Context { return s.ctx }
@@ -68,6 +78,9 @@ func (s *direct) Recv() (*api.StreamInput, error) {
 }
 
 func (s *direct) Send(m *api.StreamOutput) error {
+	if m.GetReady() {
+		s.ready.Store(true)
+	}
 	body, err := proto.Marshal(m)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/shoal-dev/shoal/engine"
 	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/internal/rescue"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -171,28 +172,29 @@ func (s *containers) history(ctx context.Context, ref string, out *sender) error
 func session(stream bidi, out *sender, c runtime.Stream, t target, exit func() (*api.StreamOutput, error)) error {
 	left := make(chan error, 1)
 	go func() {
-		err := input(stream, t)
-		if err != nil {
+		if err := rescue.Carry(func() error { return input(stream, t) }); err != nil {
 			left <- err
 		}
 	}()
 	done := make(chan error, 1)
 	go func() {
-		if err := c.Output(writer{to: out}, writer{to: out, stderr: true}); err != nil {
-			done <- err
-			return
-		}
-		m, err := exit()
-		if err == nil {
-			err = out.send(m)
-		}
-		done <- err
+		done <- rescue.Carry(func() error {
+			if err := c.Output(writer{to: out}, writer{to: out, stderr: true}); err != nil {
+				return err
+			}
+			m, err := exit()
+			if err != nil {
+				return err
+			}
+			return out.send(m)
+		})
 	}()
 	select {
 	case err := <-done:
-		return toStatus(err)
+		return toStatus(rescue.Out(err))
 	case err := <-left:
 		c.Close()
+		rescue.Out(err)
 		if errors.Is(err, errDetached) {
 			return nil
 		}

@@ -3,6 +3,7 @@
 package thread
 
 import (
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -28,5 +29,20 @@ func TestNeverTheFirst(t *testing.T) {
 	other.Range(func(any, any) bool { n++; return true })
 	if n < 2 {
 		t.Errorf("%d threads were spent, want one each time", n)
+	}
+}
+
+// A panic comes out where Spend was called, so that a request's handler fails and not the process.
+func TestPanicIsTheCallers(t *testing.T) {
+	for range 20 {
+		func() {
+			defer func() {
+				if r := recover(); r == nil || !strings.Contains(r.(error).Error(), "broken") {
+					t.Errorf("recovered %v", r)
+				}
+			}()
+			Spend(func() int { panic("broken") })
+			t.Error("Spend has returned")
+		}()
 	}
 }
