@@ -139,6 +139,7 @@ func (o *Overlay) unclaim(id string) *Attachment {
 
 // wireUp gives a container its links and what belongs to them here and inside.
 func (o *Overlay) wireUp(v *view, a *Attachment) error {
+	var carry []func() error
 	for i, at := range a.Networks {
 		n, ok := v.networks[at.NetworkID]
 		if !ok {
@@ -153,6 +154,7 @@ func (o *Overlay) wireUp(v *view, a *Attachment) error {
 		if err := o.admit(s, v, func() *want { return v.network(n) }, x, at.Addrs); err != nil {
 			return err
 		}
+		carry = append(carry, func() error { return s.look(v).Carry(x.link) })
 	}
 	if len(a.Gateway) > 0 {
 		x := v.gatewayWire(a)
@@ -163,9 +165,17 @@ func (o *Overlay) wireUp(v *view, a *Attachment) error {
 		if err := o.admit(o.host, v, v.host, x, addrs); err != nil {
 			return err
 		}
+		carry = append(carry, func() error { return o.host.look(v).Carry(x.link) })
 	}
-	_, err := dress(v, a, false)
-	return err
+	if _, err := dress(v, a, false); err != nil {
+		return err
+	}
+	for _, c := range carry {
+		if err := c(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeRoom removes networks that are no more before a new one is made, which may have the VXLAN number of one of them: a
@@ -186,9 +196,13 @@ func (o *Overlay) admit(s *space, v *view, all func() *want, x wire, addrs []net
 	defer s.mu.Unlock()
 	if s.done == [32]byte{} || len(x.claim.HostPorts) > 0 && x.gateway {
 		v.claims, v.adopted = o.living()
-		_, err := s.apply(v, all(), false)
+		w := all()
+		_, err := s.apply(v, w, false)
 		if err != nil {
 			err = s.admitAlone(v, all, x)
+		}
+		if err == nil {
+			err = s.look(v).Local(w.state.Addrs...)
 		}
 		s.undressed = nil // the caller does it
 		return err

@@ -27,9 +27,12 @@ func (p *place) picture(t *testing.T) string {
 	must(t, p.ns.Do(func() error {
 		for _, c := range []string{"ip -d link", "ip -o addr", "ip -4 route show table all", "ip -6 route show table all", "ip rule", "ip -6 rule",
 			"ip neigh show nud permanent", "bridge fdb", "nft list ruleset"} {
-			b, err := exec.Command("sh", "-c", c).CombinedOutput()
+			cmd := exec.Command("sh", "-c", c)
+			var complaints bytes.Buffer // ip complains of namespaces of others that are removed while it looks
+			cmd.Stderr = &complaints
+			b, err := cmd.Output()
 			if err != nil {
-				return fmt.Errorf("%s: %w: %s", c, err, b)
+				return fmt.Errorf("%s: %w: %s", c, err, &complaints)
 			}
 			fmt.Fprintf(&out, "# %s\n%s", c, b)
 		}

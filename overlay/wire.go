@@ -105,5 +105,8 @@ func dress(v *view, c *Attachment, dry bool) ([]string, error) {
 			lines = append(lines, "container "+c.ID+": "+op.What)
 		}
 	}
-	return lines, nil
+	if dry || len(lines) == 0 {
+		return lines, nil
+	}
+	return lines, sp.Local(w.state.Addrs...)
 }

@@ -54,10 +54,15 @@ func (m *Manager) make(p *plug, name string, inside *netlink.Handle, ns netns.Ns
 	}
 	link.Attrs().Name = name
 	m.cfg.FaultPoint("network.named")
-	if err := configure(link, p.ep, inside); err != nil || p.network.Driver != Bridge {
+	if err := configure(link, p.ep, inside); err != nil {
 		return err
 	}
-	return m.introduce(p, link, inside)
+	if p.network.Driver == Bridge {
+		if err := m.introduce(p, link, inside); err != nil {
+			return err
+		}
+	}
+	return m.carry(p, inside)
 }
 
 func (p *plug) isWhole(in, old netlink.Link) bool {
