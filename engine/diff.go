@@ -34,9 +34,9 @@ func (e *Engine) Diff(ctx context.Context, ref string) ([]*api.FileChange, error
 	kinds := map[archive.Kind]api.FileChange_Kind{
 		archive.Modified: api.FileChange_MODIFIED, archive.Added: api.FileChange_ADDED, archive.Deleted: api.FileChange_DELETED,
 	}
-	var out []*api.FileChange
-	for _, change := range changes {
-		out = append(out, &api.FileChange{Kind: kinds[change.Kind], Path: change.Path})
+	out := make([]*api.FileChange, len(changes))
+	for i, change := range changes {
+		out[i] = &api.FileChange{Kind: kinds[change.Kind], Path: change.Path}
 	}
 	return out, nil
 }

@@ -3,6 +3,7 @@
 package archive
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -49,31 +50,47 @@ func Changes(upper, lower string, users Users, whole bool, hide func(name string
 	defer low.Close()
 	d := &differ{whole: whole, users: users, hide: hide}
 	_, err = d.dir(up.fd, low.fd, "")
+	slices.SortFunc(d.out, inOrder)
 	return d.out, err
 }
 
 // dir compares two directories; low is -1 where the image has none. It says whether anything differs.
 func (d *differ) dir(up, low int, name string) (bool, error) {
-	list, err := names(up)
-	if err != nil {
-		return false, fmt.Errorf("read directory %s: %w", name, err)
-	}
-	if low >= 0 && (d.whole || isOpaque(up)) {
-		more, err := names(low)
-		if err != nil {
-			return false, fmt.Errorf("read directory %s: %w", name, err)
-		}
-		list = append(list, more...)
-		slices.Sort(list)
-		list = slices.Compact(list)
-	}
 	before := len(d.out)
-	for _, base := range list {
-		if err := d.entry(up, low, path.Join(name, base), base); err != nil {
-			return false, err
+	err := eachName(up, name, func(base string) error { return d.entry(up, low, path.Join(name, base), base) })
+	if err == nil && low >= 0 && (d.whole || isOpaque(up)) {
+		err = eachName(low, name, func(base string) error { return d.missing(up, low, path.Join(name, base), base) })
+	}
+	return len(d.out) > before, err
+}
+
+// missing looks at a name of the image alone: those that both have are compared already.
+func (d *differ) missing(up, low int, name, base string) error {
+	switch err := unix.Faccessat(up, base, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW); err {
+	case nil:
+		return nil
+	case unix.ENOENT:
+		return d.entry(up, low, name, base)
+	default:
+		return fmt.Errorf("compare %s: %w", name, err)
+	}
+}
+
+// inOrder compares paths as a walk does that takes each directory's names in order: what is in a directory follows it at once.
+func inOrder(a, b Change) int {
+	x, y := a.Path, b.Path
+	for i := range min(len(x), len(y)) {
+		switch {
+		case x[i] == y[i]:
+		case x[i] == '/':
+			return -1
+		case y[i] == '/':
+			return 1
+		default:
+			return cmp.Compare(x[i], y[i])
 		}
 	}
-	return len(d.out) > before, nil
+	return cmp.Compare(len(x), len(y))
 }
 
 func (d *differ) entry(upDir, lowDir int, name, base string) error {

@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -116,19 +115,6 @@ func Base(p string) string {
 
 // fdPath is how calls that know no descriptors name an open file.
 func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
-
-// names lists an open directory in order.
-func names(fd int) ([]string, error) {
-	dir, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(dir), "directory")
-	defer f.Close()
-	list, err := f.Readdirnames(-1)
-	slices.Sort(list)
-	return list, err
-}
 
 // child opens one entry of a directory, links not followed; gone says that there is none any more.
 func child(dir int, name string) (fd int, st unix.Stat_t, gone bool, err error) {

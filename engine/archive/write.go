@@ -76,16 +76,7 @@ func WriteLayer(ctx context.Context, upper string, users Users, skip func(name s
 }
 
 func (w *writer) children(fd int, name string) error {
-	list, err := names(fd)
-	if err != nil {
-		return fmt.Errorf("read directory %s: %w", name, err)
-	}
-	for _, base := range list {
-		if err := w.child(fd, below(name, base), base); err != nil {
-			return err
-		}
-	}
-	return nil
+	return eachName(fd, name, func(base string) error { return w.child(fd, below(name, base), base) })
 }
 
 // below keeps the dot that says that a name is in a directory's content, which path.Join takes away.
