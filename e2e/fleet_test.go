@@ -138,7 +138,7 @@ func (f *fleet) processes(name string) []string {
 	f.t.Helper()
 	pid, err := strconv.Atoi(f.inspect(name, "{{.State.Pid}}"))
 	if err != nil || pid == 0 {
-		f.t.Fatalf("%s has no process: %v", name, err)
+		f.t.Fatalf("%s has no process: %v: %s\n%s", name, err, f.inspect(name, "{{json .State}}"), f.do("events", "--since", "5m", "--until", "0s", "--filter", "container="+name))
 	}
 	all := []string{started(pid)}
 	for _, c := range hosts.Children(shimOf(pid)) {
@@ -197,7 +197,12 @@ func (f *fleet) checkEnds() {
 		}
 		return nil
 	})
-	f.is("loops", "{{.State.ExitCode}}", "26")
+	eventually(f.t, "it is seen between two of its starts", 10*time.Second, func() error {
+		if got := f.inspect("loops", "{{.State.ExitCode}}"); got != "26" {
+			return errors.New("its exit code is " + got)
+		}
+		return nil
+	})
 	f.is("rests", "{{.State.Status}} {{.State.ExitCode}}", "exited 3")
 	if got := f.do("ps", "-aq", "--filter", "name=^goes$"); got != "" {
 		f.t.Errorf("a container that was to go at its end is still there: %s", got)

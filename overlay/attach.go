@@ -37,6 +37,10 @@ func (o *Overlay) attach(ctx context.Context, a Attachment) error {
 		return fmt.Errorf("attach container %s: %w", a.ID, err)
 	}
 	ns.Close()
+	wired := o.wasWired(a)
+	if wired {
+		o.claim(a)
+	}
 	if err := o.known(ctx, a); err != nil {
 		return err
 	}
@@ -50,7 +54,7 @@ func (o *Overlay) attach(ctx context.Context, a Attachment) error {
 		err = o.wireUp(v, &a)
 	}
 	if err != nil {
-		if before == nil {
+		if before == nil { // else Run goes on trying, and what works stays
 			o.unclaim(a.ID)
 			_ = o.unwire(a.ID)
 		}
@@ -176,6 +180,23 @@ func (o *Overlay) wireUp(v *view, a *Attachment) error {
 		}
 	}
 	return nil
+}
+
+// wasWired says whether an earlier daemon has wired a container. Nobody else has before Adopt.
+func (o *Overlay) wasWired(a Attachment) bool {
+	o.mu.Lock()
+	adopted := o.adopted
+	o.mu.Unlock()
+	if adopted {
+		return false
+	}
+	if o.host.has(linkName(portPrefix, a.ID)) {
+		return true
+	}
+	return slices.ContainsFunc(a.Networks, func(at AttachedNetwork) bool {
+		s, err := o.existing(Network{ID: at.NetworkID, Name: at.NetworkID})
+		return err == nil && s != nil && s.has(linkName(vethPrefix, a.ID))
+	})
 }
 
 // makeRoom removes networks that are no more before a new one is made, which may have the VXLAN number of one of them: a

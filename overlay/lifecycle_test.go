@@ -113,6 +113,36 @@ func (l *lab) restart(h *labHost) {
 	go func() { h.done <- h.o.Run(ctx) }()
 }
 
+func (p *place) sh(command string) {
+	p.t.Helper()
+	must(p.t, p.ns.Do(func() error {
+		out, err := exec.Command("sh", "-c", command).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s: %w: %s", command, err, out)
+		}
+		return nil
+	}))
+}
+
+// What a container has made of its interfaces may be in the way of a new daemon, who leaves what works.
+func TestAttachThatFailsTakesNothingAway(t *testing.T) {
+	l, a, b := two(t, false)
+	h := l.hosts[0]
+	l.stop(h)
+	l.anew(h)
+	a.sh("ip link del eth1; ip link add eth1 type bridge")
+	err := h.o.Attach(t.Context(), a.a)
+	if err == nil || !strings.Contains(err.Error(), "eth1 of kind bridge") {
+		t.Fatalf("got %v", err)
+	}
+	h.o.Adopt([]string{"a"})
+	l.restart(h)
+	l.wants(a.place, "tcp", at(b.a.Networks[0].Addrs[0], 80), "b 10.10.0.11")
+	a.sh("ip link del eth1")
+	l.settle()
+	l.wants(l.client, "tcp", "192.168.77.1:8080", "a 192.168.77.100")
+}
+
 func TestRepairsDamage(t *testing.T) {
 	needNFT(t)
 	l, a, b := two(t, false)
@@ -145,13 +175,7 @@ func TestRepairsDamage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l.stop(h)
-			must(t, damage.where.ns.Do(func() error {
-				out, err := exec.Command("sh", "-c", damage.do).CombinedOutput()
-				if err != nil {
-					return fmt.Errorf("%s: %w: %s", damage.do, err, out)
-				}
-				return nil
-			}))
+			damage.where.sh(damage.do)
 			lines, err := h.o.Check(context.Background())
 			must(t, err)
 			if !strings.Contains(strings.Join(lines, "\n")+"\n", damage.says+"\n") {

@@ -71,3 +71,24 @@ func (l *lab) webOnBothFamilies() (a *labContainer) {
 	l.settle()
 	return a
 }
+
+// A container may have none of its own accord (--sysctl net.ipv6.conf.all.disable_ipv6=1), and keeps what is left of its
+// networks when the daemon is started anew.
+func TestContainerWithoutIPv6(t *testing.T) {
+	for _, off := range []string{"all", "eth0"} {
+		t.Run(off, func(t *testing.T) {
+			l, a, b := two(t, false)
+			must(t, a.ns.Do(func() error {
+				return os.WriteFile("/proc/sys/net/ipv6/conf/"+off+"/disable_ipv6", []byte("1"), 0o644)
+			}))
+			l.settle()
+			l.stop(l.hosts[0])
+			l.anew(l.hosts[0])
+			l.restart(l.hosts[0])
+			l.attach(a)
+			l.wants(a.place, "tcp", at(b.a.Networks[0].Addrs[0], 80), "b 10.10.0.11")
+			l.wants(b.place, "tcp", at(a.a.Networks[0].Addrs[0], 80), "a 10.10.0.12")
+			l.settle()
+		})
+	}
+}

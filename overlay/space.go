@@ -64,6 +64,13 @@ func (s *space) look(v *view) netstate.Space {
 	return n
 }
 
+func (s *space) has(link string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.h.LinkByName(link)
+	return err == nil
+}
+
 func (s *space) nft() nft.Kernel { return nft.Kernel{NetNS: s.ns.FD()} }
 
 // apply makes the namespace hold w, or with dry only lists the differences. Called with mu held.

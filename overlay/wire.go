@@ -75,7 +75,8 @@ func removeLeftover(inside *ours.NS, name string) error {
 	return h.LinkDel(l)
 }
 
-// dress gives a container's interfaces what they should hold, or with dry only lists what differs.
+// dress gives a container's interfaces what they should hold, or with dry only lists what differs. Whoever has switched IPv6 off
+// inside, or on one interface, is left without it.
 func dress(v *view, c *Attachment, dry bool) ([]string, error) {
 	inside, err := ours.Open(c.NetNS)
 	if err != nil {
@@ -87,9 +88,23 @@ func dress(v *view, c *Attachment, dry bool) ([]string, error) {
 		return nil, fmt.Errorf("open netlink for container %s: %w", c.ID, err)
 	}
 	defer h.Close()
-	w := v.container(c)
 	sp := netstate.Space{H: h, FD: inside.FD()}
-	var lines []string
+	lines, err := dressAs(sp, v.container(c), dry)
+	if err != nil || dry && len(lines) > 0 {
+		if some, fewer := c.without6(inside); fewer {
+			lines, err = dressAs(sp, v.container(some), dry)
+		}
+	}
+	for i := range lines {
+		lines[i] = "container " + c.ID + ": " + lines[i]
+	}
+	if err != nil {
+		err = fmt.Errorf("container %s: %w", c.ID, err)
+	}
+	return lines, err
+}
+
+func dressAs(sp netstate.Space, w *want, dry bool) (lines []string, err error) {
 	for _, step := range []func() ([]netstate.Op, error){
 		func() ([]netstate.Op, error) { return sp.DiffLinks(w.state.Links) },
 		func() ([]netstate.Op, error) { return sp.Diff(w.state, w.scope) },
@@ -99,10 +114,10 @@ func dress(v *view, c *Attachment, dry bool) ([]string, error) {
 			err = netstate.Apply(ops)
 		}
 		if err != nil {
-			return lines, fmt.Errorf("container %s: %w", c.ID, err)
+			return lines, err
 		}
 		for _, op := range ops {
-			lines = append(lines, "container "+c.ID+": "+op.What)
+			lines = append(lines, op.What)
 		}
 	}
 	if dry || len(lines) == 0 {

@@ -21,7 +21,7 @@ const (
 
 // carry waits until a new interface works: its bridge and the host's end, which was set up first and hears of the other end by a worker,
 // and the addresses.
-func (m *Manager) carry(p *plug, inside *netlink.Handle) error {
+func (m *Manager) carry(p *plug, in netlink.Link, inside *netlink.Handle) error {
 	if p.network.Driver == Bridge {
 		for _, name := range []string{p.veth, p.host.Attrs().Name} {
 			if err := awaitUp(m.nl, name); err != nil {
@@ -29,12 +29,12 @@ func (m *Manager) carry(p *plug, inside *netlink.Handle) error {
 			}
 		}
 		for _, a := range p.ep.Gateways {
-			awaitLocal(m.nl, a)
+			awaitLocal(m.nl, p.host, a)
 		}
 	}
 	for _, a := range p.ep.Addresses {
 		address, _, _ := strings.Cut(a, "/")
-		awaitLocal(inside, address)
+		awaitLocal(inside, in, address)
 	}
 	return nil
 }
@@ -54,15 +54,15 @@ func awaitUp(nl *netlink.Handle, name string) error {
 }
 
 // awaitLocal waits until packets to an address are taken. One of IPv6 is there at once, the route that says it is this namespace's own is
-// made by a worker, even if nobody is asked whether it is a duplicate.
-func awaitLocal(nl *netlink.Handle, address string) {
+// made by a worker, even if nobody is asked whether it is a duplicate. Where IPv6 is switched off there is nothing to wait for.
+func awaitLocal(nl *netlink.Handle, l netlink.Link, address string) {
 	a, err := netip.ParseAddr(address)
 	if err != nil || a.Is4() {
 		return
 	}
 	for end := time.Now().Add(notices); time.Now().Before(end); time.Sleep(every) {
 		routes, err := nl.RouteGet(a.AsSlice())
-		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL || !hasFamily(nl, l, a) {
 			return
 		}
 	}

@@ -62,7 +62,7 @@ func (m *Manager) make(p *plug, name string, inside *netlink.Handle, ns netns.Ns
 			return err
 		}
 	}
-	return m.carry(p, inside)
+	return m.carry(p, link, inside)
 }
 
 func (p *plug) isWhole(in, old netlink.Link) bool {
