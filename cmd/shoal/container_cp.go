@@ -139,7 +139,7 @@ func (c *cli) copyFrom(ctx context.Context, o *cpFlags, container, src, dst stri
 		return 0, err
 	}
 	counted := &countingReader{r: r}
-	err = c.unpack(counted, dir, base, o.ids)
+	err = c.unpack(ctx, counted, dir, base, o.ids)
 	return counted.n, err
 }
 

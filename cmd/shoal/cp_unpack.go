@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/tar"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -11,19 +12,23 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/shoal-dev/shoal/internal/sparse"
 )
 
 // unpacker unpacks a container's archive into a local directory, which nothing in the archive leads out of.
 type unpacker struct {
+	ctx  context.Context
 	root *os.Root
 	base string // instead of the first part of every name, unless empty
 	ids  bool
 	dirs []*tar.Header
 	warn func(string)
+	buf  []byte
 }
 
 // unpack reads all of an archive. Entries are renamed so that they begin with base, unless that is empty.
-func (c *cli) unpack(r io.Reader, dir, base string, ids bool) error {
+func (c *cli) unpack(ctx context.Context, r io.Reader, dir, base string, ids bool) error {
 	root, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("invalid output path: directory %q does not exist", filepath.Clean(dir))
@@ -32,7 +37,7 @@ func (c *cli) unpack(r io.Reader, dir, base string, ids bool) error {
 		return err
 	}
 	defer root.Close()
-	u := &unpacker{root: root, base: base, ids: ids, warn: func(s string) { c.warn([]string{s}) }}
+	u := &unpacker{ctx: ctx, root: root, base: base, ids: ids, warn: func(s string) { c.warn([]string{s}) }, buf: make([]byte, 128<<10)}
 	for tr := tar.NewReader(r); ; {
 		h, err := tr.Next()
 		if isEOF(err) {
@@ -125,7 +130,7 @@ func (u *unpacker) make(h *tar.Header, name string, content io.Reader) (made boo
 		if err != nil {
 			return false, err
 		}
-		_, err = io.Copy(f, content)
+		_, err = sparse.Copy(u.ctx, f, content, u.buf)
 		return true, errors.Join(err, f.Close())
 	case tar.TypeSymlink:
 		return true, u.root.Symlink(h.Linkname, name)

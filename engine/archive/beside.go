@@ -4,12 +4,15 @@ package archive
 
 import (
 	"archive/tar"
+	"context"
 	"crypto/rand"
 	"errors"
 	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-dev/shoal/internal/sparse"
 )
 
 // beside is a file that has its name only once it is whole: until then it has none, and is gone with this process, or,
@@ -43,9 +46,9 @@ func newHidden(parent int) (*beside, error) {
 
 func hiddenName() string { return ".shoal-cp-" + rand.Text()[:12] }
 
-// fill writes the content and everything else that the file is to have.
-func (b *beside) fill(h *tar.Header, content io.Reader, buf []byte) error {
-	if _, err := io.CopyBuffer(onlyWriter{b.f}, content, buf); err != nil {
+// fill writes the content, with holes for zeros, and everything else that the file is to have.
+func (b *beside) fill(ctx context.Context, h *tar.Header, content io.Reader, buf []byte) error {
+	if _, err := sparse.Copy(ctx, b.f, content, buf); err != nil {
 		return err
 	}
 	var st unix.Stat_t

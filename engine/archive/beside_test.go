@@ -88,7 +88,7 @@ func TestBeside(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				err = b.fill(&tar.Header{Mode: 0o640}, strings.NewReader("2"), make([]byte, 10))
+				err = b.fill(t.Context(), &tar.Header{Mode: 0o640}, strings.NewReader("2"), make([]byte, 10))
 				if base != "" {
 					err = errors.Join(err, b.become(base))
 				}

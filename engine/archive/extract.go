@@ -29,6 +29,7 @@ type ExtractOptions struct {
 type Owner struct{ UID, GID int }
 
 type extractor struct {
+	ctx  context.Context
 	root *Root
 	dir  string
 	opts ExtractOptions
@@ -44,7 +45,7 @@ func (r *Root) Extract(ctx context.Context, dir string, in io.Reader, o ExtractO
 		return err
 	}
 	unix.Close(fd)
-	x := &extractor{root: r, dir: abs, opts: o, buf: make([]byte, 128<<10)}
+	x := &extractor{ctx: ctx, root: r, dir: abs, opts: o, buf: make([]byte, 128<<10)}
 	for tr := tar.NewReader(in); ; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -122,7 +123,7 @@ func (x *extractor) put(parent int, base, full string, h *tar.Header, content io
 			return err
 		}
 		defer b.close()
-		if err := b.fill(h, content, x.buf); err != nil {
+		if err := b.fill(x.ctx, h, content, x.buf); err != nil {
 			return err
 		}
 		if inPlace {

@@ -325,7 +325,7 @@ func FuzzClean(f *testing.F) {
 // Ten kilobytes of an archive name a file of half a terabyte: it takes no disk, and who waits can stop it.
 func TestSparseFile(t *testing.T) {
 	needRoot(t)
-	archive := sparse(1 << 39)
+	archive := sparseArchive(1 << 39)
 	root := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -333,7 +333,7 @@ func TestSparseFile(t *testing.T) {
 		t.Errorf("stopped: %v", err)
 	}
 	root = t.TempDir()
-	if n, err := Extract(t.Context(), bytes.NewReader(sparse(1<<26)), root); err != nil || n != 1<<26 {
+	if n, err := Extract(t.Context(), bytes.NewReader(sparseArchive(1<<26)), root); err != nil || n != 1<<26 {
 		t.Fatal(n, err)
 	}
 	var st unix.Stat_t
@@ -346,8 +346,8 @@ func TestSparseFile(t *testing.T) {
 	}
 }
 
-// sparse is an archive in GNU's old format of a file that is a hole but for its first block.
-func sparse(size int64) []byte {
+// sparseArchive is one in GNU's old format of a file that is a hole but for its first block.
+func sparseArchive(size int64) []byte {
 	h := make([]byte, 512)
 	copy(h, "big")
 	copy(h[100:], "0000644\x000000000\x000000000\x0000000001000\x0000000000000\x00")
