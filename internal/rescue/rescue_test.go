@@ -11,6 +11,7 @@ import (
 
 func broken() error {
 	var m map[string]int
+	//lint:ignore SA5000 the panic is meant
 	m["x"] = 1
 	return nil
 }
