@@ -27,9 +27,10 @@ type conn struct {
 	out      []byte
 	sendFD   int // to travel with the next bytes of out
 	attached bool
-	waiting  bool // for the container's end
-	exec     *session
-	busy     bool // an answer is owed
+	waiting  bool     // for the container's end
+	forExec  bool     // it is about one more process, not about the container's first
+	exec     *session // that process, while it is there
+	busy     bool     // an answer is owed
 	dead     bool
 }
 

@@ -45,7 +45,7 @@ func (s *shim) request(c *conn) {
 	case wire.OpConsole:
 		s.console(c)
 	case wire.OpRunExec:
-		keep = true
+		keep, c.forExec = true, true
 		s.runExec(c, heapless(body, mapped), arg)
 	case wire.OpStdin:
 		s.stdin.pending = append(s.stdin.pending, body...)
@@ -163,8 +163,10 @@ func (s *shim) start(c *conn) {
 
 func (s *shim) kill(c *conn, sig syscall.Signal) {
 	pid, gone := s.init.pid, s.exited
-	if c.exec != nil {
-		pid, gone = c.exec.pid, c.exec.done
+	if c.forExec { // also when that process has ended: what comes late is not the first process's
+		if pid = 0; c.exec != nil {
+			pid, gone = c.exec.pid, c.exec.done
+		}
 	}
 	if pid == 0 || gone {
 		c.fail(wire.CodeNotRunning, "process has ended")

@@ -150,7 +150,7 @@ func (b *builder) enterContainer(oom *int) {
 
 // start sends the program to the shim and waits until the command has been executed.
 func start(ctx context.Context, conn *shim.Conn, blob []byte, kind uint16, o ExecOptions) (*execProcess, error) {
-	p := &execProcess{conn: conn, done: make(chan struct{}), replies: make(chan shim.Reply, 1)}
+	p := &execProcess{conn: conn, done: make(chan struct{})}
 	var fds []int
 	if !o.Process.Terminal {
 		stream, theirs, err := newPipes(o.Stdin)
@@ -181,16 +181,21 @@ func start(ctx context.Context, conn *shim.Conn, blob []byte, kind uint16, o Exe
 		p.stream = newTerminal(r.File, o.Stdin)
 	}
 	p.stream.ended = p.done
+	if p.pidfd, err = unix.PidfdOpen(p.pid, 0); err != nil && !errors.Is(err, unix.ESRCH) { // which means that it has ended
+		p.stream.abandon()
+		return nil, fmt.Errorf("exec: follow process %d: %w", p.pid, err)
+	}
 	return p, nil
 }
 
-// execProcess is an exec session. Its streams are held here, its process by the shim.
+// execProcess is an exec session. Its streams are held here, its process by the shim. Signals do not go through the shim: one from
+// before 2026-11-26 takes a signal that comes just after the process's end for one to the container's first process.
 type execProcess struct {
 	conn    *shim.Conn
 	pid     int
 	stream  *pipeStream
 	signals sync.Mutex
-	replies chan shim.Reply // to the signal that holds the lock
+	pidfd   int // -1: the process has ended
 	done    chan struct{}
 	exit    Exit // valid once done is closed
 	err     error
@@ -200,18 +205,22 @@ type execProcess struct {
 func (p *execProcess) follow() {
 	defer close(p.done)
 	defer p.conn.Close()
-	for {
-		r, err := p.conn.Receive()
-		if err != nil {
-			p.err = fmt.Errorf("exec: the container's supervisor is gone: %w", ErrNotRunning)
-			return
-		}
-		if r.Op == wire.OpExit {
-			p.exit, p.err = exitOf(r)
-			return
-		}
-		p.replies <- r // room for one, and one signal at a time
+	defer p.forget()
+	r, err := p.conn.Receive()
+	if err != nil || r.Op != wire.OpExit {
+		p.err = fmt.Errorf("exec: the container's supervisor is gone: %w", ErrNotRunning)
+		return
 	}
+	p.exit, p.err = exitOf(r)
+}
+
+func (p *execProcess) forget() {
+	p.signals.Lock()
+	defer p.signals.Unlock()
+	if p.pidfd >= 0 {
+		unix.Close(p.pidfd)
+	}
+	p.pidfd = -1
 }
 
 func (p *execProcess) Pid() int       { return p.pid }
@@ -238,28 +247,14 @@ func resizeStream(p *pipeStream, s Size) error {
 func (p *execProcess) Signal(sig syscall.Signal) error {
 	p.signals.Lock()
 	defer p.signals.Unlock()
-	select {
-	case <-p.done:
+	if p.pidfd < 0 {
 		return ErrNotRunning
-	default:
 	}
-	if err := p.conn.Send(wire.OpKill, uint16(sig), nil); err != nil {
-		return understand(err)
+	err := unix.PidfdSendSignal(p.pidfd, sig, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return ErrNotRunning
 	}
-	var r shim.Reply
-	select {
-	case r = <-p.replies:
-	case <-p.done:
-		select {
-		case r = <-p.replies: // a signal that kills is answered before the end is told
-		default:
-			return ErrNotRunning
-		}
-	}
-	if r.Op == wire.OpErr {
-		return understand(&shim.Error{Code: r.Arg, Text: string(r.Payload)})
-	}
-	return nil
+	return err
 }
 
 // Wait implements Process.

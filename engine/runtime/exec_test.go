@@ -15,6 +15,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/shoal-dev/shoal/engine/shim"
 	"github.com/shoal-dev/shoal/engine/shim/wire"
 	"github.com/shoal-dev/shoal/proto/api"
 )
@@ -197,4 +198,51 @@ func privateKB(t *testing.T, pid int) (kB int) {
 		t.Fatal(err)
 	}
 	return kB
+}
+
+// A signal may cross the news of the process's end. It must never reach the container's first process instead.
+func TestSignalsAfterTheEndOfAnExec(t *testing.T) {
+	b := newBox(t, sh("sleep 1000")).start()
+	for range 100 {
+		p, err := b.rt.Exec(b.ctx(), b.opts.ID, ExecOptions{Process: b.process("true"), Tied: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			err = p.Signal(syscall.SIGKILL)
+		}
+		if !errors.Is(err, ErrNotRunning) {
+			t.Fatal(err)
+		}
+		p.Stream().Close()
+	}
+	if st := must(b.rt.State(b.ctx(), b.opts.ID))(t); st.Status != Running {
+		t.Fatalf("the container is %v", st.Status)
+	}
+}
+
+// The same of the shim alone: older daemons send it signals.
+func TestShimKnowsWhatAConnectionIsAbout(t *testing.T) {
+	b := newBox(t, sh("sleep 1000")).start()
+	conn := must(b.rt.connect(b.opts.ID))(t)
+	defer conn.Close()
+	k := must(b.rt.config(b.opts.ID))(t)
+	null := must(os.OpenFile(os.DevNull, os.O_RDWR, 0))(t)
+	defer null.Close()
+	fd := int(null.Fd())
+	blob := must(compileExec(b.rt.atFirst(k), ExecOptions{Process: b.process("true")}, wire.Layout))(t)
+	if r, err := conn.Call(b.ctx(), wire.OpRunExec, 0, blob, fd, fd, fd); err != nil || r.Op != wire.OpCreated {
+		t.Fatal(r, err)
+	}
+	if r, err := conn.Receive(); err != nil || r.Op != wire.OpExit {
+		t.Fatal(r, err)
+	}
+	_, err := conn.Call(b.ctx(), wire.OpKill, uint16(syscall.SIGKILL), nil)
+	var refused *shim.Error
+	if !errors.As(err, &refused) || refused.Code != wire.CodeNotRunning {
+		t.Errorf("a late signal: %v", err)
+	}
+	if st := must(b.rt.State(b.ctx(), b.opts.ID))(t); st.Status != Running {
+		t.Fatalf("the container is %v", st.Status)
+	}
 }
