@@ -152,7 +152,7 @@ func TestEventsOfAnEnd(t *testing.T) {
 // A check that stands still with its container has not failed, and what fails in the start period is not counted.
 func TestHealthOfThePaused(t *testing.T) {
 	l := openLab(t)
-	const timeout = 2 * time.Second
+	const timeout = 5 * time.Second // far more than a check takes, on a busy machine too
 	r := request("", "sleep 1000")
 	r.Spec.Healthcheck = &api.HealthConfig{
 		Test: []string{"CMD-SHELL", "test -e /hold && touch /held; while test -e /hold; do sleep 0.01; done"}, Interval: durationpb.New(5 * time.Millisecond),
