@@ -18,6 +18,7 @@ var (
 	siginfo [128]byte
 	msg     wire.Msg
 	nullAct [32]byte   // struct sigaction with SIG_DFL
+	args    [2]uintptr // from where to where this process's arguments lie
 	keep    [64]uint64 // descriptors the child keeps, a bit each; above them it has none
 )
 
@@ -44,10 +45,29 @@ func spawn(p *program, args *cloneArgs) (pid uintptr, err syscall.Errno) {
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, 2, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
 	pid, _, err = syscall.RawSyscall(sysClone3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
 	if err == 0 && pid == 0 {
+		hideArgs()
 		interpret(p)
 	}
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, 2, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
 	return pid, err
+}
+
+// findArgs remembers where the kernel reads /proc/PID/cmdline.
+func findArgs() {
+	pid := syscall.Getpid()
+	args = [2]uintptr{uintptr(statField(pid, 48)), uintptr(statField(pid, 49))}
+}
+
+// hideArgs leaves of the arguments the program's name: the container sees the child, until it executes its command or for good if it
+// stays as a reaper, and where the host keeps its containers is none of its business.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func hideArgs() {
+	for at := args[0] + uintptr(len("shoal-shim")); at < args[1]; at++ {
+		**(**byte)(unsafe.Pointer(&at)) = 0
+	}
 }
 
 // cloneArgs is the kernel's struct clone_args.

@@ -87,6 +87,7 @@ func (s *shim) run() syscall.Errno {
 	prctl(prSetDumpable, 0)                                                        // nobody in the container looks into this process
 	closeOnExec(fdCreate)
 	closeOnExec(fdLock)
+	findArgs()
 	s.self = process{syscall.Getpid(), startTime(syscall.Getpid())}
 	s.writeState()
 	if err := s.listen(); err != 0 {

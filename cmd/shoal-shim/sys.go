@@ -190,8 +190,11 @@ func number(b []byte) (n uint64) {
 	return n
 }
 
-// startTime is field 22 of /proc/PID/stat, 0 if there is no such process.
-func startTime(pid int) uint64 {
+// startTime tells processes of one number apart; 0 if there is no such process.
+func startTime(pid int) uint64 { return statField(pid, 22) }
+
+// statField is a number in /proc/PID/stat, 0 if there is no such process. Fields count from one (man 5 proc_pid_stat).
+func statField(pid, want int) uint64 {
 	b, e := readFile("/proc/" + itoa(int64(pid)) + "/stat")
 	if e != 0 {
 		return 0
@@ -204,7 +207,7 @@ func startTime(pid int) uint64 {
 		if b[i] != ' ' {
 			continue
 		}
-		if field++; field == 22 {
+		if field++; field == want {
 			return number(b[i+1:])
 		}
 	}

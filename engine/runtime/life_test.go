@@ -278,6 +278,9 @@ func TestInitReapsAndForwards(t *testing.T) {
 		}
 		return true
 	})
+	if out, _, _ := b.exec(ExecOptions{Process: b.process("cat", "/proc/1/cmdline")}, ""); strings.Trim(out, "\x00") != "shoal-shim" {
+		t.Errorf("the container sees the first process as %q", out)
+	}
 	if err := b.rt.Kill(b.ctx(), b.opts.ID, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
