@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/shoal-dev/shoal/engine/runtime"
 	"github.com/shoal-dev/shoal/engine/spec"
@@ -57,27 +58,25 @@ func (e *Engine) exec(ctx context.Context, open *api.ExecOpen, tied bool) (runti
 	what := strings.Join(open.Command, " ")
 	e.emit(c, "exec_create", map[string]string{"command": what})
 	e.announceContainer(c.get(), "exec_start: "+what, nil)
-	told := make(chan struct{})
-	e.start(func(ctx context.Context) {
-		defer close(told)
-		if exit, err := p.Wait(ctx); err == nil {
-			e.cfg.FaultPoint("exec.ended")
-			e.announceContainer(c.get(), "exec_die", map[string]string{"exitCode": strconv.Itoa(exit.Code)})
-		}
-	})
-	return &toldProcess{Process: p, told: told}, nil
+	t := &toldProcess{Process: p, tell: func(exit runtime.Exit) {
+		e.cfg.FaultPoint("exec.ended")
+		e.announceContainer(c.get(), "exec_die", map[string]string{"exitCode": strconv.Itoa(exit.Code)})
+	}}
+	e.start(func(ctx context.Context) { t.Wait(ctx) })
+	return t, nil
 }
 
-// toldProcess is a process whose end is told of before who waits for it goes on.
+// toldProcess is a process whose end is told of before who waits for it goes on: the first of them tells.
 type toldProcess struct {
 	runtime.Process
-	told <-chan struct{}
+	once sync.Once
+	tell func(runtime.Exit)
 }
 
 func (p *toldProcess) Wait(ctx context.Context) (runtime.Exit, error) {
 	exit, err := p.Process.Wait(ctx)
 	if err == nil {
-		<-p.told
+		p.once.Do(func() { p.tell(exit) })
 	}
 	return exit, err
 }
