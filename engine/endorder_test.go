@@ -6,11 +6,13 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/shoal-dev/shoal/engine/runtime"
+	"github.com/shoal-dev/shoal/internal/poll"
 	"github.com/shoal-dev/shoal/proto/api"
 )
 
@@ -65,9 +67,7 @@ type lateRuntime struct {
 
 func (r lateRuntime) Kill(ctx context.Context, id string, sig syscall.Signal) error {
 	err := r.Runtime.Kill(ctx, id, sig)
-	for end := time.Now().Add(time.Second); time.Now().Before(end) && !r.happened(); {
-		time.Sleep(time.Millisecond)
-	}
+	poll.Until(time.Second, r.happened)
 	return err
 }
 
@@ -87,15 +87,18 @@ func TestEndOfExecIsTold(t *testing.T) {
 	l := openLab(t)
 	id := l.run(request("", "sleep 1000"))
 	begin := time.Now()
+	var answered atomic.Bool
 	l.cfg.FaultPoint = func(p string) {
 		if p == "exec.ended" {
-			time.Sleep(100 * time.Millisecond) // who does not wait for the journal is faster
+			poll.Until(100*time.Millisecond, answered.Load) // as whoever does not wait for the journal is
 		}
 	}
 	p, err := l.Exec(l.ctx(), &api.ExecOpen{Ref: id, Command: []string{"false"}})
 	l.must(err)
 	defer p.Stream().Close()
-	if exit, err := p.Wait(l.ctx()); err != nil || exit.Code != 1 {
+	exit, err := p.Wait(l.ctx())
+	answered.Store(true)
+	if err != nil || exit.Code != 1 {
 		t.Fatal(exit, err)
 	}
 	if got, want := l.told(begin), []string{"exec_create:", "exec_start:", "exec_die"}; !slices.Equal(got, want) {

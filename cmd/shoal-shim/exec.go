@@ -15,7 +15,6 @@ type session struct {
 	pid, pidfd, sync, tty int
 	conn                  *conn
 	blob                  blob
-	done                  bool
 	tied                  bool // to its connection
 	failCode              uint16
 	failed                string
@@ -116,7 +115,6 @@ func (s *shim) execExited(x *session, code int) {
 		s.execSpoke(x)
 	}
 	closeFD(&x.pidfd)
-	x.done = true
 	if x.conn != nil {
 		x.conn.exec = nil
 		if x.failed == "" {

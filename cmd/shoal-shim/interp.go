@@ -18,7 +18,7 @@ var (
 	siginfo [128]byte
 	msg     wire.Msg
 	nullAct [32]byte   // struct sigaction with SIG_DFL
-	args    [2]uintptr // from where to where this process's arguments lie
+	argv    [2]uintptr // from where to where this process's arguments lie
 	keep    [64]uint64 // descriptors the child keeps, a bit each; above them it has none
 )
 
@@ -55,7 +55,7 @@ func spawn(p *program, args *cloneArgs) (pid uintptr, err syscall.Errno) {
 // findArgs remembers where the kernel reads /proc/PID/cmdline.
 func findArgs() {
 	pid := syscall.Getpid()
-	args = [2]uintptr{uintptr(statField(pid, 48)), uintptr(statField(pid, 49))}
+	argv = [2]uintptr{uintptr(statField(pid, 48)), uintptr(statField(pid, 49))}
 }
 
 // hideArgs leaves of the arguments the program's name: the container sees the child, until it executes its command or for good if it
@@ -65,7 +65,7 @@ func findArgs() {
 //go:norace
 //go:nocheckptr
 func hideArgs() {
-	for at := args[0] + uintptr(len("shoal-shim")); at < args[1]; at++ {
+	for at := argv[0] + uintptr(len("shoal-shim")); at < argv[1]; at++ {
 		**(**byte)(unsafe.Pointer(&at)) = 0
 	}
 }

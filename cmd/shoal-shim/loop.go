@@ -174,7 +174,7 @@ func (s *shim) forget(c *conn) {
 		s.starter = nil
 	}
 	if c.exec != nil {
-		if c.exec.tied && !c.exec.done {
+		if c.exec.tied {
 			syscall.Kill(c.exec.pid, syscall.SIGKILL) // not reaped yet: it is nobody else's pid
 		}
 		c.exec.conn = nil

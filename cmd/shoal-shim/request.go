@@ -162,13 +162,14 @@ func (s *shim) start(c *conn) {
 }
 
 func (s *shim) kill(c *conn, sig syscall.Signal) {
-	pid, gone := s.init.pid, s.exited
-	if c.forExec { // also when that process has ended: what comes late is not the first process's
-		if pid = 0; c.exec != nil {
-			pid, gone = c.exec.pid, c.exec.done
-		}
+	pid := s.init.pid
+	switch {
+	case c.exec != nil:
+		pid = c.exec.pid
+	case c.forExec, s.exited: // what comes late to another process is not the first one's
+		pid = 0
 	}
-	if pid == 0 || gone {
+	if pid == 0 {
 		c.fail(wire.CodeNotRunning, "process has ended")
 		return
 	}

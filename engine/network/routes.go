@@ -42,13 +42,13 @@ func defaultRoutes(inside *netlink.Handle, endpoints []*api.NetworkEndpoint) err
 	return nil
 }
 
-// hasFamily says whether an interface has an address of a gateway's family: a container may have switched IPv6 off.
-func hasFamily(inside *netlink.Handle, l netlink.Link, gw netip.Addr) bool {
+// hasFamily says whether an interface has an address of the family of another one: a container may have switched IPv6 off.
+func hasFamily(nl *netlink.Handle, l netlink.Link, a netip.Addr) bool {
 	family := unix.AF_INET6
-	if gw.Is4() {
+	if a.Is4() {
 		family = unix.AF_INET
 	}
-	addrs, err := retryDump(func() ([]netlink.Addr, error) { return inside.AddrList(l, family) })
+	addrs, err := retryDump(func() ([]netlink.Addr, error) { return nl.AddrList(l, family) })
 	return err != nil || len(addrs) > 0
 }
 

@@ -164,7 +164,8 @@ const FrameSize = 8
 const MaxFrame = 8 << 20
 
 // Requests and replies. A connection carries one request at a time, except that
-// OpKill may follow OpExec, and stream frames follow OpAttach.
+// stream frames follow OpAttach, and OpKill may follow OpRunExec. That one older daemons send: shims from before 2026-11-26
+// take it for one to the container's first process if the other has just ended.
 const (
 	OpCreate  = 1 + iota // payload: blob. Answer: OpCreated or OpErr
 	OpCreated            // payload: pid uint32, then warnings, one a line
